@@ -1,0 +1,65 @@
+# Everything a newcomer needs: `make demo`, `make test`, `make serve`, `make mlflow`, `make lint`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+WORKSPACE ?= demo
+UV_VERSION := 0.13.9
+
+export MLFLOW_DISABLE_TELEMETRY := true
+export BENTOML_DO_NOT_TRACK := True
+
+.PHONY: help setup demo serve mlflow test test-fast parity lint lock clean
+
+help:
+	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
+	@echo "make serve     keep the prediction service up        (WORKSPACE=$(WORKSPACE))"
+	@echo "make mlflow    open MLflow on the results            (WORKSPACE=$(WORKSPACE))"
+	@echo "make test      all tests         make lint    ruff, mypy, import-linter"
+	@echo "make parity    the full parity check of features     make lock    pin the dependencies anew"
+
+setup: $(VENV)/.ready
+
+# LightGBM needs the GNU OpenMP runtime, which a bare Debian lacks.
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "Debian packages venv apart: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || \
+	  { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq libgomp1; } || \
+	  { echo "LightGBM needs libgomp: apt-get install libgomp1" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet "uv==$(UV_VERSION)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/twin --workspace demo demo
+
+serve: setup
+	$(BIN)/twin --workspace $(WORKSPACE) serve
+
+mlflow: setup
+	$(BIN)/twin --workspace $(WORKSPACE) mlflow
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+parity: setup
+	$(BIN)/python -m tests.parity
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: setup
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --extra dev \
+	  pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .twin build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,106 @@
+"""Read one YAML file into one typed object, and say everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ConfigModel(BaseModel):
+    """Base of every configuration object: frozen, and an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in configuration or input, worded for the person who has to mend it."""
+
+    field: str
+    expected: str
+    got: str
+    hint: str = ""
+    file: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.field}" if self.file else self.field
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{where}: expected {self.expected}, got {self.got}{hint}"
+
+
+class ConfigurationError(ValueError):
+    """Everything that is wrong with the configuration, one `Problem` a mistake."""
+
+    def __init__(self, problems: list[Problem] | tuple[Problem, ...]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        heading = f"{count} mistake{'s' if count != 1 else ''} in the configuration"
+        super().__init__("\n  ".join([heading, *map(str, self.problems)]))
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file (safe subset).
+
+    Raises:
+        ConfigurationError: the file is missing, or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problem = Problem("file", "a readable file", "nothing there", "check the path", str(path))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = Problem("file", "YAML in UTF-8", " ".join(str(error).split()), "", str(path))
+    raise ConfigurationError([problem])
+
+
+def load_yaml(path: Path, model: type[Model]) -> Model:
+    """Read `path` into `model`.
+
+    Raises:
+        ConfigurationError: with every mistake of the file, not only the first.
+    """
+    return parse(read_yaml(path), model, file=path.name)
+
+
+def parse(raw: Any, model: type[Model], file: str = "") -> Model:
+    """Check `raw` (what YAML gave) against `model`.
+
+    Raises:
+        ConfigurationError: with every mistake, not only the first.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigurationError(problems_of(error, file, model)) from None
+
+
+def problems_of(error: ValidationError, file: str = "", model: type[BaseModel] | None = None) -> list[Problem]:
+    """Pydantic's findings in our wording; values are cut so that no document is echoed back."""
+    return [_problem(item, file, model) for item in error.errors(include_url=False)]
+
+
+def _problem(item: Any, file: str, model: type[BaseModel] | None) -> Problem:
+    field = ".".join(str(part) for part in item["loc"]) or "(whole document)"
+    if item["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields) if model is not None and len(item["loc"]) == 1 else ""
+        hint = f"known here: {known}" if known else "remove it, or check its spelling and indentation"
+        return Problem(field, "no such key", "an unknown key", hint, file)
+    if item["type"] == "missing":
+        return Problem(field, "a value", "nothing", "add this key", file)
+    return Problem(field, _lower_first(item["msg"]), _short(item["input"]), "", file)
+
+
+def _lower_first(message: str) -> str:
+    message = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return message[:1].lower() + message[1:]
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,65 @@
+"""The table of events that features are computed from: its columns, and how to open it.
+
+Raw events never change, and keep the identifiers they came with. Who an event belongs to is
+decided when it is read: `customer_events` is the relation that feature SQL sees.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+
+INSTANT = pa.timestamp("us", tz="UTC")
+
+EVENT_SCHEMA = pa.schema(
+    [
+        # Ascending over the whole store: what had been stored when a prediction was made.
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("event", pa.string(), nullable=False),
+        pa.field("event_time", INSTANT, nullable=False),
+        pa.field("available_at", INSTANT, nullable=False),
+        pa.field("user_id", pa.string()),
+        pa.field("anonymous_id", pa.string()),
+        # JSON object of further identifiers, kind to value: {"email": "...", "line_id": "..."}.
+        pa.field("identifiers", pa.string(), nullable=False),
+        pa.field("channel", pa.string(), nullable=False),
+        # Minor units of `currency` (satang, pence).
+        pa.field("value", pa.int64()),
+        pa.field("currency", pa.string()),
+        # JSON object; what stands in it is declared in the tracking plan.
+        pa.field("properties", pa.string(), nullable=False),
+    ]
+)
+
+
+def ensure_table(path: Path) -> DeltaTable:
+    """The Delta table at `path`, made empty if there is none."""
+    if not DeltaTable.is_deltatable(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_deltalake(str(path), EVENT_SCHEMA.empty_table(), mode="ignore")
+    return DeltaTable(str(path))
+
+
+def register_customer_events(connection: duckdb.DuckDBPyConnection, path: Path, version: int | None = None) -> None:
+    """Make the view `customer_events` in `connection`: the events that belong to a customer.
+
+    Columns: customer_id, event, channel, value, properties, position, and event_time and
+    available_at as int64 microseconds UTC. `version` pins a version of the Delta table.
+    """
+    table = ensure_table(path) if version is None else DeltaTable(str(path), version=version)
+    connection.register("event_table", table.to_pyarrow_dataset())
+    connection.execute(CUSTOMER_EVENTS_VIEW)
+
+
+CUSTOMER_EVENTS_VIEW = """
+CREATE OR REPLACE TEMP VIEW customer_events AS
+SELECT user_id AS customer_id, event, channel, value, properties, position,
+       epoch_us(event_time) AS event_time, epoch_us(available_at) AS available_at
+FROM event_table
+WHERE user_id IS NOT NULL
+"""

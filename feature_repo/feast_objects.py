@@ -1,0 +1,60 @@
+"""The spec as Feast objects: one entity, one source, a view for each view, a service for each model."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast.data_format import DeltaFormat
+from feast.types import Float64, Int64, String
+
+from feature_repo.spec import FeatureSpec, View
+from feature_repo.stores.common import SPEC_HASH_TAG
+
+
+def feast_objects(spec: FeatureSpec, lake: Path) -> list[Entity | FileSource | FeatureView | FeatureService]:
+    """Everything `feast apply` registers for `spec` over the Delta table at `lake`."""
+    customer = Entity(
+        name="customer",
+        join_keys=["customer_id"],
+        value_type=ValueType.STRING,
+        description="One customer, after identities were resolved.",
+    )
+    events = FileSource(
+        name="customer_events",
+        path=str(lake),
+        file_format=DeltaFormat(),
+        timestamp_field="event_time",
+        created_timestamp_column="available_at",
+        description="All events of all touchpoints (Delta Lake).",
+    )
+    views = {view.name: _feature_view(spec, view, customer, events) for view in spec.views}
+    services = [
+        FeatureService(
+            name=name,
+            features=[views[view] for view in members],
+            description=spec.service_descriptions[name],
+            tags={SPEC_HASH_TAG: spec.hash},
+        )
+        for name, members in spec.services.items()
+    ]
+    return [customer, events, *views.values(), *services]
+
+
+def _feature_view(spec: FeatureSpec, view: View, customer: Entity, events: FileSource) -> FeatureView:
+    fields = [
+        Field(name=feature.name, dtype=Int64 if feature.is_integer else Float64, description=feature.words)
+        for feature in view.features
+    ]
+    return FeatureView(
+        name=view.name,
+        entities=[customer],
+        # 0 is Feast's word for "never expires": the windows say how far a feature looks back.
+        ttl=timedelta(0),
+        schema=[Field(name="customer_id", dtype=String), *fields],
+        source=events,
+        description=view.description,
+        owner=view.owner,
+        tags={SPEC_HASH_TAG: spec.hash},
+    )

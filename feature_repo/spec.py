@@ -1,0 +1,324 @@
+"""The feature spec: what a person writes in `configs/features.yaml`, compiled to typed features.
+
+Names are generated, `event_measure_operation_window`, so nobody invents a second scheme. The hash
+covers all that decides a value, and nothing else: a model carries it, and is served only with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from feature_repo.configuration import ConfigModel, ConfigurationError, Problem, load_yaml
+from feature_repo.windows import LIFETIME, LIFETIME_LABEL, Window, parse_window
+from feature_repo.words import in_words
+
+Operation = Literal[
+    "count", "sum", "mean", "min", "max", "distinct", "last", "days_since_last", "days_since_first", "ratio"
+]
+INTEGER_MEASURE = ("sum", "mean", "min", "max", "last")
+NO_MEASURE = ("count", "days_since_last", "days_since_first", "ratio")
+FRACTIONS = ("mean", "ratio", "days_since_last", "days_since_first")
+
+# Columns of the event table that a feature may read; everything else is a path into `properties`.
+COLUMN_MEASURES = {"value": "integer", "channel": "text"}
+_PATH = re.compile(r"^properties\.[a-z][a-z0-9_]*(\[\]\.[a-z][a-z0-9_]*)?$")
+_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+class FeatureEntry(ConfigModel):
+    """One line of a view: an operation over its windows, for all channels or for each of some."""
+
+    operation: Operation
+    of: str | None = None
+    windows: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    numerator: str | None = None
+    denominator: str | None = None
+
+
+class ViewEntry(ConfigModel):
+    name: str
+    description: str
+    owner: str
+    event: str | None = None
+    windows: tuple[str, ...] = ()
+    features: tuple[FeatureEntry, ...] = Field(min_length=1)
+
+
+class ServiceEntry(ConfigModel):
+    description: str
+    views: tuple[str, ...] = Field(min_length=1)
+
+
+class SpecFile(ConfigModel):
+    """All of `configs/features.yaml`."""
+
+    version: Literal[1]
+    distinct_cap: int = Field(default=500, ge=1, le=10_000)
+    views: tuple[ViewEntry, ...] = Field(min_length=1)
+    services: dict[str, ServiceEntry] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Measure:
+    """What an operation reads of an event: a column, or a path into its properties.
+
+    `kind` is `integer` (int64; anything else counts as empty) or `text`. A path `properties.a[].b`
+    reads `b` of every object in the list `a`.
+    """
+
+    path: str
+    kind: str
+
+    @property
+    def slug(self) -> str:
+        return self.path.removeprefix("properties.").replace("[].", "_")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stream:
+    """The events a feature reads: one canonical event, of one channel or (empty) of all."""
+
+    event: str
+    channel: str = ""
+
+    def holds(self, event: str, channel: str) -> bool:
+        return event == self.event and self.channel in ("", channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One value per (customer, as-of instant). A ratio has two operands and no stream."""
+
+    name: str
+    view: str
+    operation: Operation
+    window: Window
+    stream: Stream | None
+    measure: Measure | None = None
+    numerator: str | None = None
+    denominator: str | None = None
+
+    @property
+    def is_integer(self) -> bool:
+        """int64 if true, float64 if not."""
+        return self.operation not in FRACTIONS
+
+    @property
+    def words(self) -> str:
+        """What the feature means, for a person."""
+        return in_words(self)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A Feast feature view: features with one owner, in the order of the file."""
+
+    name: str
+    description: str
+    owner: str
+    features: tuple[Feature, ...]
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The compiled spec: views, the feature service of each model, and the cap of distinct counts."""
+
+    views: tuple[View, ...]
+    services: dict[str, tuple[str, ...]]
+    service_descriptions: dict[str, str]
+    distinct_cap: int
+    by_name: dict[str, Feature] = field(repr=False)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (16 hex digits) over everything that decides a value."""
+        content = {
+            "distinct_cap": self.distinct_cap,
+            "features": sorted(_identity(feature) for feature in self.by_name.values()),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def view(self, name: str) -> View:
+        """Raises KeyError if there is no such view."""
+        return {view.name: view for view in self.views}[name]
+
+    def service_features(self, service: str) -> tuple[str, ...]:
+        """Names of a service's features, in the order of its views. Raises KeyError if unknown."""
+        return tuple(f.name for view in self.services[service] for f in self.view(view).features)
+
+    def closure(self, names: Iterable[str]) -> tuple[Feature, ...]:
+        """The aggregates (no ratios) needed to compute `names`, each once, in the order met."""
+        needed: dict[str, Feature] = {}
+        for name in names:
+            feature = self.by_name[name]
+            for part in _operands(feature) or (name,):
+                needed.setdefault(part, self.by_name[part])
+        return tuple(needed.values())
+
+
+def load_spec(path: Path) -> FeatureSpec:
+    """Read and compile a spec file.
+
+    Raises:
+        ConfigurationError: with every mistake of the file.
+    """
+    return compile_spec(load_yaml(path, SpecFile), file=path.name)
+
+
+def compile_spec(raw: SpecFile, file: str = "features.yaml") -> FeatureSpec:
+    """Compile what a person wrote to features with generated names.
+
+    Raises:
+        ConfigurationError: with every mistake.
+    """
+    problems: list[Problem] = []
+    views = tuple(
+        View(view.name, view.description, view.owner, tuple(_features(view, f"views.{i}", problems)))
+        for i, view in enumerate(raw.views)
+    )
+    features = [feature for view in views for feature in view.features]
+    by_name = {feature.name: feature for feature in features}
+    problems += _duplicates("views", [view.name for view in raw.views])
+    problems += _duplicates("features", [feature.name for feature in features])
+    problems += _unknown_operands(features, by_name)
+    problems += _unknown_views(raw)
+    if problems:
+        raise ConfigurationError([Problem(p.field, p.expected, p.got, p.hint, file) for p in problems])
+    services = {name: service.views for name, service in raw.services.items()}
+    descriptions = {name: service.description for name, service in raw.services.items()}
+    return FeatureSpec(views, services, descriptions, raw.distinct_cap, by_name)
+
+
+def _features(view: ViewEntry, place: str, problems: list[Problem]) -> Iterator[Feature]:
+    if not _NAME.match(view.name):
+        problems.append(Problem(f"{place}.name", "lower case letters, digits and _", repr(view.name)))
+    for j, entry in enumerate(view.features):
+        where = f"{place}.features.{j}"
+        mistakes = list(_entry_problems(view, entry, where))
+        windows = list(_windows(view, entry, where, mistakes))
+        problems.extend(mistakes)
+        if mistakes:
+            continue
+        for channel in entry.channels or ("",):
+            for window in windows:
+                yield _feature(view, entry, channel, window)
+
+
+def _feature(view: ViewEntry, entry: FeatureEntry, channel: str, window: Window) -> Feature:
+    if entry.operation == "ratio":
+        name = f"{entry.numerator}_per_{entry.denominator}_{window.label}"
+        operands = (f"{entry.numerator}_{window.label}", f"{entry.denominator}_{window.label}")
+        return Feature(name, view.name, "ratio", window, None, None, *operands)
+    measure = None if entry.of is None else Measure(entry.of, _kind(entry))
+    parts = [_slug(view.event or ""), measure.slug if measure else "", entry.operation, channel, window.label]
+    name = "_".join(part for part in parts if part)
+    return Feature(name, view.name, entry.operation, window, Stream(view.event or "", channel), measure)
+
+
+def _entry_problems(view: ViewEntry, entry: FeatureEntry, where: str) -> Iterator[Problem]:
+    ratio = entry.operation == "ratio"
+    if ratio and not (entry.numerator and entry.denominator):
+        yield Problem(where, "numerator and denominator", "a ratio without them", "name two features, no window")
+    if ratio and (entry.of or entry.channels):
+        yield Problem(where, "only numerator, denominator and windows", "of or channels", "remove them")
+    if not ratio and (entry.numerator or entry.denominator):
+        yield Problem(where, "no numerator or denominator", f"operation {entry.operation}", "they belong to ratio")
+    if not ratio and view.event is None:
+        yield Problem(where, "a view with an event", "none", f"operation {entry.operation} needs `event:` in the view")
+    if entry.operation in NO_MEASURE and entry.of is not None and not ratio:
+        yield Problem(f"{where}.of", "nothing", repr(entry.of), f"{entry.operation} reads no measure")
+    if entry.operation not in NO_MEASURE:
+        yield from _measure_problems(entry, where)
+
+
+def _measure_problems(entry: FeatureEntry, where: str) -> Iterator[Problem]:
+    if entry.of is None:
+        hint = "`of: value`, or a path such as `properties.units`"
+        yield Problem(f"{where}.of", "a measure", "nothing", hint)
+        return
+    column = COLUMN_MEASURES.get(entry.of)
+    if column is None and not _PATH.match(entry.of):
+        known = ", ".join(COLUMN_MEASURES)
+        yield Problem(f"{where}.of", f"{known}, properties.name or properties.list[].name", repr(entry.of))
+    elif column is not None and column != _kind(entry):
+        yield Problem(f"{where}.of", f"{_article(_kind(entry))} measure", repr(entry.of), f"it is {_article(column)}")
+    elif "[]" in entry.of and entry.operation != "distinct":
+        yield Problem(f"{where}.of", "a single value", repr(entry.of), "only distinct reads lists")
+
+
+def _windows(view: ViewEntry, entry: FeatureEntry, where: str, problems: list[Problem]) -> Iterator[Window]:
+    labels = entry.windows or view.windows
+    if entry.operation == "days_since_first":
+        labels = entry.windows or (LIFETIME_LABEL,)
+    if not labels:
+        problems.append(Problem(f"{where}.windows", "at least one window", "none", "here or in the view"))
+    for label in labels:
+        try:
+            window = parse_window(label)
+        except ValueError as error:
+            problems.append(Problem(f"{where}.windows", str(error), repr(label)))
+            continue
+        if entry.operation == "days_since_first" and window != LIFETIME:
+            problems.append(
+                Problem(f"{where}.windows", LIFETIME_LABEL, repr(label), "the first event is of a lifetime")
+            )
+        yield window
+
+
+def _unknown_operands(features: list[Feature], by_name: dict[str, Feature]) -> Iterator[Problem]:
+    for feature in features:
+        for operand in _operands(feature):
+            found = by_name.get(operand)
+            if found is None:
+                hint = "a ratio's parts must be features of the spec with the same window"
+                yield Problem(feature.name, "two features of the spec", repr(operand), hint)
+            elif found.operation == "ratio" or not found.is_integer:
+                yield Problem(feature.name, "whole-number features as parts", repr(operand))
+
+
+def _unknown_views(raw: SpecFile) -> Iterator[Problem]:
+    known = [view.name for view in raw.views]
+    for name, service in raw.services.items():
+        for view in service.views:
+            if view not in known:
+                yield Problem(f"services.{name}.views", f"one of: {', '.join(known)}", repr(view))
+
+
+def _duplicates(place: str, names: list[str]) -> Iterator[Problem]:
+    for name, times in Counter(names).items():
+        if times > 1:
+            yield Problem(place, "each name once", f"{name!r} {times} times", "remove or narrow one of them")
+
+
+def _operands(feature: Feature) -> tuple[str, ...]:
+    return (feature.numerator, feature.denominator) if feature.numerator and feature.denominator else ()
+
+
+def _kind(entry: FeatureEntry) -> str:
+    return "integer" if entry.operation in INTEGER_MEASURE else "text"
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def _slug(event: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", event.lower()).strip("_")
+
+
+def _identity(feature: Feature) -> str:
+    stream = [feature.stream.event, feature.stream.channel] if feature.stream else None
+    measure = [feature.measure.path, feature.measure.kind] if feature.measure else None
+    parts = [feature.name, feature.operation, feature.window.label, stream, measure, list(_operands(feature))]
+    return json.dumps(parts)

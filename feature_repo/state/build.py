@@ -1,0 +1,96 @@
+"""Build the state of every customer from the lake, in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+
+from feature_repo.event_table import register_customer_events
+from feature_repo.spec import FeatureSpec
+from feature_repo.state.plan import StatePlan, plan_state
+from feature_repo.state.storage import StateStorage, StoredState
+from feature_repo.state.tiles import LoggedEvent, decode, fold
+
+_ROWS_A_FETCH = 20_000
+_CUSTOMERS_A_TRANSACTION = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSummary:
+    customers: int
+    events: int
+    spec_hash: str
+
+
+def count_events(lake: Path, version: int | None = None) -> int:
+    """How many events of customers a build has to read."""
+    connection = duckdb.connect()
+    register_customer_events(connection, lake, version)
+    row = connection.execute("SELECT count(*) FROM customer_events").fetchone()
+    return int(row[0]) if row else 0
+
+
+def build_states(
+    spec: FeatureSpec,
+    lake: Path,
+    storage: StateStorage,
+    version: int | None = None,
+    advance: Callable[[float], None] = lambda events: None,
+) -> BuildSummary:
+    """Fold all events of the lake (at `version`) into states, and store them in batches.
+
+    Readers see the former states until the new ones are stored. `advance` is told how many events
+    were folded.
+    """
+    plan = plan_state(spec)
+    customers = events = 0
+    batch: list[StoredState] = []
+    for customer_id, logged in _by_customer(plan, lake, version):
+        batch.append(stored_state(customer_id, fold(plan, None, logged)))
+        customers, events = customers + 1, events + len(logged)
+        advance(len(logged))
+        if len(batch) == _CUSTOMERS_A_TRANSACTION:
+            storage.put_many(spec.hash, batch)
+            batch = []
+    storage.put_many(spec.hash, batch)
+    return BuildSummary(customers, events, spec.hash)
+
+
+def stored_state(customer_id: str, data: bytes) -> StoredState:
+    """The row to keep for an encoded state."""
+    state = decode(data)
+    return StoredState(customer_id, state.position, max(state.newest_event, state.newest_arrival), data)
+
+
+def _by_customer(plan: StatePlan, lake: Path, version: int | None) -> Iterator[tuple[str, list[LoggedEvent]]]:
+    connection = duckdb.connect()
+    register_customer_events(connection, lake, version)
+    # Events that no feature reads still move a customer's clock, but their properties stay unread.
+    cursor = connection.execute(
+        """
+        SELECT customer_id, position, event, event_time, available_at, channel, value,
+               CASE WHEN list_contains(?, event) THEN properties END
+        FROM customer_events ORDER BY customer_id, position
+        """,
+        [list(plan.by_event)],
+    )
+    for customer_id, rows in groupby(_rows(cursor), key=itemgetter(0)):
+        yield customer_id, [_logged(row) for row in rows]
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    while rows := cursor.fetchmany(_ROWS_A_FETCH):
+        yield from rows
+
+
+def _logged(row: tuple[Any, ...]) -> LoggedEvent:
+    _, position, event, event_time, available_at, channel, value, properties = row
+    parsed = {} if properties is None else msgspec.json.decode(properties)
+    return LoggedEvent(position, event, event_time, available_at, channel, value, parsed)

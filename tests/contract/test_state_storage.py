@@ -1,0 +1,116 @@
+"""What every place for states has to do; one subclass a backend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from feature_repo.state.storage import SQLiteStateStorage, StateStorage, StoredState
+
+SPEC, OTHER = "spec-one", "spec-two"
+
+
+def state(customer: str, position: int, newest: int = 0) -> StoredState:
+    return StoredState(customer, position, newest, f"{customer} at {position}".encode())
+
+
+class StateStorageContract:
+    """Subclass it with a fixture `storage`."""
+
+    def test_nothing_is_there_at_first(self, storage: StateStorage) -> None:
+        assert storage.get_many(SPEC, ["c1"]) == {}
+        assert storage.newest(SPEC) is None
+        assert storage.count(SPEC) == 0
+        assert storage.spec_hashes() == []
+
+    def test_what_was_put_is_found(self, storage: StateStorage) -> None:
+        storage.put_many(SPEC, [state("c1", 3, 30), state("ลูกค้า 'x", 4, 40)])
+        assert storage.get_many(SPEC, ["ลูกค้า 'x", "c1", "c2"]) == {
+            "c1": state("c1", 3, 30),
+            "ลูกค้า 'x": state("ลูกค้า 'x", 4, 40),
+        }
+        assert storage.newest(SPEC) == 40
+        assert storage.count(SPEC) == 2
+
+    def test_an_older_position_never_overwrites_a_newer_one(self, storage: StateStorage) -> None:
+        storage.put_many(SPEC, [state("c1", 5)])
+        storage.put_many(SPEC, [state("c1", 4)])
+        assert storage.get_many(SPEC, ["c1"])["c1"].position == 5
+
+    def test_specs_stand_side_by_side(self, storage: StateStorage) -> None:
+        storage.put_many(SPEC, [state("c1", 1)])
+        storage.put_many(OTHER, [state("c1", 2)])
+        assert storage.get_many(SPEC, ["c1"])["c1"].position == 1
+        assert storage.spec_hashes() == [SPEC, OTHER]
+        storage.remove_spec(SPEC)
+        assert storage.get_many(SPEC, ["c1"]) == {}
+        assert storage.count(OTHER) == 1
+
+    def test_more_customers_than_one_query_holds(self, storage: StateStorage) -> None:
+        storage.put_many(SPEC, [state(f"c{i}", i) for i in range(2_345)])
+        found = storage.get_many(SPEC, [f"c{i}" for i in range(3_000)])
+        assert len(found) == 2_345
+
+    def test_a_failing_batch_leaves_nothing_half_written(self, storage: StateStorage) -> None:
+        def broken() -> object:
+            yield state("c1", 1)
+            raise RuntimeError("source went away")
+
+        with pytest.raises(RuntimeError, match="went away"):
+            storage.put_many(SPEC, broken())  # type: ignore[arg-type]
+        assert storage.count(SPEC) == 0
+
+    def test_readers_in_other_threads_see_whole_states(self, storage: StateStorage) -> None:
+        torn: list[StoredState] = []
+
+        def read() -> None:
+            for _ in range(200):
+                found = storage.get_many(SPEC, ["c1"]).get("c1")
+                if found is not None and found.data != state("c1", found.position).data:
+                    torn.append(found)
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for position in range(100):
+            storage.put_many(SPEC, [state("c1", position)])
+        for thread in threads:
+            thread.join()
+        assert torn == []
+
+
+class TestSQLite(StateStorageContract):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> SQLiteStateStorage:
+        return SQLiteStateStorage(tmp_path / "deeper" / "state.db")
+
+    def test_a_kill_between_batches_keeps_whole_batches(self, tmp_path: Path) -> None:
+        path = tmp_path / "state.db"
+        script = f"""
+            from pathlib import Path
+            from feature_repo.state.storage import SQLiteStateStorage, StoredState
+            storage = SQLiteStateStorage(Path({str(path)!r}))
+            batch = 0
+            while True:
+                rows = [StoredState(f"{{batch}}-{{i}}", batch, 0, b"x" * 100) for i in range(50)]
+                storage.put_many("spec", rows)
+                print(batch, flush=True)
+                batch += 1
+        """
+        writer = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+        )
+        assert writer.stdout is not None
+        acknowledged = [int(writer.stdout.readline()) for _ in range(20)][-1]
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.communicate()
+        count = SQLiteStateStorage(path).count("spec")
+        assert count % 50 == 0
+        assert count >= 50 * (acknowledged + 1)
