@@ -9,7 +9,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.data_format import DeltaFormat
 from feast.types import Float64, Int64, String
 
-from feature_repo.spec import FeatureSpec, View
+from feature_repo.spec import FeatureSpec, Service, View
 from feature_repo.stores.common import SPEC_HASH_TAG
 
 
@@ -30,15 +30,7 @@ def feast_objects(spec: FeatureSpec, lake: Path) -> list[Entity | FileSource | F
         description="All events of all touchpoints (Delta Lake).",
     )
     views = {view.name: _feature_view(spec, view, customer, events) for view in spec.views}
-    services = [
-        FeatureService(
-            name=name,
-            features=[views[view] for view in members],
-            description=spec.service_descriptions[name],
-            tags={SPEC_HASH_TAG: spec.hash},
-        )
-        for name, members in spec.services.items()
-    ]
+    services = [_feature_service(spec, service, views) for service in spec.services.values()]
     return [customer, events, *views.values(), *services]
 
 
@@ -56,5 +48,17 @@ def _feature_view(spec: FeatureSpec, view: View, customer: Entity, events: FileS
         source=events,
         description=view.description,
         owner=view.owner,
+        tags={SPEC_HASH_TAG: spec.hash},
+    )
+
+
+def _feature_service(spec: FeatureSpec, service: Service, views: dict[str, FeatureView]) -> FeatureService:
+    members: dict[str, list[str]] = {}
+    for feature in service.features:
+        members.setdefault(feature.view, []).append(feature.name)
+    return FeatureService(
+        name=service.name,
+        features=[views[view][names] for view, names in members.items()],
+        description=service.description,
         tags={SPEC_HASH_TAG: spec.hash},
     )

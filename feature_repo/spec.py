@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -23,11 +24,22 @@ from feature_repo.windows import LIFETIME, LIFETIME_LABEL, Window, parse_window
 from feature_repo.words import in_words
 
 Operation = Literal[
-    "count", "sum", "mean", "min", "max", "distinct", "last", "days_since_last", "days_since_first", "ratio"
+    "count",
+    "sum",
+    "mean",
+    "min",
+    "max",
+    "distinct",
+    "last",
+    "days_since_last",
+    "days_since_first",
+    "mean_days_between",
+    "ratio",
 ]
 INTEGER_MEASURE = ("sum", "mean", "min", "max", "last")
-NO_MEASURE = ("count", "days_since_last", "days_since_first", "ratio")
-FRACTIONS = ("mean", "ratio", "days_since_last", "days_since_first")
+NO_MEASURE = ("count", "days_since_last", "days_since_first", "mean_days_between", "ratio")
+FRACTIONS = ("mean", "ratio", "days_since_last", "days_since_first", "mean_days_between")
+LIFETIME_ONLY = ("days_since_first", "mean_days_between")
 
 # Columns of the event table that a feature may read; everything else is a path into `properties`.
 COLUMN_MEASURES = {"value": "integer", "channel": "text"}
@@ -56,8 +68,11 @@ class ViewEntry(ConfigModel):
 
 
 class ServiceEntry(ConfigModel):
+    """What one model reads: all features of some views, but for those a pattern of `without` matches."""
+
     description: str
     views: tuple[str, ...] = Field(min_length=1)
+    without: tuple[str, ...] = ()
 
 
 class SpecFile(ConfigModel):
@@ -130,13 +145,21 @@ class View:
     features: tuple[Feature, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Feast feature service: the features one model reads, in the order of the views."""
+
+    name: str
+    description: str
+    features: tuple[Feature, ...]
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """The compiled spec: views, the feature service of each model, and the cap of distinct counts."""
 
     views: tuple[View, ...]
-    services: dict[str, tuple[str, ...]]
-    service_descriptions: dict[str, str]
+    services: dict[str, Service]
     distinct_cap: int
     by_name: dict[str, Feature] = field(repr=False)
 
@@ -149,13 +172,9 @@ class FeatureSpec:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def view(self, name: str) -> View:
-        """Raises KeyError if there is no such view."""
-        return {view.name: view for view in self.views}[name]
-
     def service_features(self, service: str) -> tuple[str, ...]:
         """Names of a service's features, in the order of its views. Raises KeyError if unknown."""
-        return tuple(f.name for view in self.services[service] for f in self.view(view).features)
+        return tuple(feature.name for feature in self.services[service].features)
 
     def closure(self, names: Iterable[str]) -> tuple[Feature, ...]:
         """The aggregates (no ratios) needed to compute `names`, each once, in the order met."""
@@ -192,12 +211,18 @@ def compile_spec(raw: SpecFile, file: str = "features.yaml") -> FeatureSpec:
     problems += _duplicates("views", [view.name for view in raw.views])
     problems += _duplicates("features", [feature.name for feature in features])
     problems += _unknown_operands(features, by_name)
-    problems += _unknown_views(raw)
+    problems += _service_problems(raw, list(by_name))
     if problems:
         raise ConfigurationError([Problem(p.field, p.expected, p.got, p.hint, file) for p in problems])
-    services = {name: service.views for name, service in raw.services.items()}
-    descriptions = {name: service.description for name, service in raw.services.items()}
-    return FeatureSpec(views, services, descriptions, raw.distinct_cap, by_name)
+    services = {name: _service(name, entry, views) for name, entry in raw.services.items()}
+    return FeatureSpec(views, services, raw.distinct_cap, by_name)
+
+
+def _service(name: str, entry: ServiceEntry, views: tuple[View, ...]) -> Service:
+    members = {view.name: view.features for view in views}
+    features = (feature for view in entry.views for feature in members[view])
+    kept = tuple(f for f in features if not any(fnmatchcase(f.name, pattern) for pattern in entry.without))
+    return Service(name, entry.description, kept)
 
 
 def _features(view: ViewEntry, place: str, problems: list[Problem]) -> Iterator[Feature]:
@@ -259,7 +284,7 @@ def _measure_problems(entry: FeatureEntry, where: str) -> Iterator[Problem]:
 
 def _windows(view: ViewEntry, entry: FeatureEntry, where: str, problems: list[Problem]) -> Iterator[Window]:
     labels = entry.windows or view.windows
-    if entry.operation == "days_since_first":
+    if entry.operation in LIFETIME_ONLY:
         labels = entry.windows or (LIFETIME_LABEL,)
     if not labels:
         problems.append(Problem(f"{where}.windows", "at least one window", "none", "here or in the view"))
@@ -283,16 +308,20 @@ def _unknown_operands(features: list[Feature], by_name: dict[str, Feature]) -> I
             if found is None:
                 hint = "a ratio's parts must be features of the spec with the same window"
                 yield Problem(feature.name, "two features of the spec", repr(operand), hint)
-            elif found.operation == "ratio" or not found.is_integer:
-                yield Problem(feature.name, "whole-number features as parts", repr(operand))
+            elif found.operation == "ratio":
+                yield Problem(feature.name, "parts that are no ratios themselves", repr(operand))
 
 
-def _unknown_views(raw: SpecFile) -> Iterator[Problem]:
+def _service_problems(raw: SpecFile, features: list[str]) -> Iterator[Problem]:
     known = [view.name for view in raw.views]
     for name, service in raw.services.items():
         for view in service.views:
             if view not in known:
                 yield Problem(f"services.{name}.views", f"one of: {', '.join(known)}", repr(view))
+        for pattern in service.without:
+            if not any(fnmatchcase(feature, pattern) for feature in features):
+                hint = "a name, or a pattern such as *_lifetime"
+                yield Problem(f"services.{name}.without", "a pattern that matches a feature", repr(pattern), hint)
 
 
 def _duplicates(place: str, names: list[str]) -> Iterator[Problem]:

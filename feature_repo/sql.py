@@ -136,6 +136,9 @@ def _aggregate(feature: Feature, integers: list[Measure]) -> str:
         "last": f"(max({{'at': event_time, 'value': {column}}}) {when}).value",
         "days_since_last": days.format("max"),
         "days_since_first": days.format("min"),
+        # One division: the span in microseconds by the number of gaps, each of a day's microseconds.
+        "mean_days_between": f"CASE WHEN count(*) {when} > 1 THEN CAST(max(event_time) {when} - min(event_time) {when} "
+        f"AS DOUBLE) / CAST((count(*) {when} - 1) * {DAY} AS DOUBLE) END",
     }
     return expressions[feature.operation]
 

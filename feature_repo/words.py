@@ -31,6 +31,7 @@ def in_words(feature: Feature) -> str:
         "last": f"{measure} of the latest of the {events} {when}",
         "days_since_last": f"days since the latest of the {events} {when}",
         "days_since_first": f"days since the first of the {events}",
+        "mean_days_between": f"mean number of days between two {events}",
     }
     return phrases[feature.operation]
 

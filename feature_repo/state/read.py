@@ -99,7 +99,7 @@ def _read_stream(
             latest = stream.distinct[plan.texts.index(feature.measure)]
             seen = len(latest) if start is None else sum(at >= start for at in latest.values())
             values[feature.name] = min(seen, cap)
-        elif feature.operation in ("last", "days_since_last", "days_since_first"):
+        elif feature.operation in ("last", "days_since_last", "days_since_first", "mean_days_between"):
             values[feature.name] = _from_instants(plan, stream, feature, start, as_of)
         else:
             values[feature.name] = _from_tiles(plan, feature, windows[feature.window])
@@ -154,6 +154,9 @@ def _from_instants(
     if feature.operation == "last":
         latest = stream.latest_of[plan.integers.index(feature.measure)]
         return None if latest is None or (start is not None and latest[0] < start) else latest[1]
+    if feature.operation == "mean_days_between":
+        gaps = stream.total[0] - 1
+        return None if not gaps else float(stream.last - stream.first) / float(gaps * DAY)  # type: ignore[operator]
     at = stream.first if feature.operation == "days_since_first" else stream.last
     if at is None or (start is not None and at < start):
         return None

@@ -16,14 +16,14 @@ END = 20_000 * DAY + 9 * HOUR
 CUSTOMERS = [f"c{i}" for i in range(40)]
 
 
-def write_lake(path: Path, events: int = 4_000, seed: int = 5) -> None:
-    """Write `events` events of the last 500 days of `CUSTOMERS` as a Delta table."""
+def write_lake(path: Path, events: int = 4_000, customers: list[str] = CUSTOMERS, seed: int = 5) -> None:
+    """Write `events` events of the last 500 days of `customers` as a Delta table."""
     chance = random.Random(seed)
-    rows = [_row(chance, position) for position in range(events)]
+    rows = [_row(chance, position, customers) for position in range(events)]
     write_deltalake(str(path), pa.Table.from_pylist(rows, schema=EVENT_SCHEMA))
 
 
-def _row(chance: random.Random, position: int) -> dict[str, object]:
+def _row(chance: random.Random, position: int, customers: list[str]) -> dict[str, object]:
     event = chance.choice(["Order Completed", "Order Refunded", "Page Viewed", "Email Opened", "Survey Answered"])
     event_time = END - chance.randrange(500 * DAY) // HOUR * HOUR
     products = [{"product_id": f"p{chance.randrange(30)}"} for _ in range(3)]
@@ -39,7 +39,7 @@ def _row(chance: random.Random, position: int) -> dict[str, object]:
         "event": event,
         "event_time": event_time,
         "available_at": event_time + chance.choice([0, 0, 0, HOUR, 3 * DAY]),
-        "user_id": None if anonymous else chance.choice(CUSTOMERS),
+        "user_id": None if anonymous else chance.choice(customers),
         "anonymous_id": "visitor" if anonymous else None,
         "identifiers": "{}",
         "channel": chance.choice(["web", "app", "pos"]),

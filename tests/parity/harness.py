@@ -138,6 +138,7 @@ EVERY_OPERATION = {
                 {"operation": "distinct", "of": "channel", "windows": ["30d"]},
                 {"operation": "days_since_last"},
                 {"operation": "days_since_first"},
+                {"operation": "mean_days_between"},
             ],
         },
         {
@@ -152,6 +153,8 @@ EVERY_OPERATION = {
                  "denominator": "order_completed_count", "windows": ["1d", "7d"]},
                 {"operation": "ratio", "numerator": "order_completed_value_last",
                  "denominator": "order_completed_value_sum", "windows": ["lifetime"]},
+                {"operation": "ratio", "numerator": "order_completed_days_since_last",
+                 "denominator": "order_completed_mean_days_between", "windows": ["lifetime"]},
                 {"operation": "ratio", "numerator": "clicked_count",
                  "denominator": "order_completed_count", "windows": ["1d"]},
             ],

@@ -75,7 +75,7 @@ def assert_same(left: Sequence[Sequence[FeatureValue]], right: Sequence[Sequence
     assert not found, f"{what}: {len(found)} differences, first {found[:3]}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(deliveries(), points)
 def test_three_ways_give_the_same_bits(delivered: list[Delivery], at: list[Point]) -> None:
     log = accept(delivered)
@@ -84,7 +84,7 @@ def test_three_ways_give_the_same_bits(delivered: list[Delivery], at: list[Point
     assert_same(truth, by_fold(SPEC, NAMES, log, at), "oracle against fold")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(deliveries(), st.randoms(use_true_random=False), instants)
 def test_state_does_not_depend_on_the_order_of_arrival(
     delivered: list[Delivery], chance: random.Random, later: int
@@ -108,7 +108,7 @@ def test_state_does_not_depend_on_the_order_of_arrival(
         )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(deliveries(), points)
 def test_features_ignore_what_arrived_after_the_as_of_instant(delivered: list[Delivery], at: list[Point]) -> None:
     log = accept(delivered)

@@ -7,6 +7,7 @@ is one division of two integers, each taken to the nearest double first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from feature_repo.spec import Feature, FeatureSpec, Measure
@@ -58,6 +59,10 @@ def aggregate(feature: Feature, events: list[LoggedEvent], as_of: int, cap: int)
         return (as_of - max(e.event_time for e in events)) / MICROSECONDS_A_DAY if events else None
     if feature.operation == "days_since_first":
         return (as_of - min(e.event_time for e in events)) / MICROSECONDS_A_DAY if events else None
+    if feature.operation == "mean_days_between":
+        times = sorted(e.event_time for e in events)
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        return float(sum(gaps)) / float(len(gaps) * MICROSECONDS_A_DAY) if gaps else None
     pairs = [(e.event_time, integer(feature.measure, e)) for e in events]
     numbers = [number for _, number in pairs if number is not None]
     if not numbers:

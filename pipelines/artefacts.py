@@ -1,0 +1,110 @@
+"""The named artefacts that the steps of one model hand to each other, as files of one folder.
+
+`dataset.parquet` holds one row per (customer, as-of instant):
+customer_id (text), as_of (instant, UTC), label (0 or 1), part (`train` or `test`), fold (0.. for
+train rows, all rows of a customer in one fold; -1 for test rows), then one float64 column per
+feature of the feature service, in its order, null where the feature is empty; then those features
+that only the baselines read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+DATASET = "dataset.parquet"
+DATASET_MANIFEST = "dataset.json"
+TUNING = "tuning.json"
+MODEL = "model.txt"
+DEFAULT_MODEL = "default_model.txt"
+TRAINING = "training.json"
+EVALUATION = "evaluation.json"
+PREDICTIONS = "predictions.parquet"
+REPORT = "report.html"
+REPORT_FIGURES = "report.json"
+REGISTRATION = "registration.json"
+
+ID_COLUMNS = ("customer_id", "as_of", "label", "part", "fold")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One as-of instant (int64 microseconds UTC) of the dataset, with its counts."""
+
+    as_of: int
+    part: str
+    customers: int
+    positives: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetManifest:
+    """What a dataset was made from; enough to make it again."""
+
+    model: str
+    feature_service: str
+    features: tuple[str, ...]
+    spec_hash: str
+    lake_version: int
+    config_hash: str
+    dataset_hash: str
+    horizon: int
+    gap: int
+    data_start: int
+    data_end: int
+    snapshots: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The rows (see the module's text) and what they were made from."""
+
+    rows: pd.DataFrame
+    manifest: DatasetManifest
+
+    def part(self, name: str) -> pd.DataFrame:
+        """Rows of `train` or `test`, in order."""
+        return self.rows[self.rows["part"] == name].reset_index(drop=True)
+
+    def features(self, part: str) -> pd.DataFrame:
+        """Feature columns of one part, float64, in the order of the feature service."""
+        return self.part(part)[list(self.manifest.features)]
+
+
+def save_dataset(folder: Path, dataset: Dataset) -> None:
+    """Write both files of a dataset, the rows first: a manifest never stands without its rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (DATASET + ".partial")
+    dataset.rows.to_parquet(partial, index=False)
+    os.replace(partial, folder / DATASET)
+    write_json(folder / DATASET_MANIFEST, asdict(dataset.manifest))
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """Read what `save_dataset` wrote.
+
+    Raises:
+        FileNotFoundError: there is none in `folder`.
+    """
+    raw = read_json(folder / DATASET_MANIFEST)
+    snapshots = tuple(Snapshot(**item) for item in raw.pop("snapshots"))
+    features = tuple(raw.pop("features"))
+    manifest = DatasetManifest(**raw, features=features, snapshots=snapshots)
+    return Dataset(pd.read_parquet(folder / DATASET), manifest)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

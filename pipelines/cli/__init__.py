@@ -1,0 +1,51 @@
+"""The `twin` command. Each command imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from feature_repo.configuration import ConfigurationError
+from pipelines.cli import data, demo, features, models, service
+from pipelines.cli.output import Choice
+from pipelines.console import UserError
+
+app = typer.Typer(
+    name="twin",
+    help="A digital twin of every customer: events, features, churn models and predictions.\n\n"
+    "Begin with: twin --workspace demo demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+for module in (data, features, models, service, demo):
+    module.register_commands(app)
+
+FAILED, MISUSED = 1, 2
+
+
+@app.callback()
+def choose(
+    context: typer.Context,
+    workspace: Annotated[
+        str | None,
+        typer.Option("--workspace", "-w", envvar="TWIN_WORKSPACE", help="customer base to work on [default: default]"),
+    ] = None,
+) -> None:
+    """Commands work on one workspace: a customer base with its own lake, state, models and reports."""
+    context.obj = Choice(workspace)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user is told without a stack trace."""
+    try:
+        app()
+    except (UserError, ConfigurationError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(MISUSED if isinstance(error, ConfigurationError) else FAILED)
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)

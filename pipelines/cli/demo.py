@@ -1,0 +1,113 @@
+"""The demo: a made-up retailer from nothing to predictions."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.data import ingest_file
+from pipelines.cli.models import CHURN, run_all
+from pipelines.cli.output import settings_of
+from pipelines.cli.service import ask, prepare_service, told
+from pipelines.console import UserError
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+
+_STOP_SECONDS = 20.0
+
+
+def register_commands(app: typer.Typer) -> None:
+    app.command("demo")(demo_command)
+
+
+def demo_command(
+    context: typer.Context,
+    customers: Annotated[
+        int | None, typer.Option(min=50, help="customers to make up [default: configs/demo.yaml]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="another seed, another retailer")] = None,
+    generate_only: Annotated[bool, typer.Option("--generate-only", help="write the source files, and no more")] = False,
+) -> None:
+    """From nothing to predictions on a made-up retailer: its files, the whole run, the service, an answer.
+
+    Example: twin --workspace demo demo
+    """
+    from pipelines.demo import generate, load_demo_config, source_files
+
+    settings = settings_of(context)
+    _refuse_foreign_events(settings)
+    chosen = {name: value for name, value in (("customers", customers), ("seed", seed)) if value is not None}
+    config = load_demo_config(settings.config_dir / "demo.yaml").model_copy(update=chosen)
+    print(generate(config, settings.workspace.sources).text(), end="\n\n")
+    if generate_only:
+        return
+    for source, file in source_files(settings.workspace.sources):
+        report, _ = ingest_file(settings, source, file)
+        print(report.text(), end="\n\n")
+    run_all(settings, settings.model(CHURN))
+    _ask_the_service(settings)
+
+
+def _refuse_foreign_events(settings: Settings) -> None:
+    """A made-up retailer must not end up among real customers."""
+    from pipelines.events.lake import sources_in
+
+    foreign = [name for name in sources_in(settings.workspace.lake) if not name.startswith("demo_")]
+    if foreign:
+        raise UserError(
+            f"workspace {settings.workspace.name!r} holds events of {', '.join(foreign)}: "
+            "the demo needs a workspace of its own, such as: twin --workspace demo demo"
+        )
+
+
+def _ask_the_service(settings: Settings) -> None:
+    with running_service(settings) as url:
+        print(f"\nThe service answers at {url}:\n$ twin predict {' '.join(_examples(settings))} --reasons")
+        print("\n".join(told(ask(url, _examples(settings), reasons=True))))
+    workspace = settings.workspace
+    print(
+        f"\nReviewer's report: {workspace.artefacts(CHURN) / 'report.html'}"
+        f"\nData Docs:         {workspace.data_docs}"
+        "\nNext: make serve, make mlflow"
+    )
+
+
+@contextmanager
+def running_service(settings: Settings) -> Iterator[str]:
+    """The prediction service on a free port, up from its ready line to the end of the block.
+
+    Raises:
+        UserError: it does not become ready.
+    """
+    command = [*prepare_service(settings), "--port", "0"]
+    log = settings.workspace.root / "service.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.startswith("ready: "):
+            raise UserError(f"the service did not become ready: {line.strip() or 'it ended'}; see {log}")
+        yield line.split()[1]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _examples(settings: Settings, most: int = 4) -> list[str]:
+    """Customers from the lowest to the highest risk in the newest evaluation, evenly apart."""
+    import pandas as pd
+
+    from pipelines.artefacts import PREDICTIONS
+
+    rows = pd.read_parquet(settings.workspace.artefacts(CHURN) / PREDICTIONS)
+    ranked = rows.sort_values(["lightgbm_tuned", "customer_id"])["customer_id"].tolist()
+    return [ranked[round(i * (len(ranked) - 1) / (most - 1))] for i in range(most)]

@@ -1,0 +1,103 @@
+"""Commands about features: the list, Feast's registry, and the states of the online store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.output import AsJson, as_text, settings_of, tell
+
+if TYPE_CHECKING:
+    from feature_repo.spec import Feature, FeatureSpec
+    from pipelines.settings import Settings
+
+features = typer.Typer(help="Features: what they mean, and Feast's registry.", no_args_is_help=True)
+state = typer.Typer(help="The state of every customer, which the online store reads.", no_args_is_help=True)
+
+
+def register_commands(app: typer.Typer) -> None:
+    app.add_typer(features, name="features")
+    app.add_typer(state, name="state")
+
+
+@dataclass(frozen=True, slots=True)
+class StateSummary:
+    """States built from the lake."""
+
+    customers: int
+    events: int
+    spec_hash: str
+    path: str
+
+    def text(self) -> str:
+        """The summary for a person."""
+        built = f"States of {self.customers:,} customers from {self.events:,} events (spec {self.spec_hash})"
+        return f"{built}\n  {self.path}"
+
+
+def build_state(settings: Settings) -> StateSummary:
+    """Fold the lake into one state per customer."""
+    from feature_repo.state.build import build_states, count_events
+    from feature_repo.state.storage import SQLiteStateStorage
+    from pipelines.console import progress
+
+    workspace = settings.workspace
+    with progress("Building states", float(count_events(workspace.lake))) as advance:
+        built = build_states(settings.features, workspace.lake, SQLiteStateStorage(workspace.state), advance=advance)
+    return StateSummary(built.customers, built.events, built.spec_hash, str(workspace.state))
+
+
+@features.command("list")
+def list_command(
+    context: typer.Context,
+    service: Annotated[str | None, typer.Option(help="only what this model reads")] = None,
+    json: AsJson = False,
+) -> None:
+    """Every feature with its meaning in words, its view, owner, and the services that read it.
+
+    Example: twin features list --service churn
+    """
+    spec = settings_of(context).features
+    rows = [
+        {"name": f.name, "meaning": f.words, "view": view.name, "owner": view.owner, "services": _readers(spec, f)}
+        for view in spec.views
+        for f in view.features
+        if service is None or service in _readers(spec, f)
+    ]
+    if json:
+        print(as_text(rows))
+        return
+    for row in rows:
+        readers = "+".join(row["services"]) or "no model"
+        print(f"{row['name']:<62} {row['meaning']}  [{row['view']}, {row['owner']}, {readers}]")
+    print(f"{len(rows)} features, spec {spec.hash}")
+
+
+def _readers(spec: FeatureSpec, feature: Feature) -> list[str]:
+    return [name for name, service in spec.services.items() if feature in service.features]
+
+
+@features.command("apply")
+def apply_command(context: typer.Context) -> None:
+    """Register the features with Feast.
+
+    Example: twin features apply
+    """
+    from pipelines.feature_store import apply_features
+
+    settings = settings_of(context)
+    store = apply_features(settings)
+    views, services = store.list_batch_feature_views(), store.list_feature_services()
+    print(f"Feast: {len(views)} feature views, {len(services)} services (spec {settings.features.hash})")
+    print(f"  {settings.workspace.root / 'feature_store.yaml'}")
+
+
+@state.command("build")
+def build_command(context: typer.Context, json: AsJson = False) -> None:
+    """Build the state of every customer from the lake.
+
+    Example: twin state build
+    """
+    tell(build_state(settings_of(context)), json)

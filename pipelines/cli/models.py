@@ -1,0 +1,212 @@
+"""Commands about models: each step of a training run, and all of them in order."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.data import ingest_file
+from pipelines.cli.features import build_state
+from pipelines.cli.output import AsJson, ModelName, as_text, plain, settings_of, tell
+from pipelines.console import UserError
+
+if TYPE_CHECKING:
+    from pipelines.cli.output import Summary
+    from pipelines.settings import Settings
+    from pipelines.settings.models import ModelConfig
+
+CHURN = "churn"
+
+
+def register_commands(app: typer.Typer) -> None:
+    app.command("run")(run_command)
+    app.command("dataset")(dataset_command)
+    app.command("tune")(tune_command)
+    app.command("train")(train_command)
+    app.command("evaluate")(evaluate_command)
+    app.command("explain")(explain_command)
+    app.command("register")(register_command)
+    app.command("report")(report_command)
+
+
+def make_dataset(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.dataset import build_dataset
+    from pipelines.feature_store import open_feature_store
+
+    return build_dataset(settings, config, open_feature_store(settings))
+
+
+def search(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.tune import tune
+
+    return tune(settings, config)
+
+
+def fit(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.train import train
+
+    return train(settings, config)
+
+
+def compare(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.evaluate import evaluate
+    from pipelines.tracking import champion
+
+    present = champion(settings, config)
+    return evaluate(settings, config, present.booster if present else None)
+
+
+def report(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.explain import explain
+
+    meanings = {name: feature.words for name, feature in settings.features.by_name.items()}
+    return explain(settings, config, meanings)
+
+
+def publish(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.register import register
+
+    return register(settings, config)
+
+
+STEPS = {
+    "dataset": make_dataset,
+    "tune": search,
+    "train": fit,
+    "evaluate": compare,
+    "explain": report,
+    "register": publish,
+}
+
+
+def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
+    """States, then every step of the model, each one's result printed as it comes.
+
+    Raises:
+        UserError: a critical expectation fails, or a step cannot do its work.
+    """
+    from pipelines.validate import raise_if_critical, validate_lake
+
+    validation = validate_lake(settings)
+    raise_if_critical(validation)
+    results: dict[str, Summary] = {"validate": validation, "state": build_state(settings)}
+    _say(results, quiet)
+    for name, step in STEPS.items():
+        results[name] = step(settings, config)
+        if not quiet:
+            print(results[name].text(), end="\n\n")
+    return results
+
+
+def _say(results: dict[str, Summary], quiet: bool) -> None:
+    if not quiet:
+        for summary in results.values():
+            print(summary.text(), end="\n\n")
+
+
+def run_command(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="a file to ingest first")] = None,
+    source: Annotated[str | None, typer.Option("--source", "-s", help="the mapping of the file")] = None,
+    model: Annotated[str, typer.Option(help="a file of configs/models, without .yaml")] = CHURN,
+    json: AsJson = False,
+) -> None:
+    """The whole way: ingest a file, validate, features, tune, train, evaluate, explain, register.
+
+    Example: twin run --source online_retail online_retail.csv.gz
+    """
+    if (file is None) != (source is None):
+        raise typer.BadParameter("a file and --source go together")
+    settings = settings_of(context)
+    config = settings.model(model)
+    results: dict[str, Summary] = {}
+    if file is not None and source is not None:
+        results["ingest"], validation = ingest_file(settings, source, file)
+        if validation is not None:
+            results["validate_batch"] = validation
+        _say(results, json)
+    results |= run_all(settings, config, quiet=json)
+    if json:
+        print(as_text({name: plain(summary) for name, summary in results.items()}))
+        return
+    print(f"Next: twin --workspace {settings.workspace.name} serve")
+
+
+def _step(context: typer.Context, name: str, model: str, json: bool) -> None:
+    settings = settings_of(context)
+    config = settings.model(model)
+    try:
+        summary = STEPS[name](settings, config)
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise UserError(f"{missing} is not there yet: run the steps before {name!r}, or `twin run`") from error
+    tell(summary, json)
+
+
+def dataset_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
+    """Snapshots, labels and point-in-time features.
+
+    Example: twin dataset churn
+    """
+    _step(context, "dataset", model, json)
+
+
+def tune_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
+    """Search for parameters; stopped in the middle, it goes on where it was.
+
+    Example: twin tune churn
+    """
+    _step(context, "tune", model, json)
+
+
+def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
+    """Fit and calibrate the tuned and the default model.
+
+    Example: twin train churn
+    """
+    _step(context, "train", model, json)
+
+
+def evaluate_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
+    """Compare with the baselines, out of time, with intervals.
+
+    Example: twin evaluate churn
+    """
+    _step(context, "evaluate", model, json)
+
+
+def explain_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
+    """Write the reviewer's report.
+
+    Example: twin explain churn
+    """
+    _step(context, "explain", model, json)
+
+
+def register_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
+    """Log everything in MLflow, register the model, and make it champion if it passes its gates.
+
+    Example: twin register churn
+    """
+    _step(context, "register", model, json)
+
+
+def report_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    open_page: Annotated[bool, typer.Option("--open", help="open it in a browser")] = False,
+) -> None:
+    """Say where the reviewer's report is, or open it.
+
+    Example: twin report churn --open
+    """
+    settings = settings_of(context)
+    path = settings.workspace.artefacts(settings.model(model).name) / "report.html"
+    if not path.exists():
+        raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} run")
+    print(path)
+    if open_page:
+        webbrowser.open(path.as_uri())

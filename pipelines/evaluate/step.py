@@ -1,0 +1,203 @@
+"""Compare the tuned model with simple ones, the default and the champion, out of time, in one table."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pandas as pd
+
+from feature_repo.configuration import Problem
+from pipelines.artefacts import DEFAULT_MODEL, EVALUATION, MODEL, PREDICTIONS, Dataset, load_dataset, write_json
+from pipelines.console import UserError, progress
+from pipelines.evaluate.baselines import BgNbdBaseline, base_rate, bg_nbd_baseline, rfm_logistic
+from pipelines.evaluate.bootstrap import RESAMPLES, Resampled, resample
+from pipelines.evaluate.metrics import (
+    Array,
+    bin_matrix,
+    calibration_error,
+    equal_mass_bins,
+    log_losses,
+    noise_floor,
+    simulated_rates,
+)
+from pipelines.evaluate.results import TUNED, Bin, Difference, Evaluation, ModelScores, verdict_sentences
+from pipelines.settings import Settings
+from pipelines.settings.models import ModelConfig
+
+SEED = 20050501
+
+
+def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_path: Path | None = None) -> Evaluation:
+    """Score all models on the test part; writes `evaluation.json` and `predictions.parquet`.
+
+    Args:
+        settings: whose workspace holds the artefacts.
+        model_config: which model, its label, and the features of the simple models.
+        champion_booster_path: LightGBM text file of the model served now, if there is one. It is left out, with
+            a note, when it reads features this dataset does not have.
+
+    Raises:
+        UserError: an artefact is missing, a part has no rows or one class only, or a column is missing.
+    """
+    began = time.monotonic()
+    folder = settings.workspace.artefacts(model_config.name)
+    dataset = _load(folder, model_config)
+    boosters = {name: _booster(folder / file, dataset) for name, file in
+                (("lightgbm_default", DEFAULT_MODEL), (TUNED, MODEL))}  # fmt: skip
+    train, test = dataset.part("train"), dataset.part("test")
+    notes = list(NOTES)
+    with progress("compare models", total=4) as advance:
+        simple = _bg_nbd(train, test, model_config)
+        advance(1)
+        probabilities: dict[str, Array] = {
+            "base_rate": base_rate(train, test),
+            "rfm_logistic": rfm_logistic(train, test, model_config.baselines),
+            "bg_nbd": simple.calibrated,
+        }
+        inputs = dataset.features("test")
+        probabilities |= {name: _predict(booster, inputs) for name, booster in boosters.items()}
+        champion = _champion(champion_booster_path, inputs, notes)
+        if champion is not None:
+            probabilities["champion"] = champion
+        advance(1)
+        labels = test["label"].to_numpy(dtype=np.float64)
+        customers = pd.factorize(test["customer_id"])[0].astype(np.int64)
+        resampled = resample(labels, probabilities, customers, RESAMPLES, SEED)
+        advance(1)
+        scores = tuple(_scores(name, labels, probabilities[name], resampled[name]) for name in probabilities)
+        advance(1)
+    raw_loss = float(log_losses(labels, simple.raw).mean())
+    notes.append(f"BG/NBD before calibration has log-loss {raw_loss:.3f}.")
+    differences = _differences(resampled)
+    sentences = verdict_sentences(differences)
+    result = Evaluation(
+        model=model_config.name, test_rows=len(test), test_customers=int(customers.max()) + 1,
+        test_as_of=tuple(item.as_of for item in dataset.manifest.snapshots if item.part == "test"),
+        train_rows=len(train), positive_rate=float(labels.mean()), train_positive_rate=float(train["label"].mean()),
+        resamples=RESAMPLES, seed=SEED, models=scores, differences=differences,
+        bg_nbd=asdict(simple.parameters) | {"customers": simple.customers, "log_loss_before_calibration": raw_loss},
+        notes=tuple(notes), verdict=" ".join(sentences), verdict_sentences=sentences,
+        dataset_hash=dataset.manifest.dataset_hash,
+        seconds=round(time.monotonic() - began, 2),
+    )  # fmt: skip
+    _predictions(test, probabilities).to_parquet(folder / PREDICTIONS, index=False)
+    write_json(folder / EVALUATION, asdict(result))
+    return result
+
+
+NOTES = (
+    "All values are on the test part, which is later than every training label.",
+    "Intervals are 95 % percentile intervals over resamples of whole customers; differences use the same resamples.",
+    "Every learned model is calibrated on training rows only: RFM and BG/NBD by Platt's line on the newest "
+    "training snapshot, RFM on its out-of-fold predictions.",
+    "BG/NBD is fitted given that a customer was active, as all rows of the dataset are; it takes the first "
+    "purchase in the data for the first ever.",
+    "The calibration error is over ten bins of equal mass; its noise floor is what exact probabilities would show.",
+)
+
+
+def _load(folder: Path, config: ModelConfig) -> Dataset:
+    try:
+        dataset = load_dataset(folder)
+    except FileNotFoundError as error:
+        raise UserError(f"There is no dataset of the model {config.name!r} to evaluate on.", [
+            Problem("dataset", "a file made by the dataset step", "nothing there", "make the dataset first",
+                    Path(error.filename or "").name),
+        ]) from None  # fmt: skip
+    problems = [
+        Problem(f"labels of the {part} part", "both classes", _classes(dataset.part(part)["label"]),
+                "use more data, another horizon, or more snapshots")
+        for part in ("train", "test") if dataset.part(part)["label"].nunique() < 2
+    ]  # fmt: skip
+    baselines = config.baselines.model_dump()
+    problems += [
+        Problem(f"baselines.{key}", "a column of the dataset", repr(name), "make the dataset again")
+        for key, name in baselines.items() if name not in dataset.rows
+    ]  # fmt: skip
+    if problems:
+        raise UserError("The models cannot be compared on this dataset.", problems)
+    return dataset
+
+
+def _classes(labels: pd.Series) -> str:
+    return "no rows" if labels.empty else f"only {labels.iloc[0]:.0f} in {len(labels):,} rows"
+
+
+def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig) -> BgNbdBaseline:
+    try:
+        return bg_nbd_baseline(train, test, config.baselines, config.label, SEED)
+    except ValueError:
+        problem = Problem(
+            "baselines", "features with the purchase history of the newest training snapshot", "empty ones",
+            "frequency counts, recency and age are days since the last and first of the label's events",
+        )  # fmt: skip
+        raise UserError("BG/NBD cannot be fitted.", [problem]) from None
+
+
+def _booster(path: Path, dataset: Dataset) -> lightgbm.Booster:
+    if not path.exists():
+        problem = Problem(path.name, "a file made by the train step", "nothing there", "train the model first")
+        raise UserError("There is no trained model to evaluate.", [problem])
+    booster = lightgbm.Booster(model_file=path)
+    if booster.feature_name() != list(dataset.manifest.features):
+        problem = Problem(path.name, "the features of the dataset, in order", "others", "train the model again")
+        raise UserError("The model was trained on another dataset.", [problem])
+    return booster
+
+
+def _predict(booster: lightgbm.Booster, inputs: pd.DataFrame) -> Array:
+    return np.asarray(booster.predict(inputs.to_numpy(dtype=np.float64)), dtype=np.float64)
+
+
+def _champion(path: Path | None, inputs: pd.DataFrame, notes: list[str]) -> Array | None:
+    """The champion's probabilities; None, and a line in `notes`, where it cannot read this dataset."""
+    if path is None:
+        notes.append("There is no champion to compare with.")
+        return None
+    booster = lightgbm.Booster(model_file=path)
+    missing = [name for name in booster.feature_name() if name not in inputs]
+    if missing:
+        notes.append(f"The champion is not compared: it reads {len(missing)} features which this dataset lacks.")
+        return None
+    notes.append("The champion may have been trained on customers, or days, of this test; that flatters it.")
+    return _predict(booster, inputs[booster.feature_name()])
+
+
+def _scores(name: str, labels: Array, probabilities: Array, resampled: Resampled) -> ModelScores:
+    slope = resampled.interval("calibration_slope")
+    return ModelScores(
+        name=name,
+        log_loss=resampled.interval("log_loss"), auc=resampled.interval("auc"), brier=resampled.interval("brier"),
+        calibration_error=calibration_error(labels, probabilities),
+        calibration_error_interval=resampled.interval("calibration_error"),
+        calibration_noise_floor=noise_floor(probabilities, seed=SEED),
+        calibration_intercept=resampled.interval("calibration_intercept"),
+        calibration_slope=slope.estimate, calibration_slope_interval=slope,
+        curve=_curve(labels, probabilities),
+    )  # fmt: skip
+
+
+def _curve(labels: Array, probabilities: Array) -> tuple[Bin, ...]:
+    members = bin_matrix(equal_mass_bins(probabilities))
+    sizes = members.sum(axis=0)
+    low, high = np.quantile(simulated_rates(probabilities, seed=SEED), [0.025, 0.975], axis=0)
+    columns = (sizes.astype(int), probabilities @ members / sizes, labels @ members / sizes, low, high)
+    return tuple(Bin(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _differences(resampled: dict[str, Resampled]) -> tuple[Difference, ...]:
+    """Tuned minus each other model, in log-loss and AUC."""
+    tuned = resampled[TUNED]
+    return tuple(
+        Difference(TUNED, name, metric, interval.estimate, interval.low, interval.high)
+        for name, other in resampled.items() if name != TUNED
+        for metric in ("log_loss", "auc") for interval in [tuned.difference(other, metric)]
+    )  # fmt: skip
+
+
+def _predictions(test: pd.DataFrame, probabilities: dict[str, Array]) -> pd.DataFrame:
+    return test[["customer_id", "as_of", "label"]].assign(**probabilities)

@@ -1,0 +1,67 @@
+"""The Feast store of a workspace: applied to the current spec, and opened."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from feast import FeatureStore
+
+from feature_repo.event_table import ensure_table
+from feature_repo.feast_objects import feast_objects
+from pipelines.settings import CHECKOUT, Settings
+
+FEAST_REPO = CHECKOUT / "feature_repo"
+
+
+def apply_features(settings: Settings) -> FeatureStore:
+    """Register the spec's views and services with Feast, and open the store.
+
+    Writes `feature_store.yaml` into the workspace, for Feast's own commands.
+    """
+    ensure_table(settings.workspace.lake)
+    store = FeatureStore(repo_path=str(FEAST_REPO), fs_yaml_file=_write_yaml(settings))
+    wanted = feast_objects(settings.features, settings.workspace.lake)
+    names = {(type(item), item.name) for item in wanted}
+    present = [*store.list_feature_services(), *store.list_batch_feature_views()]
+    gone = [item for item in present if (type(item), item.name) not in names]
+    store.apply(wanted, objects_to_delete=gone, partial=False)
+    return store
+
+
+def open_feature_store(settings: Settings, lake_version: int | None = None) -> FeatureStore:
+    """The workspace's Feast store with the current spec applied; `lake_version` pins the lake for training."""
+    store = apply_features(settings)
+    store.config.offline_store.lake_version = lake_version
+    return store
+
+
+def _write_yaml(settings: Settings) -> Path:
+    workspace = settings.workspace
+    content = {
+        "project": "customer_twin",
+        "provider": "local",
+        "registry": _relative(workspace.feast_registry),
+        "online_store": {
+            "type": "feature_repo.stores.online.TwinOnlineStore",
+            "path": _relative(workspace.state),
+            "features": _relative(settings.config_dir / "features.yaml"),
+            "clock": settings.profile.clock,
+        },
+        "offline_store": {
+            "type": "feature_repo.stores.offline.TwinDuckDBOfflineStore",
+            "lake": _relative(workspace.lake),
+            "features": _relative(settings.config_dir / "features.yaml"),
+        },
+        "entity_key_serialization_version": 3,
+    }
+    path = workspace.root / "feature_store.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("# Written by `twin features apply`.\n" + yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def _relative(path: Path) -> str:
+    """As Feast reads it: from the Feast repo."""
+    return os.path.relpath(path, FEAST_REPO)

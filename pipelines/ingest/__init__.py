@@ -1,0 +1,7 @@
+"""Files of a source become events of the lake: stage, then commit or discard; check only looks."""
+
+from pipelines.ingest.preview import Preview, check
+from pipelines.ingest.report import IngestReport, ReconciliationError
+from pipelines.ingest.steps import StagedBatch, commit, discard, stage
+
+__all__ = ["IngestReport", "Preview", "ReconciliationError", "StagedBatch", "check", "commit", "discard", "stage"]

@@ -1,0 +1,175 @@
+"""Turn the rows of a file into events, in a DuckDB database that lives only as long as the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from feature_repo.configuration import ConfigurationError, Problem
+from pipelines.console import UserError
+from pipelines.events.lake import STAGED_SCHEMA, register
+from pipelines.ingest.events import facts_and_events_sql, grouped_sql
+from pipelines.ingest.layout import Layout, look_at
+from pipelines.ingest.quoting import literal
+from pipelines.ingest.report import Counts
+from pipelines.ingest.rows import REASON_SEPARATOR, raw_columns, raw_insert_sql, typed_sql
+from pipelines.settings.source_checks import check_against_plan
+from pipelines.settings.sources import SourceConfig
+from pipelines.settings.tracking_plan import TrackingPlan
+
+MEMORY_LIMIT = "2GB"
+LAKE_COLUMNS = ", ".join(STAGED_SCHEMA.names)
+ANOTHER_ROW = "another row of the same event is quarantined"
+# What an event says; when it arrived is not part of it.
+_CONTENT = "hash(event, event_time, user_id, anonymous_id, identifiers, channel, value, currency, properties)"
+
+
+def layout_of(source: SourceConfig, plan: TrackingPlan, file: Path) -> Layout:
+    """The layout of `file`, which has every column that the mapping names.
+
+    Raises:
+        ConfigurationError: the mapping and the tracking plan do not fit.
+        UserError: the file cannot be read, or lacks columns.
+    """
+    problems = check_against_plan(source, plan)
+    if problems:
+        raise ConfigurationError(problems)
+    layout = look_at(file, source.format)
+    missing = [name for name in source.columns if name not in layout.header]
+    if missing and layout.format.type != "jsonl":
+        hint = f"the file has: {', '.join(layout.header)}; delimiter {layout.format.delimiter!r}"
+        raise UserError(
+            f"cannot ingest {file.name}: it lacks columns of source {source.source}; nothing was written",
+            [
+                Problem("columns", "in the header", f"no {name}", hint if name == missing[0] else "", file.name)
+                for name in missing
+            ],
+        )
+    return layout
+
+
+def open_database(path: Path | None) -> duckdb.DuckDBPyConnection:
+    """A database with bounded memory that spills beside its own file; in memory where `path` is None."""
+    connection = duckdb.connect(str(path) if path else ":memory:")
+    connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET preserve_insertion_order = false")
+    connection.execute("SET enable_progress_bar = false")
+    if path is not None:
+        connection.execute(f"SET temp_directory = {literal(str(path.parent / 'spill'))}")
+    return connection
+
+
+def load(
+    connection: duckdb.DuckDBPyConnection, source: SourceConfig, layout: Layout, chunks: Iterable[pa.Table]
+) -> None:
+    """Fill table `raw` with the rows of the file as text."""
+    columns = "".join(f", {name} VARCHAR" for name in raw_columns(source, layout))
+    connection.execute(f"CREATE TABLE raw (row BIGINT, fault VARCHAR, text VARCHAR{columns})")
+    insert = raw_insert_sql(source, layout)
+    connection.execute("BEGIN")
+    for chunk in chunks:
+        connection.register("chunk", chunk)
+        connection.execute(insert)
+        connection.unregister("chunk")
+    connection.execute("COMMIT")
+
+
+def convert(connection: duckdb.DuckDBPyConnection, source: SourceConfig, plan: TrackingPlan, layout: Layout) -> None:
+    """From table `raw`: table `events`, and table `refused` (row, reason) of the rows that are none.
+
+    Raises:
+        UserError: a sum of amounts is beyond 38 digits, or the events do not fit into memory.
+    """
+    facts, events = facts_and_events_sql(source, plan)
+    try:
+        for step in (typed_sql(source, layout), grouped_sql(source), facts, events, _REFUSED):
+            connection.execute(step)
+    except duckdb.OutOfRangeException as error:
+        raise UserError(
+            "amounts in the file are too large to add up exactly; nothing was written",
+            [Problem("columns", "sums below 10^22", "larger ones", "check the columns that are summed")],
+        ) from error
+    except duckdb.OutOfMemoryException as error:
+        raise UserError(
+            f"the file needs more memory than {MEMORY_LIMIT}; nothing was written",
+            [Problem("file", "groups of rows that fit into memory", "more", "split the file between events")],
+        ) from error
+
+
+_REFUSED = f"""
+    CREATE TABLE refused AS
+    SELECT grouped.row, coalesce(grouped.reasons, events.reason, {literal(ANOTHER_ROW)}) AS reason
+    FROM grouped JOIN events ON grouped.g = events.g
+    WHERE events.faults > 0 OR events.reason IS NOT NULL
+"""
+
+
+def settle(connection: duckdb.DuckDBPyConnection, source: SourceConfig, lake: Path) -> None:
+    """Table `outcomes`: g, rows, outcome, differs. Of equal event ids the lake's goes first, then the
+    earliest in the file; the others are duplicates, and differ where they say something else."""
+    register(connection, lake, "lake")
+    connection.execute(f"""
+        CREATE OR REPLACE TABLE outcomes AS
+        WITH candidates AS (
+            SELECT g, rows, event_id, {_CONTENT} AS content FROM events WHERE faults = 0 AND reason IS NULL
+        ), firsts AS (
+            SELECT event_id, min(g) AS first_g, arg_min(content, g) AS first_content FROM candidates GROUP BY event_id
+        ), stored AS (
+            SELECT event_id, {_CONTENT} AS stored_content FROM lake
+            WHERE source = {literal(source.source)} AND event_id IN (SELECT event_id FROM firsts)
+        )
+        SELECT g, rows,
+               CASE WHEN stored_content IS NULL AND g = first_g THEN 'accepted' ELSE 'duplicate' END AS outcome,
+               content <> coalesce(stored_content, first_content) AS differs
+        FROM candidates JOIN firsts USING (event_id) LEFT JOIN stored USING (event_id)
+        UNION ALL
+        SELECT g, rows, 'quarantined', false FROM events WHERE faults > 0 OR reason IS NOT NULL
+    """)
+    connection.unregister("lake")
+
+
+def count(connection: duckdb.DuckDBPyConnection) -> Counts:
+    """The numbers of the batch.
+
+    Raises:
+        ReconciliationError: they do not add up.
+    """
+    rows = dict(connection.execute("SELECT outcome, sum(rows)::BIGINT FROM outcomes GROUP BY 1").fetchall())
+    accepted = "FROM events JOIN outcomes USING (g) WHERE outcome = 'accepted'"
+    events = connection.execute(f"SELECT event, count(*) {accepted} GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
+    reasons = connection.execute(
+        f"SELECT unnest(string_split(reason, {literal(REASON_SEPARATOR)})), count(*)"
+        " FROM refused GROUP BY 1 ORDER BY 2 DESC, 1"
+    ).fetchall()
+    return Counts(
+        read=_number(connection, "SELECT count(*) FROM raw"),
+        accepted=rows.get("accepted", 0),
+        duplicate=rows.get("duplicate", 0),
+        quarantined=_same(rows.get("quarantined", 0), _number(connection, "SELECT count(*) FROM refused")),
+        events=dict(events),
+        anonymous=_number(connection, f"SELECT count(*) {accepted} AND user_id IS NULL"),
+        differing=_number(connection, "SELECT count(*) FROM outcomes WHERE differs"),
+        reasons=dict(reasons),
+    )
+
+
+def write_events(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """The accepted events as Parquet (STAGED_SCHEMA), in the order of the file."""
+    connection.execute(
+        f"COPY (SELECT {LAKE_COLUMNS} FROM events JOIN outcomes USING (g) WHERE outcome = 'accepted' ORDER BY g)"
+        f" TO {literal(str(file))} (FORMAT parquet)"
+    )
+
+
+def _number(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    ((number,),) = connection.execute(sql).fetchall()
+    return int(number)
+
+
+def _same(events: int, rows: int) -> int:
+    """Quarantined rows counted over events; -1, which reconciles with nothing, where rows say otherwise."""
+    return events if events == rows else -1

@@ -1,0 +1,80 @@
+"""Hand the champion to the service, so that serving needs neither MLflow nor its database.
+
+The champion `<model>` version `<n>` becomes the BentoML model `<model>:<n>` of the store at
+`workspace.bentoml_home` (BENTOML_HOME), and its latest. Its folder, `<BENTOML_HOME>/models/<model>/<n>/`,
+holds beside BentoML's own `model.yaml`:
+
+- `model.lgb`: the calibrated booster in LightGBM's text format. `predict` gives the probability,
+  `raw_score` the log-odds, `pred_contrib` their parts, the last column being the base.
+- `manifest.json`: what the model is and was made from; to serve it, `model`, `version`, `run_id`,
+  `spec_hash`, `feature_service` and `features`, the columns of the booster in order.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+
+import bentoml
+from bentoml import Tag
+from bentoml._internal.models import ModelStore
+from bentoml.exceptions import NotFound
+
+from feature_repo.configuration import Problem
+from pipelines.artefacts import read_json, write_json
+from pipelines.console import UserError
+from pipelines.settings import Settings
+from pipelines.settings.models import ModelConfig
+from pipelines.tracking import BOOSTER_FILE, champion
+
+MANIFEST = "manifest.json"
+
+
+def export_champion(settings: Settings, config: ModelConfig) -> Path:
+    """Copy the champion into BentoML's store; the folder of the BentoML model.
+
+    Nothing is written where the store already has this version as its latest.
+
+    Raises:
+        UserError: there is no champion.
+    """
+    found = champion(settings, config)
+    if found is None:
+        hint = (
+            "run the pipeline: twin run. If it ran, a gate failed (registration.json says which); "
+            "a version can still be made champion by hand, with that alias in MLflow"
+        )
+        problem = Problem("champion", "a version with the alias champion", "none", hint)
+        raise UserError(f"There is no champion of {config.name} to serve.", [problem])
+    manifest = {**found.manifest, "model": found.name, "version": found.version, "run_id": found.run_id}
+    tag = Tag(found.name, found.version)
+    store = _open_store(settings.workspace.bentoml_home)
+    present = _latest(store, found.name)
+    if present is not None and present.tag == tag and read_json(Path(present.path_of(MANIFEST))) == manifest:
+        return Path(present.path)
+    # BentoML takes the newest made as latest: a champion that was exported before is made again.
+    if present is not None and store.list(tag):
+        store.delete(tag)
+    labels = {"spec_hash": str(manifest["spec_hash"]), "mlflow_run": found.run_id}
+    with warnings.catch_warnings():
+        # BentoML calls what its own dependency pathspec has deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with bentoml.models.create(tag, labels=labels, _model_store=store) as model:
+            shutil.copyfile(found.booster, model.path_of(BOOSTER_FILE))
+            write_json(Path(model.path_of(MANIFEST)), manifest)
+    return Path(store.get(tag).path)
+
+
+def _open_store(home: Path) -> ModelStore:
+    """The store by its folder: BentoML reads BENTOML_HOME once a process, too early for a second workspace."""
+    folder = home / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    return ModelStore(folder)
+
+
+def _latest(store: ModelStore, name: str) -> bentoml.Model | None:
+    try:
+        return store.get(Tag(name))
+    except NotFound:
+        return None

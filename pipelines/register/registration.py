@@ -1,0 +1,171 @@
+"""Register the tuned model with its manifest, and give it the alias its gates allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import mlflow
+import numpy
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.models.model import ModelInfo
+from mlflow.types import ColSpec, DataType, Schema
+
+from pipelines.artefacts import (
+    EVALUATION,
+    MODEL,
+    REGISTRATION,
+    TRAINING,
+    DatasetManifest,
+    load_dataset,
+    read_json,
+    write_json,
+)
+from pipelines.register.gates import Gate, check_gates
+from pipelines.register.record import record
+from pipelines.settings import Settings
+from pipelines.settings.models import ModelConfig
+from pipelines.tracking import CHALLENGER, CHAMPION, champion, connect, git_commit, inside_run
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The registered version, the alias it was given, and every gate with its figure."""
+
+    model: str
+    version: str
+    alias: str
+    run_id: str
+    previous_champion: str | None
+    gates: tuple[Gate, ...]
+    verdict: str
+    path: str
+
+    @property
+    def is_champion(self) -> bool:
+        return self.alias == CHAMPION
+
+    def text(self) -> str:
+        """The summary for a person."""
+        failed = sum(not gate.passed for gate in self.gates)
+        fate = "all gates passed" if not failed else f"{failed} of {len(self.gates)} gates failed"
+        before = f" (before: version {self.previous_champion})" if self.is_champion and self.previous_champion else ""
+        return "\n".join(
+            [
+                f"Registered {self.model} version {self.version} as {self.alias}: {fate}{before}",
+                *(f"  {gate.text()}" for gate in self.gates),
+                f"  MLflow run {self.run_id}; {self.path}",
+            ]
+        )
+
+
+def register(settings: Settings, config: ModelConfig, run_id: str | None = None) -> Registration:
+    """Log the model and all artefacts into MLflow, register it, and judge it by its gates.
+
+    It becomes `champion` only if every gate passes, else `challenger`. Without `run_id` a run is made.
+
+    Raises:
+        FileNotFoundError: a step before has not run: dataset, train or evaluate.
+    """
+    folder = settings.workspace.artefacts(config.name)
+    dataset, training, evaluation = load_dataset(folder), read_json(folder / TRAINING), read_json(folder / EVALUATION)
+    client = connect(settings.workspace)
+    before = champion(settings, config)
+    same_features = before is not None and before.manifest.get("spec_hash") == dataset.manifest.spec_hash
+    gates = check_gates(config.gates, evaluation, must_compare=same_features)
+    alias = CHAMPION if all(gate.passed for gate in gates) else CHALLENGER
+    manifest = build_manifest(config, dataset.manifest, training, evaluation, gates)
+    with inside_run(settings, config, run_id) as run:
+        record(client, run, config, folder, dataset)
+        logged = _log_model(folder / MODEL, manifest)
+    version = _add_version(client, config, run, logged, manifest, evaluation["verdict"])
+    client.set_registered_model_alias(config.name, alias, version)
+    registration = Registration(
+        config.name,
+        version,
+        alias,
+        run,
+        before.version if before else None,
+        gates,
+        evaluation["verdict"],
+        str(folder / REGISTRATION),
+    )
+    write_json(folder / REGISTRATION, {**asdict(registration), "manifest": manifest})
+    return registration
+
+
+def build_manifest(
+    config: ModelConfig,
+    dataset: DatasetManifest,
+    training: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    gates: tuple[Gate, ...],
+) -> dict[str, Any]:
+    """What a model was made from and is to be served with, as JSON. Instants: int64 microseconds UTC."""
+    return {
+        "model": config.name,
+        "description": config.description,
+        "owner": config.owner,
+        "lake_version": dataset.lake_version,
+        "identity_version": None,
+        "spec_hash": dataset.spec_hash,
+        "feature_service": dataset.feature_service,
+        "features": list(dataset.features),
+        "config_hash": dataset.config_hash,
+        "dataset_hash": dataset.dataset_hash,
+        "git_commit": git_commit(),
+        "data": {
+            "start": dataset.data_start,
+            "end": dataset.data_end,
+            "snapshots": [asdict(snapshot) for snapshot in dataset.snapshots],
+        },
+        "label": config.label.model_dump(mode="json"),
+        "params": training["params"],
+        "rounds": training["rounds"],
+        "calibration": training["calibration"],
+        "metrics": _candidate_metrics(evaluation),
+        "gates": {gate.name: gate.passed for gate in gates},
+        "lightgbm": lgb.__version__,
+    }
+
+
+def _candidate_metrics(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    tuned = next(model for model in evaluation["models"] if model["name"] == "lightgbm_tuned")
+    return {**tuned, "test_rows": evaluation["test_rows"], "positive_rate": evaluation["positive_rate"]}
+
+
+def _log_model(booster: Path, manifest: dict[str, Any]) -> ModelInfo:
+    """Log the native text booster into the active run. All inputs are doubles, in order."""
+    signature = ModelSignature(
+        Schema([ColSpec(DataType.double, name) for name in manifest["features"]]), Schema([ColSpec(DataType.double)])
+    )
+    # Named, because MLflow would else start a process to find them out.
+    requirements = [f"lightgbm=={lgb.__version__}", f"numpy=={numpy.__version__}"]
+    return mlflow.lightgbm.log_model(
+        lgb.Booster(model_file=booster),
+        name="model",
+        signature=signature,
+        pip_requirements=requirements,
+        metadata=manifest,
+    )
+
+
+def _add_version(
+    client: MlflowClient, config: ModelConfig, run_id: str, logged: ModelInfo, manifest: dict[str, Any], verdict: str
+) -> str:
+    """Register the logged model; its version."""
+    try:
+        client.create_registered_model(config.name, description=config.description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {name: str(manifest[name]) for name in ("spec_hash", "dataset_hash", "lake_version")}
+    version = client.create_model_version(
+        config.name, logged.model_uri, run_id, tags=tags, description=verdict, model_id=logged.model_id
+    )
+    return str(version.version)

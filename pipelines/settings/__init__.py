@@ -1,0 +1,120 @@
+"""All configuration, loaded in one place, typed and checked as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from feature_repo.configuration import ConfigurationError, Problem, load_yaml
+from feature_repo.spec import FeatureSpec, load_spec
+from pipelines.settings.cross_checks import check_together
+from pipelines.settings.expectations import ExpectationsConfig
+from pipelines.settings.models import ModelConfig
+from pipelines.settings.profile import Profile
+from pipelines.settings.sources import SourceConfig
+from pipelines.settings.tracking_plan import TrackingPlan
+from pipelines.settings.workspace import CHECKOUT, Workspace
+
+__all__ = ["CHECKOUT", "Settings", "Workspace", "load_settings"]
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is configured, and the workspace it applies to."""
+
+    config_dir: Path
+    profile: Profile
+    tracking_plan: TrackingPlan
+    features: FeatureSpec
+    expectations: ExpectationsConfig
+    sources: dict[str, SourceConfig]
+    models: dict[str, ModelConfig]
+    workspace: Workspace
+
+    def source(self, name: str) -> SourceConfig:
+        """The source mapping called `name`.
+
+        Raises:
+            ConfigurationError: there is no such mapping.
+        """
+        return _pick(self.sources, name, "source", "configs/sources")
+
+    def model(self, name: str) -> ModelConfig:
+        """The model configuration called `name`.
+
+        Raises:
+            ConfigurationError: there is no such model.
+        """
+        return _pick(self.models, name, "model", "configs/models")
+
+
+def load_settings(workspace: str | None = None, config_dir: Path | None = None) -> Settings:
+    """Load every file of `configs/`, and check each one and all of them together.
+
+    The workspace is `workspace`, else the environment's TWIN_WORKSPACE, else `default`. The
+    profile is the environment's TWIN_PROFILE, else `local`.
+
+    Raises:
+        ConfigurationError: with every mistake of every file.
+    """
+    directory = config_dir or Path(os.environ.get("TWIN_CONFIG_DIR", CHECKOUT / "configs"))
+    problems: list[Problem] = []
+
+    def attempt(load: Callable[[], Loaded]) -> Loaded | None:
+        try:
+            return load()
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+            return None
+
+    profile_name = os.environ.get("TWIN_PROFILE", "local")
+    profile = attempt(lambda: load_yaml(directory / "profiles" / f"{profile_name}.yaml", Profile))
+    plan = attempt(lambda: load_yaml(directory / "events.yaml", TrackingPlan))
+    features = attempt(lambda: load_spec(directory / "features.yaml"))
+    expectations = attempt(lambda: load_yaml(directory / "expectations.yaml", ExpectationsConfig))
+    source_files = sorted((directory / "sources").glob("*.yaml"))
+    sources = [attempt(partial(load_yaml, path, SourceConfig)) for path in source_files]
+    model_files = sorted((directory / "models").glob("*.yaml"))
+    models = [attempt(partial(load_yaml, path, ModelConfig)) for path in model_files]
+    place = attempt(lambda: _workspace(workspace))
+    if problems:
+        raise ConfigurationError(problems)
+    settings = Settings(
+        directory,
+        _loaded(profile),
+        _loaded(plan),
+        _loaded(features),
+        _loaded(expectations),
+        {source.source: source for source in sources if source},
+        {model.name: model for model in models if model},
+        _loaded(place),
+    )
+    check_together(settings.tracking_plan, settings.features, settings.sources, settings.models)
+    return settings
+
+
+def _loaded(value: Loaded | None) -> Loaded:
+    if value is None:
+        raise ConfigurationError([Problem("configuration", "a file with content", "an empty one")])
+    return value
+
+
+def _workspace(name: str | None) -> Workspace:
+    chosen = name or os.environ.get("TWIN_WORKSPACE") or "default"
+    try:
+        return Workspace(chosen)
+    except ValueError as error:
+        raise ConfigurationError([Problem("workspace", str(error), repr(chosen))]) from None
+
+
+def _pick(table: dict[str, Loaded], name: str, kind: str, folder: str) -> Loaded:
+    if name in table:
+        return table[name]
+    known = ", ".join(sorted(table)) or "none"
+    raise ConfigurationError([Problem(kind, f"one of: {known}", repr(name), f"see {folder}/")])

@@ -1,0 +1,100 @@
+"""Mistakes that only show when two files of the configuration are held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from feature_repo.configuration import ConfigurationError, Problem
+from feature_repo.spec import COLUMN_MEASURES, Feature, FeatureSpec, Measure
+from pipelines.settings.models import ModelConfig
+from pipelines.settings.source_checks import check_against_plan
+from pipelines.settings.sources import SourceConfig
+from pipelines.settings.tracking_plan import EventPlan, TrackingPlan
+
+_KIND_OF_TYPE = {"integer": "integer", "money": "integer", "string": "text"}
+
+
+def check_together(
+    plan: TrackingPlan,
+    spec: FeatureSpec,
+    sources: Mapping[str, SourceConfig],
+    models: Mapping[str, ModelConfig],
+) -> None:
+    """Raises ConfigurationError with every mistake between the files."""
+    problems = [*_plan(plan), *_features(plan, spec)]
+    for source in sources.values():
+        problems += check_against_plan(source, plan)
+    for model in models.values():
+        problems += _model(plan, spec, model)
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def _plan(plan: TrackingPlan) -> Iterator[Problem]:
+    for name, event in plan.events.items():
+        for channel in event.channels:
+            if channel not in plan.channels:
+                yield _problem("events.yaml", f"{name}.channels", f"one of: {', '.join(plan.channels)}", channel)
+        if event.value is not None and _type(event, event.value) != "money":
+            yield _problem("events.yaml", f"{name}.value", "a money property of this event", event.value)
+
+
+def _features(plan: TrackingPlan, spec: FeatureSpec) -> Iterator[Problem]:
+    seen: set[tuple[str, str]] = set()
+    for feature in spec.by_name.values():
+        if feature.stream is None:
+            continue
+        event = plan.events.get(feature.stream.event)
+        key = (feature.stream.event, f"{feature.measure}{feature.stream.channel}")
+        if key in seen:
+            continue
+        seen.add(key)
+        if event is None:
+            known = ", ".join(plan.events)
+            yield _problem("features.yaml", feature.name, f"an event of events.yaml ({known})", feature.stream.event)
+            continue
+        yield from _feature(feature, event)
+
+
+def _feature(feature: Feature, event: EventPlan) -> Iterator[Problem]:
+    channel = feature.stream.channel if feature.stream else ""
+    if channel and channel not in event.channels:
+        yield _problem("features.yaml", feature.name, f"a channel of the event ({', '.join(event.channels)})", channel)
+    if feature.measure is None:
+        return
+    if feature.measure.path == "value" and event.value is None:
+        yield _problem("features.yaml", feature.name, "an event with `value:` in events.yaml", "an event without")
+    if feature.measure.path not in COLUMN_MEASURES:
+        yield from _property(feature, feature.measure, event)
+
+
+def _property(feature: Feature, measure: Measure, event: EventPlan) -> Iterator[Problem]:
+    path = measure.path.removeprefix("properties.")
+    listed = "[]." in path
+    declared = _type(event, path.split("[]")[0])
+    fits = declared == "list" if listed else _KIND_OF_TYPE.get(declared or "") == measure.kind
+    if not fits:
+        wanted = "a list property" if listed else f"a property that holds {measure.kind}"
+        got = f"{path} ({declared or 'not declared'})"
+        yield _problem("features.yaml", feature.name, f"{wanted} of the event", got)
+
+
+def _model(plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig) -> Iterator[Problem]:
+    file = f"models/{model.name}.yaml"
+    for event in model.label.qualifying_events:
+        if event not in plan.events:
+            yield _problem(file, "label.qualifying_events", "events of events.yaml", event)
+    if model.feature_service not in spec.services:
+        yield _problem(file, "feature_service", f"one of: {', '.join(spec.services)}", model.feature_service)
+    for name, feature in model.baselines.model_dump().items():
+        if feature not in spec.by_name:
+            yield _problem(file, f"baselines.{name}", "a feature of features.yaml", feature)
+
+
+def _type(event: EventPlan, name: str) -> str | None:
+    declared = event.properties.get(name)
+    return declared.type if declared else None
+
+
+def _problem(file: str, field: str, expected: str, got: str) -> Problem:
+    return Problem(field, expected, repr(got), "", file)

@@ -1,0 +1,77 @@
+"""Where one customer base keeps what is made for it: its lake, state, models and reports."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,40}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One customer base: `.twin/<name>/` for data, `mlruns/<name>/` for MLflow. Nothing is shared."""
+
+    name: str
+    checkout: Path = CHECKOUT
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise ValueError(f"a workspace name is lower case letters, digits, - and _; got {self.name!r}")
+
+    @property
+    def root(self) -> Path:
+        return self.checkout / ".twin" / self.name
+
+    @property
+    def lake(self) -> Path:
+        """Delta Lake table of all events."""
+        return self.root / "lake"
+
+    @property
+    def quarantine(self) -> Path:
+        """Rows that could not become events, one file an ingest, in the layout of their source."""
+        return self.root / "quarantine"
+
+    @property
+    def staging(self) -> Path:
+        """Batches on their way into the lake; empty between two ingests."""
+        return self.root / "staging"
+
+    @property
+    def state(self) -> Path:
+        """SQLite file of the online store: one row of state per customer."""
+        return self.root / "state.db"
+
+    @property
+    def feast_registry(self) -> Path:
+        return self.root / "registry.db"
+
+    @property
+    def data_docs(self) -> Path:
+        """Great Expectations' Data Docs."""
+        return self.root / "data_docs"
+
+    @property
+    def sources(self) -> Path:
+        """Files a generator wrote for this workspace."""
+        return self.root / "sources"
+
+    @property
+    def bentoml_home(self) -> Path:
+        return self.root / "bentoml"
+
+    def artefacts(self, model: str) -> Path:
+        """Named artefacts that the steps of one model hand to each other."""
+        return self.root / "artefacts" / model
+
+    @property
+    def mlruns(self) -> Path:
+        return self.checkout / "mlruns" / self.name
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's database; its artifacts lie in `artifacts/` beside it."""
+        return f"sqlite:///{self.mlruns / 'mlflow.db'}"

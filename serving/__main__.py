@@ -1,0 +1,119 @@
+"""`python -m serving`: the service with the profile's settings, inside one workspace."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import socket
+import sys
+import threading
+import time
+
+import bentoml
+import httpx
+
+from feature_repo.configuration import ConfigurationError
+from pipelines.settings import Settings, load_settings
+
+READY_SECONDS = 60.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C, then let running requests end. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m serving", description="Serve predictions over HTTP.")
+    parser.add_argument("--host", help="address to listen on (default: of the profile)")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one (default: of the profile)")
+    parser.add_argument("--workspace", help="whose models and state to serve (default: TWIN_WORKSPACE, or default)")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings(options.workspace)
+        host = _address(options.host or settings.profile.service.host)
+        port = _free_port(host, settings.profile.service.port if options.port is None else options.port)
+    except (ConfigurationError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot listen there: {error}; choose another with --port or --host", file=sys.stderr)
+        return 1
+    _prepare_environment(settings, port)
+    # Telling is a convenience: it must never keep the server from ending.
+    threading.Thread(target=_tell_when_ready, args=(host, port, settings.workspace.name), daemon=True).start()
+    _serve(host, port)
+    return 0
+
+
+def _serve(host: str, port: int) -> None:
+    from serving.service import CustomerTwin  # reads the environment prepared above
+
+    service: bentoml.Service[object] = CustomerTwin
+    try:
+        service.serve_http(host=host, port=port)
+    except KeyboardInterrupt:
+        return
+
+
+def _prepare_environment(settings: Settings, port: int) -> None:
+    """What BentoML and its workers read; two servers of one workspace share nothing that is deleted at start."""
+    root = settings.workspace.root
+    os.environ["TWIN_WORKSPACE"] = settings.workspace.name
+    os.environ["BENTOML_HOME"] = str(settings.workspace.bentoml_home)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(root / "metrics" / str(port))
+
+
+def _address(host: str) -> str:
+    """An IP address, as BentoML wants it; a name is looked up.
+
+    Raises:
+        OSError: the name is not known.
+    """
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return socket.gethostbyname(host)
+
+
+def _free_port(host: str, port: int) -> int:
+    """`port`, or a free one for 0.
+
+    Raises:
+        ValueError: not a port.
+        OSError: someone else listens there.
+    """
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"--port: expected 0 to 65535, got {port}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        chosen: int = probe.getsockname()[1]
+        return chosen
+
+
+def _tell_when_ready(host: str, port: int, workspace: str) -> None:
+    """Print one line as soon as the server is ready, or up without being ready."""
+    url = _url(host, port)
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        try:
+            answer = httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.05)
+            continue
+        if answer.is_success:
+            print(f"ready: {url} (workspace {workspace})", flush=True)
+        else:
+            print(f"up but not ready: {url} (workspace {workspace}): {answer.text}", flush=True)
+        return
+
+
+def _url(host: str, port: int) -> str:
+    """Where a client on this machine finds the server."""
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Predictions and failures in the words of the API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from serving.api.errors import ApiError, ErrorDetail
+from serving.api.responses import PredictionItem, ReasonCode
+from serving.predictor import Prediction
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def item_of(place: int, prediction: Prediction) -> PredictionItem:
+    """The prediction at index `place` of a list."""
+    if prediction.probability is None:
+        error = unknown_customer(f"customer_ids.{place}").item()
+        return PredictionItem(customer_id=prediction.customer_id, error=error)
+    return PredictionItem(
+        customer_id=prediction.customer_id, probability=prediction.probability, reasons=reasons_of(prediction)
+    )
+
+
+def reasons_of(prediction: Prediction) -> list[ReasonCode] | None:
+    if prediction.reasons is None:
+        return None
+    return [
+        ReasonCode(
+            feature=reason.feature,
+            value=reason.value,
+            contribution=reason.contribution,
+            change_in_probability=reason.change_in_probability,
+            sentence=reason.sentence,
+        )
+        for reason in prediction.reasons
+    ]
+
+
+def iso(instant: int) -> str:
+    """ISO 8601 in UTC, with microseconds, of int64 microseconds."""
+    return (EPOCH + timedelta(microseconds=instant)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def unknown_customer(field: str) -> ApiError:
+    detail = ErrorDetail(
+        field=field,
+        expected="the id of a customer with events",
+        got="an id without any",
+        hint="check the id, letter by letter, and whether its events have been ingested",
+    )
+    return ApiError(404, "unknown_customer", "there is no such customer", [detail])
+
+
+def check_count(count: int, most: int) -> None:
+    """Raises ApiError (400) for more customers than one request may name."""
+    if count > most:
+        detail = ErrorDetail(
+            field="customer_ids",
+            expected=f"at most {most} ids",
+            got=f"{count} ids",
+            hint="split the request; the limit is `maximum_customers` of the profile",
+        )
+        raise ApiError(400, "too_many_customers", f"one request may name {most} customers", [detail])

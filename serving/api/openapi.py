@@ -1,0 +1,58 @@
+"""Corrects BentoML's OpenAPI page: our error shape, and the routes it does not know of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving.api.errors import ErrorResponse
+from serving.api.responses import ModelsResponse
+
+_REFERENCE = "#/components/schemas/{model}"
+INFO = {
+    "title": "customer-twin",
+    "version": "1",
+    "description": "Calibrated predictions for customers, with reasons. Every answer of 400 or more has the shape of "
+    "`ErrorResponse`, and every answer has an `X-Request-Id`: the caller's own if it sent a sane one.",
+}
+SWITCHED_OFF = "/metrics"
+ERRORS = {
+    "400": "Mistakes in the request, all of them",
+    "404": "No such customer, model or path",
+    "413": "The body is too large",
+    "415": "The body is not plain JSON",
+    "500": "A fault of the server",
+    "503": "There is no model or no state that may be served",
+    "504": "The answer took too long",
+}
+
+
+def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
+    """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
+    schemas = dict(page["components"]["schemas"])
+    for model in (ErrorResponse, ModelsResponse):
+        schema = model.model_json_schema(ref_template=_REFERENCE)
+        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+    paths = {path: _with_errors(item) for path, item in page["paths"].items() if path != SWITCHED_OFF}
+    paths["/v1/models"] = {
+        "get": {
+            "tags": ["Service APIs"],
+            "operationId": "CustomerTwin__models",
+            "description": "The configured models, and the champion that is served for each.",
+            "responses": {"200": _answer("Successful Response", "ModelsResponse")},
+        }
+    }
+    return {**page, "info": INFO, "paths": paths, "components": {**page["components"], "schemas": schemas}}
+
+
+def _with_errors(item: dict[str, Any]) -> dict[str, Any]:
+    post = item.get("post")
+    if post is None:
+        return item
+    errors = {status: _answer(text, "ErrorResponse") for status, text in ERRORS.items()}
+    good = {status: answer for status, answer in post["responses"].items() if int(status) < 400}
+    return {**item, "post": {**post, "responses": good | errors}}
+
+
+def _answer(description: str, schema: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=schema)}}}
+    return {"description": description, "content": content}

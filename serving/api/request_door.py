@@ -1,0 +1,117 @@
+"""What a request must be before BentoML sees it: small enough, JSON, and of the shape of its route."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.api import request_id
+from serving.api.body import invalid_json, parse_body
+from serving.api.error_shape import send_error
+from serving.api.errors import ApiError, ErrorDetail, internal_error, plain
+from serving.api.requests import VALIDATED, RequestBody
+
+logger = logging.getLogger("bentoml.twin")
+
+JSON = "application/json"
+
+
+class RequestDoor:
+    """ASGI layer inside BentoML's time-out: reads and checks the bodies of `bodies`, by path.
+
+    A request that passes carries its checked body in its scope. `ApiError` and any other exception
+    of what lies behind are answered here, because BentoML's time-out would wait on them in vain.
+    """
+
+    def __init__(self, app: ASGIApp, bodies: Mapping[str, type[RequestBody]], maximum_bytes: int) -> None:
+        self.app = app
+        self.bodies = bodies
+        self.maximum_bytes = maximum_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            body = self.bodies.get(scope["path"]) if scope["method"] == "POST" else None
+            if body is not None:
+                scope[VALIDATED] = parse_body(await self._read(scope, receive), body)
+            await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            if started:
+                raise
+            await _answer(error, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        """All bytes of the body.
+
+        Raises:
+            ApiError: 413 or 415; a body that is too large is not read further than the limit.
+            ClientDisconnect: the client went away.
+        """
+        headers = Headers(scope=scope)
+        _check_type(headers)
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal() and (len(announced) > 18 or int(announced) > self.maximum_bytes):
+            raise self._too_large(f"{plain(announced)} bytes")
+        chunks: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            more = message.get("more_body", False)
+            if size > self.maximum_bytes:
+                raise self._too_large("more")
+        if size == 0:
+            raise invalid_json("an empty body")
+        return b"".join(chunks)
+
+    def _too_large(self, got: str) -> ApiError:
+        hint = "split the request; the limit is `maximum_body_bytes` of the profile"
+        return ApiError(
+            413,
+            "body_too_large",
+            f"the body is larger than {self.maximum_bytes} bytes",
+            [ErrorDetail(field="body", expected=f"at most {self.maximum_bytes} bytes", got=got, hint=hint)],
+        )
+
+
+def _check_type(headers: Headers) -> None:
+    details = []
+    kind, _, parameters = headers.get("content-type", JSON).partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if kind.strip().lower() != JSON or charset not in ("", "utf-8", "utf8"):
+        hint = f"send the header `Content-Type: {JSON}`"
+        details.append(ErrorDetail(field="Content-Type", expected=JSON, got=plain(kind.strip()), hint=hint))
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        hint = "send the body uncompressed"
+        details.append(ErrorDetail(field="Content-Encoding", expected="identity", got=plain(encoding), hint=hint))
+    if details:
+        raise ApiError(415, "unsupported_media_type", "the body must be plain JSON", details)
+
+
+async def _answer(error: Exception, send: Send) -> None:
+    if not isinstance(error, ApiError):
+        logger.error("request %s failed", request_id.current.get(), exc_info=error)
+        error = internal_error()
+    # A body that was not read to its end cannot be followed by another request on this connection.
+    closing = [(b"connection", b"close")] if error.status == 413 else []
+    await send_error(error, send, closing)

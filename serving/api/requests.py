@@ -1,0 +1,67 @@
+"""What a client may send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import bentoml
+from pydantic import ConfigDict, Field, StringConstraints
+
+VALIDATED = "twin.validated_body"
+DEFAULT_MODEL = "churn"
+MAXIMUM_ID_LENGTH = 256
+
+CustomerId = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAXIMUM_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+_AN_ID = f"text of 1 to {MAXIMUM_ID_LENGTH} characters, none of them a control character"
+
+
+class RequestBody(bentoml.IODescriptor):
+    """Base of every request: an unknown key is a mistake, and nothing is converted to another type.
+
+    `expected` words, for each field, what belongs there; `name.item` is an item of the list `name`.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    expected: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    async def from_http_request(cls, request: Any, serde: Any) -> RequestBody:
+        """The body as `RequestDoor` has checked it already; BentoML would parse it again."""
+        body: RequestBody = request.scope[VALIDATED]
+        return body
+
+
+class PredictRequest(RequestBody):
+    """Ask for the prediction of one customer."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"customer_id": "17850", "reasons": True}})
+    expected: ClassVar[Mapping[str, str]] = {
+        "customer_id": _AN_ID,
+        "model": "the name of a model",
+        "reasons": "true or false",
+    }
+
+    customer_id: CustomerId = Field(description="id of the customer, as in the event store", examples=["17850"])
+    model: ModelName = Field(default=DEFAULT_MODEL, description="which model to ask", examples=["churn"])
+    reasons: bool = Field(default=False, description="also say why", examples=[True])
+
+
+class PredictManyRequest(RequestBody):
+    """Ask for the predictions of many customers at one instant."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"customer_ids": ["17850", "13047"]}})
+    expected: ClassVar[Mapping[str, str]] = {
+        "customer_ids": "a list of at least one customer id",
+        "customer_ids.item": _AN_ID,
+        "model": "the name of a model",
+        "reasons": "true or false",
+    }
+
+    customer_ids: list[CustomerId] = Field(min_length=1, description="ids of customers", examples=[["17850", "13047"]])
+    model: ModelName = Field(default=DEFAULT_MODEL, description="which model to ask", examples=["churn"])
+    reasons: bool = Field(default=False, description="also say why", examples=[False])

@@ -1,0 +1,113 @@
+"""What the service answers."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from serving.api.errors import ItemError
+
+_EXAMPLE_REASON: dict[str, JsonValue] = {
+    "feature": "order_completed_days_since_last_lifetime",
+    "value": 61.25,
+    "contribution": 0.84,
+    "change_in_probability": 0.17,
+    "sentence": "days since the latest of the Order Completed events since the beginning is 61.25: raises the "
+    "probability by 17.0 percentage points (+0.84 log-odds)",
+}
+_EXAMPLE_HEAD: dict[str, JsonValue] = {
+    "request_id": "9f86d081884c4d659a2feaa0c55ad015",
+    "model": "churn",
+    "model_version": "3",
+    "as_of": "2011-08-31T17:19:00.000001Z",
+}
+
+
+class ReasonCode(BaseModel):
+    """One feature's part in one prediction; the contributions of all features add up, in log-odds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    feature: str
+    value: float | None = Field(description="as the model read it; null where the customer has no such value")
+    contribution: float = Field(description="log-odds, above 0 where it raises the probability")
+    change_in_probability: float = Field(description="what the probability would lose without this contribution")
+    sentence: str
+
+
+class PredictResponse(BaseModel):
+    """The prediction of one customer."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        protected_namespaces=(),
+        json_schema_extra={
+            "example": {
+                **_EXAMPLE_HEAD,
+                "customer_id": "17850",
+                "probability": 0.62,
+                "reasons": [_EXAMPLE_REASON],
+            }
+        },
+    )
+
+    request_id: str
+    customer_id: str
+    model: str
+    model_version: str
+    as_of: str = Field(description="the instant the features are of: ISO 8601, UTC, microseconds")
+    probability: float = Field(description="calibrated, 0 to 1")
+    reasons: list[ReasonCode] | None = Field(default=None, description="the strongest first; null if not asked for")
+
+
+class PredictionItem(BaseModel):
+    """One customer of many: a probability, or an error."""
+
+    model_config = ConfigDict(frozen=True)
+
+    customer_id: str
+    probability: float | None = Field(default=None, description="calibrated, 0 to 1; null where there is an error")
+    reasons: list[ReasonCode] | None = None
+    error: ItemError | None = None
+
+
+class PredictManyResponse(BaseModel):
+    """Predictions of many customers, in the order asked for, all of one instant."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        protected_namespaces=(),
+        json_schema_extra={
+            "example": {
+                **_EXAMPLE_HEAD,
+                "results": [{"customer_id": "17850", "probability": 0.62, "reasons": None, "error": None}],
+            }
+        },
+    )
+
+    request_id: str
+    model: str
+    model_version: str
+    as_of: str = Field(description="the instant the features are of: ISO 8601, UTC, microseconds")
+    results: list[PredictionItem]
+
+
+class ModelInfo(BaseModel):
+    """A configured model, and the champion that is served for it, if one is."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    model: str
+    description: str
+    served: bool
+    model_version: str | None = None
+    spec_hash: str | None = Field(default=None, description="hash of the feature definitions it was trained with")
+    features: list[str] = Field(default_factory=list, description="what it reads, in order")
+    manifest: dict[str, object] = Field(default_factory=dict, description="what it was trained on")
+    error: ItemError | None = Field(default=None, description="why it is not served")
+
+
+class ModelsResponse(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    request_id: str
+    models: list[ModelInfo]

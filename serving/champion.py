@@ -1,0 +1,80 @@
+"""The champion of a model, as BentoML's model store holds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from bentoml._internal.models import ModelStore
+from bentoml.exceptions import BentoMLException
+from numpy.typing import NDArray
+
+from serving.api.errors import ApiError, ErrorDetail
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+MODEL_FILE = "model.lgb"
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """A calibrated LightGBM model of k features and what it was trained on. One thread at a time is enough."""
+
+    model: str
+    version: str  # of the model registry
+    features: tuple[str, ...]
+    spec_hash: str
+    manifest: Mapping[str, Any]
+    booster: lgb.Booster
+
+    def probabilities(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrated, shape (n,), of features of shape (n, k)."""
+        return np.asarray(self.booster.predict(matrix, num_threads=1))
+
+    def scores(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds, shape (n,)."""
+        return np.asarray(self.booster.predict(matrix, num_threads=1, raw_score=True))
+
+    def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """SHAP values in log-odds, base value last, shape (n, k + 1)."""
+        return np.asarray(self.booster.predict(matrix, num_threads=1, pred_contrib=True))
+
+
+def load_champion(bentoml_home: Path, model: str) -> Champion:
+    """The latest version of `model` in the model store under `bentoml_home`.
+
+    Raises:
+        ApiError: 503, there is none, or it cannot be read.
+    """
+    try:
+        stored = ModelStore(bentoml_home / "models").get(model)
+    except (BentoMLException, OSError):
+        detail = ErrorDetail(
+            field="model",
+            expected="a champion in the model store",
+            got="none",
+            hint="train and register one: `twin run`",
+        )
+        raise ApiError(503, "model_missing", f"the model {model} has no champion yet", [detail]) from None
+    import lightgbm as lgb  # seconds: for the worker that serves, not for the process that starts it
+
+    folder = Path(stored.path)
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        features, spec_hash = tuple(manifest["features"]), str(manifest["spec_hash"])
+        booster = lgb.Booster(model_file=folder / MODEL_FILE)
+        return Champion(model, str(stored.tag.version), features, spec_hash, manifest, booster)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, lgb.basic.LightGBMError) as error:
+        detail = ErrorDetail(
+            field=f"{MODEL_FILE}, {MANIFEST_FILE}",
+            expected="what `twin register` exports",
+            got=type(error).__name__,
+            hint="export the champion again",
+        )
+        raise ApiError(503, "model_unreadable", f"the champion of {model} cannot be read", [detail]) from error

@@ -1,0 +1,164 @@
+"""Customer ids to features to probabilities to reasons."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.reasons import Reason, check_additive, reason_codes
+from feature_repo.state.read import AsOfTooEarly
+from serving.api.errors import ApiError, ErrorDetail
+from serving.champion import Champion
+from serving.features import FeatureReader, FeatureRows
+
+# Customers read between two turns of the event loop: short enough that single requests hardly wait.
+SLICE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Of one customer: a probability and its reasons, or None where the customer is unknown."""
+
+    customer_id: str
+    probability: float | None
+    reasons: tuple[Reason, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """One model over one reader. `now` gives the as-of instant in int64 microseconds UTC, or None."""
+
+    champion: Champion
+    reader: FeatureReader
+    meanings: Mapping[str, str]
+    now: Callable[[], int | None] = field(repr=False)
+
+    def instant(self) -> int:
+        """The as-of instant of a read that begins now.
+
+        Raises:
+            ApiError: 503, there is no event yet.
+        """
+        as_of = self.now()
+        if as_of is None:
+            raise empty_state()
+        return as_of
+
+    def one(self, customer_id: str, reasons: bool) -> tuple[int, Prediction]:
+        """The as-of instant and the prediction of one customer, on the calling thread.
+
+        Raises:
+            ApiError: 503, the state is empty, or ahead of the clock.
+        """
+        try:
+            as_of = self.instant()
+            rows = self.reader.read([customer_id], as_of)
+        except AsOfTooEarly:
+            as_of, rows = self._read_again([customer_id])
+        if rows.found[0]:
+            return as_of, self._predict([customer_id], rows.matrix, reasons)[0]
+        self._check_not_empty()
+        return as_of, Prediction(customer_id, None)
+
+    async def many(self, customer_ids: Sequence[str], reasons: bool) -> tuple[int, list[Prediction]]:
+        """The as-of instant of all and the predictions in the order of `customer_ids`.
+
+        Reads in slices on the loop, so that single requests get their turn, and computes in a thread.
+
+        Raises:
+            ApiError: 503, the state is empty, or ahead of the clock.
+        """
+        try:
+            as_of = self.instant()
+            found, matrix = await self._read_slices(customer_ids, as_of)
+        except AsOfTooEarly:
+            as_of, rows = self._read_again(customer_ids)
+            found, matrix = list(rows.found), rows.matrix
+        if not any(found):
+            self._check_not_empty()
+        known = [customer for customer, is_known in zip(customer_ids, found, strict=True) if is_known]
+        predictions = iter(await asyncio.to_thread(self._predict, known, matrix[np.array(found, dtype=bool)], reasons))
+        return as_of, [
+            next(predictions) if is_known else Prediction(customer, None)
+            for customer, is_known in zip(customer_ids, found, strict=True)
+        ]
+
+    async def _read_slices(self, customer_ids: Sequence[str], as_of: int) -> tuple[list[bool], NDArray[np.float64]]:
+        found: list[bool] = []
+        matrices: list[NDArray[np.float64]] = []
+        for start in range(0, len(customer_ids), SLICE):
+            rows = self.reader.read(customer_ids[start : start + SLICE], as_of)
+            found.extend(rows.found)
+            matrices.append(rows.matrix)
+            await asyncio.sleep(0)
+        return found, np.concatenate(matrices)
+
+    def _read_again(self, customer_ids: Sequence[str]) -> tuple[int, FeatureRows]:
+        """Read at a newer instant: a new event came between the clock and the first read.
+
+        Raises:
+            ApiError: 503, the state is ahead of the clock all the same.
+        """
+        as_of = self.instant()
+        try:
+            return as_of, self.reader.read(customer_ids, as_of)
+        except AsOfTooEarly:
+            detail = ErrorDetail(
+                field="clock",
+                expected="an instant after the newest event",
+                got="an earlier one",
+                hint="check the machine's clock, and `clock` in the profile",
+            )
+            raise ApiError(503, "state_ahead", "the state of customers is ahead of the clock", [detail]) from None
+
+    def _check_not_empty(self) -> None:
+        """A customer is unknown only to a state that knows others. Raises ApiError (503)."""
+        if self.reader.data_end() is None:
+            raise empty_state()
+
+    def _predict(self, customer_ids: Sequence[str], matrix: NDArray[np.float64], reasons: bool) -> list[Prediction]:
+        """Predictions of known customers; `matrix` has shape (n, k).
+
+        Raises:
+            AdditivityError: contributions do not sum to the score; nothing of this may be served.
+        """
+        if not customer_ids:
+            return []
+        probabilities = self.champion.probabilities(matrix).tolist()
+        if not reasons:
+            return [Prediction(*pair) for pair in zip(customer_ids, probabilities, strict=True)]
+        contributions = self.champion.contributions(matrix)
+        check_additive(contributions, self.champion.scores(matrix))
+        return [
+            Prediction(customer, probability, self._reasons(contributions[row], matrix[row]))
+            for row, (customer, probability) in enumerate(zip(customer_ids, probabilities, strict=True))
+        ]
+
+    def _reasons(self, contributions: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[Reason, ...]:
+        return reason_codes(contributions, values, self.champion.features, meanings=self.meanings)
+
+
+def empty_state() -> ApiError:
+    detail = ErrorDetail(
+        field="state",
+        expected="at least one customer with events",
+        got="none",
+        hint="ingest and build the state: `twin run`",
+    )
+    return ApiError(503, "state_missing", "the state of customers is empty", [detail])
+
+
+def mismatch(champion: Champion, what: str, expected: str, got: str) -> ApiError:
+    """The model was trained with other features than the store holds: it must not answer."""
+    detail = ErrorDetail(
+        field=what,
+        expected=f"{expected} (of the model)",
+        got=f"{got} (of the store)",
+        hint="build the state with the model's features, or train again: `twin run`",
+    )
+    text = f"version {champion.version} of the model {champion.model} was trained with other features"
+    return ApiError(503, "model_mismatch", text, [detail])

@@ -1,0 +1,34 @@
+"""A BentoML service whose every answer keeps the one error shape."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import bentoml
+from starlette.types import ASGIApp
+
+from serving.api.error_shape import ErrorShape
+from serving.api.openapi import with_our_answers
+
+Inner = TypeVar("Inner")
+
+
+class _Page:
+    """What BentoML asks of an OpenAPI specification."""
+
+    def __init__(self, page: dict[str, Any]) -> None:
+        self._page = page
+
+    def asdict(self) -> dict[str, Any]:
+        return self._page
+
+
+class ShapedService(bentoml.Service[Inner]):
+    """Puts `ErrorShape` outside of BentoML's own layers, which `add_asgi_middleware` cannot do."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        return ErrorShape(super().to_asgi(is_main), sorted(self.openapi_spec.asdict()["paths"]))
+
+    @property
+    def openapi_spec(self) -> Any:
+        return _Page(with_our_answers(super().openapi_spec.asdict()))

@@ -1,0 +1,84 @@
+"""The paired bootstrap: its weights, its metrics on a resample, and how often its intervals hold the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from pipelines.evaluate.bootstrap import METRICS, customer_weights, resample
+from pipelines.evaluate.metrics import calibration_line, log_odds
+
+
+def _sample(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    probabilities = np.round(generator.beta(1, 2, rows), 2).clip(0.01, 0.99)
+    return (generator.random(rows) < probabilities).astype(float), probabilities
+
+
+def test_rows_of_a_customer_stay_together_and_as_many_customers_are_drawn_as_there_are() -> None:
+    customers = np.array([0, 0, 1, 2, 2, 2])
+    weights = np.concatenate(list(customer_weights(customers, 50, seed=1)))
+    assert weights.shape == (50, 6)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, 3] == weights[:, 5]).all()
+    assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
+
+
+def test_a_draw_is_the_metric_of_the_rows_drawn() -> None:
+    labels, probabilities = _sample(300, 5)
+    customers = np.arange(300) // 2
+    drawn = resample(labels, {"model": probabilities}, customers, resamples=8, seed=2)["model"]
+    for number, weights in enumerate(np.concatenate(list(customer_weights(customers, 8, seed=2)))):
+        rows = np.repeat(np.arange(300), weights.astype(int))
+        y, p = labels[rows], probabilities[rows]
+        line = calibration_line(y, log_odds(p))
+        expected = {
+            "log_loss": log_loss(y, p), "auc": roc_auc_score(y, p), "brier": brier_score_loss(y, p),
+            "calibration_intercept": line[0][0], "calibration_slope": line[1][0],
+        }  # fmt: skip
+        for metric, value in expected.items():
+            assert drawn.draws[METRICS.index(metric), number] == pytest.approx(value, abs=1e-6), metric
+
+
+def test_same_seed_same_interval_and_a_model_does_not_differ_from_itself() -> None:
+    labels, probabilities = _sample(200, 6)
+    models = {"a": probabilities, "b": probabilities.copy()}
+    first, second = (resample(labels, models, np.arange(200), 100, seed=9) for _ in range(2))
+    assert first["a"].interval("auc") == second["a"].interval("auc")
+    difference = first["a"].difference(first["b"], "log_loss")
+    assert (difference.estimate, difference.low, difference.high) == (0.0, 0.0, 0.0)
+
+
+def test_undefined_metrics_have_no_interval() -> None:
+    labels, _ = _sample(100, 7)
+    slope = resample(labels, {"base": np.full(100, 0.3)}, np.arange(100), 20)["base"].interval("calibration_slope")
+    assert (slope.estimate, slope.low, slope.high) == (None, None, None)
+
+
+def test_paired_differences_are_narrower_than_the_metrics_themselves() -> None:
+    labels, probabilities = _sample(1000, 8)
+    models = {"a": probabilities, "b": np.clip(probabilities + 0.01, 0.01, 0.99)}
+    drawn = resample(labels, models, np.arange(1000), 300)
+    alone, paired = drawn["a"].interval("log_loss"), drawn["a"].difference(drawn["b"], "log_loss")
+    assert paired.high - paired.low < 0.3 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("rows_a_customer", [1, 4])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(rows_a_customer: int) -> None:
+    """All rows of a customer are copies of one; an interval that resampled rows would be half as wide at 4."""
+    held = 0
+    repeats, customers = 150, 120
+    truth = _expected_brier()
+    for seed in range(repeats):
+        labels, probabilities = _sample(customers, 1000 + seed)
+        rows = np.repeat(np.arange(customers), rows_a_customer)
+        drawn = resample(labels[rows], {"m": probabilities[rows]}, rows, 200, seed=seed)["m"].interval("brier")
+        held += drawn.low <= truth <= drawn.high
+    assert 0.89 <= held / repeats <= 0.99
+
+
+def _expected_brier() -> float:
+    """Mean of p (1 - p), what exact probabilities cost."""
+    _, probabilities = _sample(400_000, 99)
+    return float(np.mean(probabilities * (1 - probabilities)))

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import lightgbm as lgb
+import mlflow
+import numpy as np
+import pytest
+
+from pipelines.artefacts import EVALUATION, MODEL, TUNING, load_dataset, read_json, write_json
+from pipelines.boosting import matrix
+from pipelines.console import UserError
+from pipelines.register import check_gates, export_champion, register
+from pipelines.settings import Settings
+from pipelines.settings.models import GateConfig
+from pipelines.tracking import champion, connect
+from pipelines.train import train
+from tests.unit.model_parts import make_evaluation, make_settings, saved_dataset, small_config
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Trained and evaluated, not yet registered."""
+    project = make_settings(tmp_path_factory.mktemp("register"))
+    config = small_config(project)
+    saved_dataset(project, config)
+    folder = project.workspace.artefacts("churn")
+    history = [{"trial": 0, "state": "complete", "loss": 0.5}]
+    figures = {"rounds": 20, "trials": 1, "pruned": 0, "seconds": 1.0, "default_loss": 0.5, "best_loss": 0.5}
+    write_json(folder / TUNING, {"params": {"num_leaves": 7}, "study": "s", "history": history, **figures})
+    train(project, config)
+    write_json(folder / EVALUATION, make_evaluation())
+    return project
+
+
+def failed(**changes: Any) -> set[str]:
+    must_compare = changes.pop("must_compare", False)
+    gates = check_gates(GateConfig(), make_evaluation(**changes), must_compare=must_compare)
+    assert all(gate.text() for gate in gates)
+    return {gate.name for gate in gates if not gate.passed}
+
+
+def test_each_gate_holds_back_what_it_is_for() -> None:
+    assert failed() == set()
+    assert failed(test_rows=199) == {"minimum_test_rows"}
+    assert failed(log_loss=0.645) == {"beats_base_rate_by"}, "an interval that reaches zero is no gain"
+    assert failed(differences=[]) == {"beats_base_rate_by"}
+    assert failed(against_champion=-0.01) == set()
+    assert failed(against_champion=0.0) == {"maximum_loss_against_champion"}, "0.01 may be lost, 0.005 is allowed"
+    assert failed(must_compare=True) == {"maximum_loss_against_champion"}
+    models = make_evaluation()["models"]
+    models[1] |= {"auc": {"estimate": 0.54, "low": 0.5, "high": 0.6}, "calibration_error": 0.1}
+    assert failed(models=models) == {"minimum_auc", "calibration_error_over_noise"}
+
+
+def test_without_a_champion_there_is_nothing_to_serve(tmp_path: Path) -> None:
+    empty = make_settings(tmp_path)
+    assert champion(empty, small_config(empty)) is None
+    with pytest.raises(UserError, match="twin run"):
+        export_champion(empty, small_config(empty))
+    assert not empty.workspace.mlruns.exists()
+
+
+def test_from_registration_to_the_model_store(project: Settings) -> None:
+    """One life of two versions: the first becomes champion, the second fails a gate and does not replace it."""
+    config, folder = small_config(project), project.workspace.artefacts("churn")
+    dataset = load_dataset(folder)
+    registration = register(project, config)
+    assert registration.is_champion
+    assert registration.version == "1"
+    assert all(gate.passed for gate in registration.gates)
+
+    found = champion(project, config)
+    assert found is not None
+    assert (found.version, found.run_id) == ("1", registration.run_id)
+    manifest = found.manifest
+    assert manifest["features"] == list(dataset.manifest.features)
+    assert manifest["identity_version"] is None
+    for name in ("lake_version", "spec_hash", "config_hash", "dataset_hash", "feature_service"):
+        assert manifest[name] == getattr(dataset.manifest, name)
+    assert manifest["params"] == {"num_leaves": 7}
+    assert manifest["label"]["horizon"] == config.label.horizon
+
+    features = matrix(dataset.features("test"))
+    expected = lgb.Booster(model_file=folder / MODEL).predict(features)
+    np.testing.assert_array_equal(lgb.Booster(model_file=found.booster).predict(features), expected)
+    served = mlflow.pyfunc.load_model("models:/churn@champion").predict(dataset.features("test"))
+    np.testing.assert_array_equal(served, expected)
+
+    exported = export_champion(project, config)
+    assert exported == project.workspace.bentoml_home / "models" / "churn" / "1"
+    assert {"model.lgb", "manifest.json", "model.yaml"} <= {path.name for path in exported.iterdir()}
+    np.testing.assert_array_equal(lgb.Booster(model_file=exported / "model.lgb").predict(features), expected)
+    assert read_json(exported / "manifest.json") | {"version": "1"} == {
+        **manifest, "model": "churn", "version": "1", "run_id": found.run_id,
+    }  # fmt: skip
+    before = (exported / "model.lgb").stat().st_mtime_ns
+    assert export_champion(project, config) == exported
+    assert (exported / "model.lgb").stat().st_mtime_ns == before
+
+    write_json(folder / EVALUATION, make_evaluation(test_rows=10, against_champion=-0.02))
+    second = register(project, config)
+    assert (second.alias, second.version, second.previous_champion) == ("challenger", "2", "1")
+    assert "FAILED  minimum_test_rows" in second.text()
+    assert "10, threshold 200" in second.text()
+    still = champion(project, config)
+    assert still is not None
+    assert still.version == "1"
+    assert export_champion(project, config) == exported
+
+    write_json(folder / EVALUATION, make_evaluation(against_champion=-0.02))
+    third = register(project, config)
+    assert third.is_champion
+    assert export_champion(project, config).name == "3"
+    client = connect(project.workspace)
+    client.set_registered_model_alias("churn", "champion", "1")
+    assert export_champion(project, config).name == "1", "going back to an old version"
+    assert (exported.parent / "latest").read_text() == "1"
+
+
+def test_the_run_holds_what_the_steps_left(project: Settings) -> None:
+    config = small_config(project)
+    registration = register(project, config)
+    client = connect(project.workspace)
+    run = client.get_run(registration.run_id)
+    files = {file.path for file in client.list_artifacts(registration.run_id)}
+    assert {"dataset.json", "tuning.json", "training.json", "evaluation.json", "trials.json", "baselines.json"} <= files
+    assert run.data.metrics["test.lightgbm_tuned.log_loss.estimate"] == 0.5
+    assert run.data.params["lightgbm.num_leaves"] == "7"
+    assert run.data.params["label.horizon"] == config.label.horizon
+    assert run.data.tags["dataset_hash"] == load_dataset(project.workspace.artefacts("churn")).manifest.dataset_hash
+    assert {data.dataset.name for data in run.inputs.dataset_inputs} == {"churn train", "churn test"}
+
+
+def test_the_store_is_readable_by_bentoml(project: Settings, tmp_path: Path) -> None:
+    from bentoml._internal.models import ModelStore
+
+    store = ModelStore(project.workspace.bentoml_home / "models")
+    model = bentoml.models.get("churn:latest", _model_store=store)
+    assert model.info.labels["spec_hash"] == read_json(Path(model.path_of("manifest.json")))["spec_hash"]
+
+
+def test_a_champion_whose_files_are_gone_is_said(project: Settings) -> None:
+    config = small_config(project)
+    moved = replace(
+        project, workspace=replace(project.workspace, checkout=project.workspace.checkout.with_name("moved"))
+    )
+    project.workspace.checkout.rename(moved.workspace.checkout)
+    with pytest.raises(UserError, match="twin run"):
+        champion(moved, config)
+    moved.workspace.checkout.rename(project.workspace.checkout)

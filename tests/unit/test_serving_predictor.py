@@ -1,0 +1,109 @@
+"""From ids to predictions, below HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feature_repo.state.read import AsOfTooEarly
+from serving.api.answers import iso
+from serving.api.errors import ApiError
+from serving.bootstrap import wire
+from serving.features import MemoryReader, MemoryRows
+from serving.predictor import SLICE, Prediction, Predictor
+from tests.unit.serving_parts import CUSTOMERS, DATA_END, make_shop
+
+
+@dataclass(slots=True)
+class MovingReader(MemoryReader):
+    """A state that moves on by itself: until `settled`, every read comes too early and `end` grows."""
+
+    settled: int = 0
+
+    def read(self, customer_ids: Sequence[str], as_of: int) -> MemoryRows:
+        if as_of < self.settled:
+            self.end = (self.end or 0) + 1
+            raise AsOfTooEarly
+        return MemoryReader.read(self, customer_ids, as_of)
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    shop = make_shop(tmp_path_factory.mktemp("shop"))
+    shop.publish()
+    return wire(shop.settings, shop.open_reader).predictor("churn")
+
+
+def moving(predictor: Predictor, ahead: int) -> Predictor:
+    still = predictor.reader
+    assert isinstance(still, MemoryReader)
+    reader = MovingReader(still.values, still.width, still.spec_hash, still.end, DATA_END + ahead)
+    return Predictor(predictor.champion, reader, predictor.meanings, reader.data_end)
+
+
+def test_a_state_that_moved_on_is_read_at_a_newer_instant(predictor: Predictor) -> None:
+    expected = predictor.one(CUSTOMERS[0], False)[1]
+    assert moving(predictor, 1).one(CUSTOMERS[0], False) == (DATA_END + 1, expected)
+    as_of, predictions = asyncio.run(moving(predictor, 1).many([CUSTOMERS[0], "nobody"], False))
+    assert (as_of, predictions) == (DATA_END + 1, [expected, Prediction("nobody", None)])
+
+
+def test_a_state_ahead_of_the_clock_is_an_error(predictor: Predictor) -> None:
+    with pytest.raises(ApiError, match="state_ahead"):
+        moving(predictor, 10).one(CUSTOMERS[0], False)
+    with pytest.raises(ApiError, match="state_ahead"):
+        asyncio.run(moving(predictor, 10).many(CUSTOMERS, False))
+
+
+def test_many_gives_single_requests_their_turn(predictor: Predictor) -> None:
+    async def run() -> tuple[list[Prediction], int]:
+        turns = 0
+
+        async def single() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(single())
+        predictions = (await predictor.many(CUSTOMERS * 4, True))[1]
+        other.cancel()
+        return predictions, turns
+
+    predictions, turns = asyncio.run(run())
+    assert turns >= len(CUSTOMERS) * 4 // SLICE
+    assert [prediction.customer_id for prediction in predictions] == list(CUSTOMERS * 4)
+    assert predictions[: len(CUSTOMERS)] == predictions[len(CUSTOMERS) : 2 * len(CUSTOMERS)]
+
+
+def test_contributions_of_every_row_sum_to_its_log_odds(predictor: Predictor) -> None:
+    matrix = predictor.reader.read(CUSTOMERS, DATA_END).matrix
+    champion = predictor.champion
+    gaps = champion.contributions(matrix).sum(axis=1) - champion.scores(matrix)
+    assert np.abs(gaps).max() <= 1e-9
+    np.testing.assert_allclose(champion.probabilities(matrix), 1 / (1 + np.exp(-champion.scores(matrix))), rtol=1e-12)
+
+
+def test_wiring_refuses_without_touching_the_workspace(tmp_path: Path) -> None:
+    wiring = wire(make_shop(tmp_path).settings)
+    assert wiring.problem is not None
+    assert wiring.problem.code == "model_missing"
+    assert not (tmp_path / ".twin").exists()
+
+
+@pytest.mark.parametrize(
+    ("instant", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000000Z"),
+        (-1, "1969-12-31T23:59:59.999999Z"),
+        (DATA_END, "2011-08-31T17:19:00.000001Z"),
+        (1_709_210_096_789_012, "2024-02-29T12:34:56.789012Z"),
+    ],
+)
+def test_instants_are_iso_in_utc_with_microseconds(instant: int, text: str) -> None:
+    assert iso(instant) == text
