@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 _STOP_SECONDS = 20.0
+# How the service says that it is up.
+_ANSWERS = ("ready: ", "up but not ready: ")
 
 
 def register_commands(app: typer.Typer) -> None:
@@ -90,10 +92,11 @@ def running_service(settings: Settings) -> Iterator[str]:
     with log.open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
-        line = process.stdout.readline() if process.stdout else ""
-        if not line.startswith("ready: "):
-            raise UserError(f"the service did not become ready: {line.strip() or 'it ended'}; see {log}")
-        yield line.split()[1]
+        # BentoML says things of its own first; a service that ends closes its output.
+        told = next((line for line in process.stdout or [] if line.startswith(_ANSWERS)), "it ended")
+        if not told.startswith("ready: "):
+            raise UserError(f"the service did not become ready: {told.strip()}; see {log}")
+        yield told.split()[1]
     finally:
         process.send_signal(signal.SIGTERM)
         try:
