@@ -36,7 +36,7 @@ def feast_objects(spec: FeatureSpec, lake: Path) -> list[Entity | FileSource | F
 
 def _feature_view(spec: FeatureSpec, view: View, customer: Entity, events: FileSource) -> FeatureView:
     fields = [
-        Field(name=feature.name, dtype=Int64 if feature.is_integer else Float64, description=feature.words)
+        Field(name=feature.name, dtype=Int64 if feature.is_integer else Float64, description=spec.words(feature.name))
         for feature in view.features
     ]
     return FeatureView(

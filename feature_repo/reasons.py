@@ -22,7 +22,7 @@ class AdditivityError(ArithmeticError):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One feature's part in one prediction.
+    """One feature's part in one prediction; `meaning` is the feature in words, its name where it has none.
 
     `value` is None where the feature is empty. `contribution` is in log-odds, above 0 where it
     raises the probability p. `change_in_probability` is p - sigmoid(log-odds - contribution): what
@@ -31,6 +31,7 @@ class Reason:
     """
 
     feature: str
+    meaning: str
     value: float | None
     contribution: float
     change_in_probability: float
@@ -95,7 +96,7 @@ def _reason(name: str, words: str, value: float, contribution: float, change: fl
         f"{words} is {format_value(value)}: {verb} the probability by "
         f"{abs(change) * 100:.1f} percentage points ({contribution:+.2f} log-odds)"
     )
-    return Reason(name, None if np.isnan(value) else value, contribution, change, sentence)
+    return Reason(name, words, None if np.isnan(value) else value, contribution, change, sentence)
 
 
 def format_value(value: float) -> str:

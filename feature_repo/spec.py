@@ -59,10 +59,13 @@ class FeatureEntry(ConfigModel):
 
 
 class ViewEntry(ConfigModel):
+    """Features over one event. `nouns` say what the event is to a person, one and many: [order, orders]."""
+
     name: str
     description: str
     owner: str
     event: str | None = None
+    nouns: tuple[str, str] | None = None
     windows: tuple[str, ...] = ()
     features: tuple[FeatureEntry, ...] = Field(min_length=1)
 
@@ -123,6 +126,7 @@ class Feature:
     measure: Measure | None = None
     numerator: str | None = None
     denominator: str | None = None
+    nouns: tuple[str, str] | None = None
 
     @property
     def is_integer(self) -> bool:
@@ -130,9 +134,9 @@ class Feature:
         return self.operation not in FRACTIONS
 
     @property
-    def words(self) -> str:
-        """What the feature means, for a person."""
-        return in_words(self)
+    def operands(self) -> tuple[str, ...]:
+        """Names of the two features a ratio is made of; none for any other."""
+        return (self.numerator, self.denominator) if self.numerator and self.denominator else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,10 @@ class FeatureSpec:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
+    def words(self, name: str) -> str:
+        """What a feature means, for a person. Raises KeyError if it is not in the spec."""
+        return in_words(self, self.by_name[name])
+
     def service_features(self, service: str) -> tuple[str, ...]:
         """Names of a service's features, in the order of its views. Raises KeyError if unknown."""
         return tuple(feature.name for feature in self.services[service].features)
@@ -181,7 +189,7 @@ class FeatureSpec:
         needed: dict[str, Feature] = {}
         for name in names:
             feature = self.by_name[name]
-            for part in _operands(feature) or (name,):
+            for part in feature.operands or (name,):
                 needed.setdefault(part, self.by_name[part])
         return tuple(needed.values())
 
@@ -248,7 +256,9 @@ def _feature(view: ViewEntry, entry: FeatureEntry, channel: str, window: Window)
     measure = None if entry.of is None else Measure(entry.of, _kind(entry))
     parts = [_slug(view.event or ""), measure.slug if measure else "", entry.operation, channel, window.label]
     name = "_".join(part for part in parts if part)
-    return Feature(name, view.name, entry.operation, window, Stream(view.event or "", channel), measure)
+    return Feature(
+        name, view.name, entry.operation, window, Stream(view.event or "", channel), measure, nouns=view.nouns
+    )
 
 
 def _entry_problems(view: ViewEntry, entry: FeatureEntry, where: str) -> Iterator[Problem]:
@@ -303,7 +313,7 @@ def _windows(view: ViewEntry, entry: FeatureEntry, where: str, problems: list[Pr
 
 def _unknown_operands(features: list[Feature], by_name: dict[str, Feature]) -> Iterator[Problem]:
     for feature in features:
-        for operand in _operands(feature):
+        for operand in feature.operands:
             found = by_name.get(operand)
             if found is None:
                 hint = "a ratio's parts must be features of the spec with the same window"
@@ -330,10 +340,6 @@ def _duplicates(place: str, names: list[str]) -> Iterator[Problem]:
             yield Problem(place, "each name once", f"{name!r} {times} times", "remove or narrow one of them")
 
 
-def _operands(feature: Feature) -> tuple[str, ...]:
-    return (feature.numerator, feature.denominator) if feature.numerator and feature.denominator else ()
-
-
 def _kind(entry: FeatureEntry) -> str:
     return "integer" if entry.operation in INTEGER_MEASURE else "text"
 
@@ -349,5 +355,5 @@ def _slug(event: str) -> str:
 def _identity(feature: Feature) -> str:
     stream = [feature.stream.event, feature.stream.channel] if feature.stream else None
     measure = [feature.measure.path, feature.measure.kind] if feature.measure else None
-    parts = [feature.name, feature.operation, feature.window.label, stream, measure, list(_operands(feature))]
+    parts = [feature.name, feature.operation, feature.window.label, stream, measure, list(feature.operands)]
     return json.dumps(parts)

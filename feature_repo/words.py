@@ -5,47 +5,52 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from feature_repo.spec import Feature
+    from feature_repo.spec import Feature, FeatureSpec
     from feature_repo.windows import Window
 
 _UNIT_WORDS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-def in_words(feature: Feature) -> str:
-    """One sentence without a full stop, such as `number of Order Completed events in the last 30 days`."""
+def in_words(spec: FeatureSpec, feature: Feature) -> str:
+    """A phrase such as `number of orders in the last 30 days`."""
     when = _window_words(feature.window)
-    if feature.stream is None:
-        top, bottom = (str(name).removesuffix(f"_{feature.window.label}") for name in _parts(feature))
-        return f"{_spaced(top)} divided by {_spaced(bottom)} {when}"
-    events = f"{feature.stream.event} events"
-    if feature.stream.channel:
-        events += f" on {feature.stream.channel}"
-    measure = _spaced(feature.measure.slug) if feature.measure else ""
+    if feature.operands:
+        top, bottom = (_without_window(spec, spec.by_name[part]) for part in feature.operands)
+        return f"{top}, divided by {bottom}{when}"
+    return _without_window(spec, feature) + when
+
+
+def _without_window(spec: FeatureSpec, feature: Feature) -> str:
+    event = feature.stream.event if feature.stream else ""
+    one, many = feature.nouns or (f"{event} event", f"{event} events")
+    place = f" ({feature.stream.channel})" if feature.stream and feature.stream.channel else ""
+    measure = _measure_words(feature)
     phrases = {
-        "count": f"number of {events} {when}",
-        "sum": f"sum of {measure} over {events} {when}",
-        "mean": f"mean {measure} of {events} {when}",
-        "min": f"smallest {measure} of {events} {when}",
-        "max": f"largest {measure} of {events} {when}",
-        "distinct": f"number of different {measure} values in {events} {when}",
-        "last": f"{measure} of the latest of the {events} {when}",
-        "days_since_last": f"days since the latest of the {events} {when}",
-        "days_since_first": f"days since the first of the {events}",
-        "mean_days_between": f"mean number of days between two {events}",
+        "count": f"number of {many}{place}",
+        "sum": f"total {measure} of {many}{place}",
+        "mean": f"mean {measure} of {many}{place}",
+        "min": f"smallest {measure} of {many}{place}",
+        "max": f"largest {measure} of {many}{place}",
+        "distinct": f"number of different values of {measure} in {many}{place}",
+        "last": f"{measure} of the latest {one}{place}",
+        "days_since_last": f"days since the latest {one}{place}",
+        "days_since_first": f"days since the first {one}{place}",
+        "mean_days_between": f"mean days between two {many}{place}",
     }
     return phrases[feature.operation]
 
 
-def _parts(feature: Feature) -> tuple[str | None, str | None]:
-    return feature.numerator, feature.denominator
+def _measure_words(feature: Feature) -> str:
+    if feature.measure is None:
+        return ""
+    if feature.measure.path == "value":
+        return "value in minor units"
+    # Of a list it is the inner name that says what is counted.
+    return feature.measure.path.removeprefix("properties.").split(".")[-1].replace("_", " ")
 
 
 def _window_words(window: Window) -> str:
     if window.length is None:
-        return "since the beginning"
+        return ""
     number, unit = window.label[:-1], _UNIT_WORDS[window.label[-1]]
-    return f"in the last {number} {unit if number != '1' else unit[:-1]}"
-
-
-def _spaced(name: str) -> str:
-    return name.replace("_", " ")
+    return f" in the last {number} {unit if number != '1' else unit[:-1]}"

@@ -122,7 +122,7 @@ def _predictor(settings: Settings, model: ModelConfig, open_features: OpenReader
     champion = load_champion(settings.workspace.bentoml_home, model.name)
     _check_features(champion, spec, model.feature_service)
     reader = open_features(spec, settings.workspace.state, champion.features)
-    meanings = {name: spec.by_name[name].words for name in champion.features}
+    meanings = {name: spec.words(name) for name in champion.features}
     if reader.spec_hash is None:
         raise empty_state()
     if reader.spec_hash != champion.spec_hash:

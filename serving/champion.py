@@ -41,6 +41,17 @@ class Champion:
         """Log-odds, shape (n,)."""
         return np.asarray(self.booster.predict(matrix, num_threads=1, raw_score=True))
 
+    def in_population(self, matrix: NDArray[np.float64]) -> list[bool | None]:
+        """Whether each row is of the kind of customer the model was trained on; None where it does not say.
+
+        The others get an extrapolation.
+        """
+        population = self.manifest.get("population")
+        if population is None or population["feature"] not in self.features:
+            return [None] * len(matrix)
+        column = matrix[:, self.features.index(population["feature"])]
+        return [bool(value <= population["at_most"]) for value in column]  # an empty value (NaN) is outside
+
     def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """SHAP values in log-odds, base value last, shape (n, k + 1)."""
         return np.asarray(self.booster.predict(matrix, num_threads=1, pred_contrib=True))

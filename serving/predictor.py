@@ -25,6 +25,7 @@ class Prediction:
 
     customer_id: str
     probability: float | None
+    in_population: bool | None = None
     reasons: tuple[Reason, ...] | None = None
 
 
@@ -129,13 +130,13 @@ class Predictor:
         if not customer_ids:
             return []
         probabilities = self.champion.probabilities(matrix).tolist()
+        answers = list(zip(customer_ids, probabilities, self.champion.in_population(matrix), strict=True))
         if not reasons:
-            return [Prediction(*pair) for pair in zip(customer_ids, probabilities, strict=True)]
+            return [Prediction(*answer) for answer in answers]
         contributions = self.champion.contributions(matrix)
         check_additive(contributions, self.champion.scores(matrix))
         return [
-            Prediction(customer, probability, self._reasons(contributions[row], matrix[row]))
-            for row, (customer, probability) in enumerate(zip(customer_ids, probabilities, strict=True))
+            Prediction(*answer, self._reasons(contributions[row], matrix[row])) for row, answer in enumerate(answers)
         ]
 
     def _reasons(self, contributions: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[Reason, ...]:

@@ -86,6 +86,7 @@ class CustomerTwin:
             model_version=predictor.champion.version,
             as_of=iso(as_of),
             probability=prediction.probability,
+            in_population=prediction.in_population,
             reasons=reasons_of(prediction),
         )
 

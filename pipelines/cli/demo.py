@@ -70,8 +70,9 @@ def _refuse_foreign_events(settings: Settings) -> None:
 
 def _ask_the_service(settings: Settings) -> None:
     with running_service(settings) as url:
-        print(f"\nThe service answers at {url}:\n$ twin predict {' '.join(_examples(settings))} --reasons")
-        print("\n".join(told(ask(url, _examples(settings), reasons=True))))
+        shown = _examples(settings, url)
+        print(f"\nThe service answers at {url}:\n$ twin predict {' '.join(shown)} --reasons")
+        print("\n".join(told(ask(url, shown, reasons=True))))
     workspace = settings.workspace
     print(
         f"\nReviewer's report: {workspace.artefacts(CHURN) / 'report.html'}"
@@ -105,12 +106,15 @@ def running_service(settings: Settings) -> Iterator[str]:
             process.kill()
 
 
-def _examples(settings: Settings, most: int = 4) -> list[str]:
-    """Customers from the lowest to the highest risk in the newest evaluation, evenly apart."""
+def _examples(settings: Settings, url: str, most: int = 4) -> list[str]:
+    """Customers from the lowest to the highest risk among those the model is about, evenly apart."""
     import pandas as pd
 
     from pipelines.artefacts import PREDICTIONS
 
-    rows = pd.read_parquet(settings.workspace.artefacts(CHURN) / PREDICTIONS)
-    ranked = rows.sort_values(["lightgbm_tuned", "customer_id"])["customer_id"].tolist()
-    return [ranked[round(i * (len(ranked) - 1) / (most - 1))] for i in range(most)]
+    tested = pd.read_parquet(settings.workspace.artefacts(CHURN) / PREDICTIONS, columns=["customer_id"])
+    customers = sorted(tested["customer_id"].unique())[: settings.profile.service.maximum_customers]
+    answers = [item for item in ask(url, customers, reasons=False)["results"] if item["in_population"]]
+    ranked = [item["customer_id"] for item in sorted(answers, key=lambda item: item["probability"])]
+    places = sorted({round(i * (len(ranked) - 1) / (most - 1)) for i in range(most)}) if ranked else []
+    return [ranked[place] for place in places]

@@ -61,9 +61,9 @@ def list_command(
     """
     spec = settings_of(context).features
     rows = [
-        {"name": f.name, "meaning": f.words, "view": view.name, "owner": view.owner, "services": _readers(spec, f)}
-        for view in spec.views
-        for f in view.features
+        {"name": f.name, "meaning": spec.words(f.name), "view": v.name, "owner": v.owner, "services": _readers(spec, f)}
+        for v in spec.views
+        for f in v.features
         if service is None or service in _readers(spec, f)
     ]
     if json:

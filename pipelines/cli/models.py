@@ -62,7 +62,7 @@ def compare(settings: Settings, config: ModelConfig) -> Summary:
 def report(settings: Settings, config: ModelConfig) -> Summary:
     from pipelines.explain import explain
 
-    meanings = {name: feature.words for name, feature in settings.features.by_name.items()}
+    meanings = {name: settings.features.words(name) for name in settings.features.by_name}
     return explain(settings, config, meanings)
 
 

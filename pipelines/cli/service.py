@@ -91,13 +91,24 @@ def told(answer: dict[str, Any]) -> list[str]:
     """The answer as a person would read it."""
     lines = [f"{answer['model']} version {answer['model_version']}, as of {answer['as_of']}"]
     for item in answer["results"]:
-        if item.get("error"):
-            lines.append(f"  {item['customer_id']:<12} {item['error']['message']}")
-            continue
-        lines.append(f"  {item['customer_id']:<12} {item['probability']:>6.1%}  {_bar(item['probability'])}")
-        for reason in item.get("reasons") or []:
-            lines.append(f"{'':>14} {reason['sentence']}")
+        lines += _told_customer(item)
     return lines
+
+
+def _told_customer(item: dict[str, Any]) -> list[str]:
+    if item.get("error"):
+        return [f"  {item['customer_id']:<10} {item['error']['message']}"]
+    note = "  (not of the kind the model was trained on)" if item["in_population"] is False else ""
+    head = f"  {item['customer_id']:<10} {item['probability']:>6.1%} {_bar(item['probability'])}{note}"
+    return [head, *(_told_reason(reason) for reason in item.get("reasons") or [])]
+
+
+def _told_reason(reason: dict[str, Any]) -> str:
+    from feature_repo.reasons import format_value
+
+    points = 100 * reason["change_in_probability"]
+    value = format_value(float("nan") if reason["value"] is None else reason["value"])
+    return f"{'':>12} {points:>+6.1f} points  {reason['meaning']}: {value}"
 
 
 def _bar(share: float, width: int = 20) -> str:

@@ -16,6 +16,7 @@ from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, Schema
 
+from feature_repo.windows import DAY
 from pipelines.artefacts import (
     EVALUATION,
     MODEL,
@@ -29,7 +30,7 @@ from pipelines.artefacts import (
 from pipelines.register.gates import Gate, check_gates
 from pipelines.register.record import record
 from pipelines.settings import Settings
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import ModelConfig, microseconds
 from pipelines.tracking import CHALLENGER, CHAMPION, champion, connect, git_commit, inside_run
 
 
@@ -116,6 +117,11 @@ def build_manifest(
         "spec_hash": dataset.spec_hash,
         "feature_service": dataset.feature_service,
         "features": list(dataset.features),
+        # Who the model is about, as the service can tell it from the features it reads.
+        "population": {
+            "feature": config.baselines.recency,
+            "at_most": microseconds(config.label.activity_window) / DAY,
+        },
         "config_hash": dataset.config_hash,
         "dataset_hash": dataset.dataset_hash,
         "git_commit": git_commit(),

@@ -17,7 +17,10 @@ def item_of(place: int, prediction: Prediction) -> PredictionItem:
         error = unknown_customer(f"customer_ids.{place}").item()
         return PredictionItem(customer_id=prediction.customer_id, error=error)
     return PredictionItem(
-        customer_id=prediction.customer_id, probability=prediction.probability, reasons=reasons_of(prediction)
+        customer_id=prediction.customer_id,
+        probability=prediction.probability,
+        in_population=prediction.in_population,
+        reasons=reasons_of(prediction),
     )
 
 
@@ -27,6 +30,7 @@ def reasons_of(prediction: Prediction) -> list[ReasonCode] | None:
     return [
         ReasonCode(
             feature=reason.feature,
+            meaning=reason.meaning,
             value=reason.value,
             contribution=reason.contribution,
             change_in_probability=reason.change_in_probability,

@@ -8,11 +8,11 @@ from serving.api.errors import ItemError
 
 _EXAMPLE_REASON: dict[str, JsonValue] = {
     "feature": "order_completed_days_since_last_lifetime",
+    "meaning": "days since the latest order",
     "value": 61.25,
     "contribution": 0.84,
     "change_in_probability": 0.17,
-    "sentence": "days since the latest of the Order Completed events since the beginning is 61.25: raises the "
-    "probability by 17.0 percentage points (+0.84 log-odds)",
+    "sentence": "days since the latest order is 61.25: raises the probability by 17.0 percentage points (+0.84 log-odds)",
 }
 _EXAMPLE_HEAD: dict[str, JsonValue] = {
     "request_id": "9f86d081884c4d659a2feaa0c55ad015",
@@ -28,6 +28,7 @@ class ReasonCode(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     feature: str
+    meaning: str = Field(description="the feature in words")
     value: float | None = Field(description="as the model read it; null where the customer has no such value")
     contribution: float = Field(description="log-odds, above 0 where it raises the probability")
     change_in_probability: float = Field(description="what the probability would lose without this contribution")
@@ -45,6 +46,7 @@ class PredictResponse(BaseModel):
                 **_EXAMPLE_HEAD,
                 "customer_id": "17850",
                 "probability": 0.62,
+                "in_population": True,
                 "reasons": [_EXAMPLE_REASON],
             }
         },
@@ -56,6 +58,10 @@ class PredictResponse(BaseModel):
     model_version: str
     as_of: str = Field(description="the instant the features are of: ISO 8601, UTC, microseconds")
     probability: float = Field(description="calibrated, 0 to 1")
+    in_population: bool | None = Field(
+        default=None,
+        description="whether the customer is of the kind the model was trained on; outside it is an extrapolation",
+    )
     reasons: list[ReasonCode] | None = Field(default=None, description="the strongest first; null if not asked for")
 
 
@@ -66,6 +72,10 @@ class PredictionItem(BaseModel):
 
     customer_id: str
     probability: float | None = Field(default=None, description="calibrated, 0 to 1; null where there is an error")
+    in_population: bool | None = Field(
+        default=None,
+        description="whether the customer is of the kind the model was trained on; outside it is an extrapolation",
+    )
     reasons: list[ReasonCode] | None = None
     error: ItemError | None = None
 
@@ -79,7 +89,9 @@ class PredictManyResponse(BaseModel):
         json_schema_extra={
             "example": {
                 **_EXAMPLE_HEAD,
-                "results": [{"customer_id": "17850", "probability": 0.62, "reasons": None, "error": None}],
+                "results": [
+                    {"customer_id": "17850", "probability": 0.62, "in_population": True, "reasons": None, "error": None}
+                ],
             }
         },
     )

@@ -47,6 +47,7 @@ class Shop:
             "version": version,
             "features": list(self.features),
             "spec_hash": self.settings.features.hash,
+            "population": {"feature": RECENCY, "at_most": POPULATION_DAYS},
             "trained_on": {"rows": 400},
             **manifest,
         }
@@ -56,6 +57,10 @@ class Shop:
             booster.save_model(Path(model.path_of("model.lgb")))
             Path(model.path_of("manifest.json")).write_text(json.dumps(content), encoding="utf-8")
         return booster
+
+
+RECENCY = "order_completed_days_since_last_lifetime"
+POPULATION_DAYS = 2.0
 
 
 def train(features: Sequence[str]) -> lgb.Booster:

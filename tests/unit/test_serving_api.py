@@ -20,7 +20,7 @@ from serving import bootstrap
 from serving.bootstrap import wire
 from serving.features import MemoryReader, MemoryRows
 from serving.service import PROFILE, CustomerTwin
-from tests.unit.serving_parts import CUSTOMERS, Shop, make_shop
+from tests.unit.serving_parts import CUSTOMERS, POPULATION_DAYS, RECENCY, Shop, make_shop
 
 SPECIMEN = "somchai.jaidee@example.com"
 Serve = Callable[[Shop], TestClient]
@@ -93,8 +93,16 @@ def test_the_probability_is_the_models(client: TestClient, shop: Shop) -> None:
         "model_version": "3",
         "as_of": "2011-08-31T17:19:00.000001Z",
         "probability": float(booster.predict(shop.values[customer].reshape(1, -1))[0]),
+        "in_population": bool(shop.values[customer][shop.features.index(RECENCY)] <= POPULATION_DAYS),
         "reasons": None,
     }
+
+
+def test_customers_outside_the_population_are_marked(client: TestClient, shop: Shop) -> None:
+    results = client.post("/v1/predict_many", json={"customer_ids": list(CUSTOMERS)}).json()["results"]
+    recency = [shop.values[customer][shop.features.index(RECENCY)] for customer in CUSTOMERS]
+    assert [item["in_population"] for item in results] == [bool(days <= POPULATION_DAYS) for days in recency]
+    assert {item["in_population"] for item in results} == {True, False}
 
 
 def test_reasons_are_signed_ordered_and_additive(client: TestClient, shop: Shop) -> None:
@@ -108,7 +116,7 @@ def test_reasons_are_signed_ordered_and_additive(client: TestClient, shop: Shop)
         value = shop.values[customer][shop.features.index(reason["feature"])]
         assert reason["value"] == (None if np.isnan(value) else value)
         assert np.sign(reason["contribution"]) == np.sign(reason["change_in_probability"])
-        words = shop.settings.features.by_name[reason["feature"]].words
+        words = shop.settings.features.words(reason["feature"])
         assert reason["sentence"].startswith(f"{words} is ")
         log_odds = np.log(content["probability"] / (1 - content["probability"]))
         without = 1 / (1 + np.exp(reason["contribution"] - log_odds))

@@ -111,4 +111,4 @@ def test_the_shipped_spec_has_at_least_sixty_features_each_with_words() -> None:
     spec = load_spec(CHECKOUT / "configs" / "features.yaml")
     features = spec.service_features("churn")
     assert len(features) >= 60
-    assert len({spec.by_name[name].words for name in features}) == len(features)
+    assert len({spec.words(name) for name in features}) == len(features)
