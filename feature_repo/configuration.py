@@ -48,15 +48,43 @@ def read_yaml(path: Path) -> Any:
     """Parse a YAML file (safe subset).
 
     Raises:
-        ConfigurationError: the file is missing, or is not YAML.
+        ConfigurationError: the file is missing, is not YAML, or says a key twice.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        content = loader.get_single_data()
     except FileNotFoundError:
         problem = Problem("file", "a readable file", "nothing there", "check the path", str(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         problem = Problem("file", "YAML in UTF-8", " ".join(str(error).split()), "", str(path))
+    except OSError as error:
+        problem = Problem("file", "a readable file", str(error.strerror), "check the path", str(path))
+    else:
+        if loader.repeated:
+            raise ConfigurationError([_repeated(key, line, path.name) for key, line in loader.repeated])
+        return content
     raise ConfigurationError([problem])
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe subset; notes keys that stand twice in one place, of which YAML would keep the last."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.repeated: list[tuple[str, int]] = []
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    self.repeated.append((key.value, key.start_mark.line + 1))
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _repeated(key: str, line: int, file: str) -> Problem:
+    return Problem(key, "each key once", f"it again in line {line}", "remove one of them", file)
 
 
 def load_yaml(path: Path, model: type[Model]) -> Model:
@@ -93,6 +121,8 @@ def _problem(item: Any, file: str, model: type[BaseModel] | None) -> Problem:
         return Problem(field, "no such key", "an unknown key", hint, file)
     if item["type"] == "missing":
         return Problem(field, "a value", "nothing", "add this key", file)
+    if item["type"] in ("model_type", "model_attributes_type"):
+        return Problem(field, "keys and their values", _short(item["input"]) if item["input"] else "nothing", "", file)
     return Problem(field, _lower_first(item["msg"]), _short(item["input"]), "", file)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from feature_repo.event_table import ensure_table
 from feature_repo.feast_objects import feast_objects
-from feature_repo.spec import load_spec
+from feature_repo.spec_file import load_spec
 
 _checkout = Path(__file__).resolve().parents[1]
 _lake = _checkout / ".twin" / os.environ.get("TWIN_WORKSPACE", "default") / "lake"

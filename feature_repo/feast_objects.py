@@ -11,6 +11,7 @@ from feast.types import Float64, Int64, String
 
 from feature_repo.spec import FeatureSpec, Service, View
 from feature_repo.stores.common import SPEC_HASH_TAG
+from feature_repo.words import words_of
 
 
 def feast_objects(spec: FeatureSpec, lake: Path) -> list[Entity | FileSource | FeatureView | FeatureService]:
@@ -36,8 +37,8 @@ def feast_objects(spec: FeatureSpec, lake: Path) -> list[Entity | FileSource | F
 
 def _feature_view(spec: FeatureSpec, view: View, customer: Entity, events: FileSource) -> FeatureView:
     fields = [
-        Field(name=feature.name, dtype=Int64 if feature.is_integer else Float64, description=spec.words(feature.name))
-        for feature in view.features
+        Field(name=f.name, dtype=Int64 if f.is_integer else Float64, description=words_of(spec, f.name))
+        for f in view.features
     ]
     return FeatureView(
         name=view.name,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from feature_repo.spec import Feature, FeatureSpec
-    from feature_repo.windows import Window
+from feature_repo.spec import Feature, FeatureSpec
+from feature_repo.windows import Window
 
 _UNIT_WORDS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-def in_words(spec: FeatureSpec, feature: Feature) -> str:
-    """A phrase such as `number of orders in the last 30 days`."""
+def words_of(spec: FeatureSpec, name: str) -> str:
+    """A phrase such as `number of orders in the last 30 days`. Raises KeyError if the spec has no such feature."""
+    feature = spec.by_name[name]
     when = _window_words(feature.window)
     if feature.operands:
         top, bottom = (_without_window(spec, spec.by_name[part]) for part in feature.operands)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from feature_repo.online import open_reader
 from feature_repo.spec import FeatureSpec
+from feature_repo.words import words_of
 from pipelines.settings import Settings, load_settings
 from pipelines.settings.models import ModelConfig
 from serving.api.errors import ApiError, ErrorDetail, plain
@@ -122,7 +123,7 @@ def _predictor(settings: Settings, model: ModelConfig, open_features: OpenReader
     champion = load_champion(settings.workspace.bentoml_home, model.name)
     _check_features(champion, spec, model.feature_service)
     reader = open_features(spec, settings.workspace.state, champion.features)
-    meanings = {name: spec.words(name) for name in champion.features}
+    meanings = {name: words_of(spec, name) for name in champion.features}
     if reader.spec_hash is None:
         raise empty_state()
     if reader.spec_hash != champion.spec_hash:

@@ -8,7 +8,8 @@ from pathlib import Path
 from feast import FeatureView
 from feast.repo_config import RepoConfig
 
-from feature_repo.spec import FeatureSpec, load_spec
+from feature_repo.spec import FeatureSpec
+from feature_repo.spec_file import load_spec
 
 SPEC_HASH_TAG = "spec_hash"
 

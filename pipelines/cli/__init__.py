@@ -10,7 +10,7 @@ import typer
 from feature_repo.configuration import ConfigurationError
 from pipelines.cli import data, demo, features, models, service
 from pipelines.cli.output import Choice
-from pipelines.console import UserError
+from pipelines.console import UserError, storage_failure
 
 app = typer.Typer(
     name="twin",
@@ -49,3 +49,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        told = storage_failure(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        sys.exit(FAILED)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.output import AsJson, as_text, settings_of, tell
 
 if TYPE_CHECKING:
-    from feature_repo.spec import Feature, FeatureSpec
+    from feature_repo.spec import FeatureSpec, View
     from pipelines.settings import Settings
 
 features = typer.Typer(help="Features: what they mean, and Feast's registry.", no_args_is_help=True)
@@ -60,12 +61,7 @@ def list_command(
     Example: twin features list --service churn
     """
     spec = settings_of(context).features
-    rows = [
-        {"name": f.name, "meaning": spec.words(f.name), "view": v.name, "owner": v.owner, "services": _readers(spec, f)}
-        for v in spec.views
-        for f in v.features
-        if service is None or service in _readers(spec, f)
-    ]
+    rows = [row for view in spec.views for row in _rows(spec, view) if service is None or service in row["services"]]
     if json:
         print(as_text(rows))
         return
@@ -75,8 +71,13 @@ def list_command(
     print(f"{len(rows)} features, spec {spec.hash}")
 
 
-def _readers(spec: FeatureSpec, feature: Feature) -> list[str]:
-    return [name for name, service in spec.services.items() if feature in service.features]
+def _rows(spec: FeatureSpec, view: View) -> Iterator[dict[str, Any]]:
+    from feature_repo.words import words_of
+
+    for feature in view.features:
+        readers = [name for name, service in spec.services.items() if feature in service.features]
+        meaning = words_of(spec, feature.name)
+        yield {"name": feature.name, "meaning": meaning, "view": view.name, "owner": view.owner, "services": readers}
 
 
 @features.command("apply")

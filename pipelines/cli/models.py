@@ -60,9 +60,10 @@ def compare(settings: Settings, config: ModelConfig) -> Summary:
 
 
 def report(settings: Settings, config: ModelConfig) -> Summary:
+    from feature_repo.words import words_of
     from pipelines.explain import explain
 
-    meanings = {name: settings.features.words(name) for name in settings.features.by_name}
+    meanings = {name: words_of(settings.features, name) for name in settings.features.by_name}
     return explain(settings, config, meanings)
 
 

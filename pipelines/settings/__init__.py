@@ -9,8 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import BaseModel
+
 from feature_repo.configuration import ConfigurationError, Problem, load_yaml
-from feature_repo.spec import FeatureSpec, load_spec
+from feature_repo.spec import FeatureSpec
+from feature_repo.spec_file import load_spec
 from pipelines.settings.cross_checks import check_together
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.models import ModelConfig
@@ -22,6 +25,7 @@ from pipelines.settings.workspace import CHECKOUT, Workspace
 __all__ = ["CHECKOUT", "Settings", "Workspace", "load_settings"]
 
 Loaded = TypeVar("Loaded")
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,9 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
     features = attempt(lambda: load_spec(directory / "features.yaml"))
     expectations = attempt(lambda: load_yaml(directory / "expectations.yaml", ExpectationsConfig))
     source_files = sorted((directory / "sources").glob("*.yaml"))
-    sources = [attempt(partial(load_yaml, path, SourceConfig)) for path in source_files]
+    sources = [attempt(partial(_named, path, SourceConfig, "source")) for path in source_files]
     model_files = sorted((directory / "models").glob("*.yaml"))
-    models = [attempt(partial(load_yaml, path, ModelConfig)) for path in model_files]
+    models = [attempt(partial(_named, path, ModelConfig, "name")) for path in model_files]
     place = attempt(lambda: _workspace(workspace))
     if problems:
         raise ConfigurationError(problems)
@@ -95,8 +99,17 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
         {model.name: model for model in models if model},
         _loaded(place),
     )
-    check_together(settings.tracking_plan, settings.features, settings.sources, settings.models)
+    check_together(settings.tracking_plan, settings.features, settings.sources, settings.models, settings.expectations)
     return settings
+
+
+def _named(path: Path, kind: type[Model], key: str) -> Model:
+    """The file's content, which must bear the name of its file: two files of one name would hide each other."""
+    content = load_yaml(path, kind)
+    name = getattr(content, key)
+    if name != path.stem:
+        raise ConfigurationError([Problem(key, f"{path.stem!r}, the name of the file", repr(name), "", path.name)])
+    return content
 
 
 def _loaded(value: Loaded | None) -> Loaded:

@@ -12,7 +12,8 @@ _EXAMPLE_REASON: dict[str, JsonValue] = {
     "value": 61.25,
     "contribution": 0.84,
     "change_in_probability": 0.17,
-    "sentence": "days since the latest order is 61.25: raises the probability by 17.0 percentage points (+0.84 log-odds)",
+    "sentence": "days since the latest order is 61.25: raises the probability by 17.0 percentage points "
+    "(+0.84 log-odds)",
 }
 _EXAMPLE_HEAD: dict[str, JsonValue] = {
     "request_id": "9f86d081884c4d659a2feaa0c55ad015",

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import duckdb
 import pyarrow as pa
 
-from feature_repo.spec import FeatureSpec, SpecFile, compile_spec
+from feature_repo.spec import FeatureSpec
+from feature_repo.spec_file import SpecFile, compile_spec
 from feature_repo.sql import features_query
 from feature_repo.state.read import FeatureValue, StateReader
 from feature_repo.state.tiles import LoggedEvent, fold

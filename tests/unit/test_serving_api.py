@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from feature_repo.words import words_of
 from serving import bootstrap
 from serving.bootstrap import wire
 from serving.features import MemoryReader, MemoryRows
@@ -116,7 +117,7 @@ def test_reasons_are_signed_ordered_and_additive(client: TestClient, shop: Shop)
         value = shop.values[customer][shop.features.index(reason["feature"])]
         assert reason["value"] == (None if np.isnan(value) else value)
         assert np.sign(reason["contribution"]) == np.sign(reason["change_in_probability"])
-        words = shop.settings.features.words(reason["feature"])
+        words = words_of(shop.settings.features, reason["feature"])
         assert reason["sentence"].startswith(f"{words} is ")
         log_odds = np.log(content["probability"] / (1 - content["probability"]))
         without = 1 / (1 + np.exp(reason["contribution"] - log_odds))

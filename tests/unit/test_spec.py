@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from feature_repo.configuration import ConfigurationError, parse
-from feature_repo.spec import FeatureSpec, SpecFile, compile_spec, load_spec
+from feature_repo.spec import FeatureSpec
+from feature_repo.spec_file import SpecFile, compile_spec, load_spec
+from feature_repo.words import words_of
 from pipelines.settings.workspace import CHECKOUT
 
 SMALL: dict[str, Any] = {
@@ -111,4 +113,4 @@ def test_the_shipped_spec_has_at_least_sixty_features_each_with_words() -> None:
     spec = load_spec(CHECKOUT / "configs" / "features.yaml")
     features = spec.service_features("churn")
     assert len(features) >= 60
-    assert len({spec.words(name) for name in features}) == len(features)
+    assert len({words_of(spec, name) for name in features}) == len(features)
