@@ -18,10 +18,10 @@ from tests.real_data import ONLINE_RETAIL, ingest
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
-    parser.add_argument("--points", type=int, default=6_000, help="(customer, as-of) points a data set")
+    parser.add_argument("--points", type=int, default=14_000, help="(customer, as-of) points a data set")
     options = parser.parse_args()
     settings = load_settings("parity")
-    names = settings.features.service_features("churn")
+    names = tuple(settings.features.by_name)
     different = 0
     for title, lake in _lakes(settings):
         with lake as path:
