@@ -18,6 +18,28 @@ class UserError(Exception):
         super().__init__("\n  ".join([message, *map(str, self.problems)]))
 
 
+# What the operating system says of a disk or a file, in whichever library's error it comes.
+_STORAGE = {
+    "No space left on device": "the disk is full; make room and run the same command again",
+    "database or disk is full": "the disk is full; make room and run the same command again",
+    "Disk quota exceeded": "your share of the disk is used up; make room and run the same command again",
+    "Read-only file system": "the disk can only be read; work in a checkout that can be written",
+    "Permission denied": "you may not read or write a file here; check who owns it and its permissions",
+    "File too large": "a file may not grow that large here; raise the limit (ulimit -f)",
+    "Too many open files": "too many files are open; raise the limit (ulimit -n)",
+}
+
+
+def storage_failure(error: BaseException) -> UserError | None:
+    """What the person can do where the disk, not the program, is at fault; None for any other error."""
+    text = f"{error} {error.strerror}" if isinstance(error, OSError) else str(error)
+    remedy = next((told for said, told in _STORAGE.items() if said in text), None)
+    if remedy is None:
+        return None
+    place = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+    return UserError(remedy + place)
+
+
 @contextmanager
 def progress(description: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
     """Show a bar on stderr with an estimate of what is left; yields `advance(amount)`.

@@ -35,17 +35,25 @@ def ingest_file(settings: Settings, source: str, file: Path) -> tuple[IngestRepo
         UserError: the file cannot be read, or a critical expectation fails: then nothing was stored.
     """
     from pipelines.ingest import commit, discard, stage
-    from pipelines.validate import raise_if_critical, validate_batch
 
     batch = stage(settings, source, file)
     try:
-        validation = validate_batch(settings, batch.events, source) if batch.counts.accepted else None
-        if validation is not None:
-            raise_if_critical(validation)
+        validation = _validated(settings, source, batch.events) if batch.counts.accepted else None
     except BaseException:
         discard(batch)
         raise
     return commit(batch), validation
+
+
+def _validated(settings: Settings, source: str, events: Path) -> ValidationReport:
+    from pipelines.console import progress
+
+    with progress("Checking expectations"):
+        from pipelines.validate import raise_if_critical, validate_batch
+
+        validation = validate_batch(settings, events, source)
+        raise_if_critical(validation)
+    return validation
 
 
 def ingest_command(context: typer.Context, source: SourceName, file: InputFile, json: AsJson = False) -> None:

@@ -12,7 +12,7 @@ from feature_repo.configuration import ConfigurationError, Problem
 from pipelines.console import UserError
 from pipelines.events.lake import STAGED_SCHEMA, register
 from pipelines.ingest.events import facts_and_events_sql, grouped_sql
-from pipelines.ingest.layout import Layout, look_at
+from pipelines.ingest.layout import Layout, check_columns, look_at
 from pipelines.ingest.quoting import literal
 from pipelines.ingest.report import Counts
 from pipelines.ingest.rows import REASON_SEPARATOR, raw_columns, raw_insert_sql, typed_sql
@@ -32,22 +32,14 @@ def layout_of(source: SourceConfig, plan: TrackingPlan, file: Path) -> Layout:
 
     Raises:
         ConfigurationError: the mapping and the tracking plan do not fit.
-        UserError: the file cannot be read, or lacks columns.
+        UserError: the file cannot be read, lacks columns, or has two of one name.
     """
     problems = check_against_plan(source, plan)
     if problems:
         raise ConfigurationError(problems)
     layout = look_at(file, source.format)
-    missing = [name for name in source.columns if name not in layout.header]
-    if missing and layout.format.type != "jsonl":
-        hint = f"the file has: {', '.join(layout.header)}; delimiter {layout.format.delimiter!r}"
-        raise UserError(
-            f"cannot ingest {file.name}: it lacks columns of source {source.source}; nothing was written",
-            [
-                Problem("columns", "in the header", f"no {name}", hint if name == missing[0] else "", file.name)
-                for name in missing
-            ],
-        )
+    if layout.format.type != "jsonl":
+        check_columns(file, layout, tuple(name for name, column in source.columns.items() if column.column is None))
     return layout
 
 
@@ -109,15 +101,18 @@ _REFUSED = f"""
 
 
 def settle(connection: duckdb.DuckDBPyConnection, source: SourceConfig, lake: Path) -> None:
-    """Table `outcomes`: g, rows, outcome, differs. Of equal event ids the lake's goes first, then the
-    earliest in the file; the others are duplicates, and differ where they say something else."""
+    """Table `outcomes`: g, rows, outcome, differs. Of equal event ids the lake's goes first, then the one
+    that arrived first, whatever the order of the file; the others are duplicates, and differ where they
+    say something else."""
     register(connection, lake, "lake")
     connection.execute(f"""
         CREATE OR REPLACE TABLE outcomes AS
         WITH candidates AS (
-            SELECT g, rows, event_id, {_CONTENT} AS content FROM events WHERE faults = 0 AND reason IS NULL
+            SELECT g, rows, event_id, (available_at, g) AS turn, {_CONTENT} AS content
+            FROM events WHERE faults = 0 AND reason IS NULL
         ), firsts AS (
-            SELECT event_id, min(g) AS first_g, arg_min(content, g) AS first_content FROM candidates GROUP BY event_id
+            SELECT event_id, arg_min(g, turn) AS first_g, arg_min(content, turn) AS first_content
+            FROM candidates GROUP BY event_id
         ), stored AS (
             SELECT event_id, {_CONTENT} AS stored_content FROM lake
             WHERE source = {literal(source.source)} AND event_id IN (SELECT event_id FROM firsts)
@@ -158,9 +153,10 @@ def count(connection: duckdb.DuckDBPyConnection) -> Counts:
 
 
 def write_events(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """The accepted events as Parquet (STAGED_SCHEMA), in the order of the file."""
+    """The accepted events as Parquet, in the order of the file: STAGED_SCHEMA, and the event's first `row` in it."""
     connection.execute(
-        f"COPY (SELECT {LAKE_COLUMNS} FROM events JOIN outcomes USING (g) WHERE outcome = 'accepted' ORDER BY g)"
+        f"COPY (SELECT {LAKE_COLUMNS}, g AS row FROM events JOIN outcomes USING (g)"
+        " WHERE outcome = 'accepted' ORDER BY g)"
         f" TO {literal(str(file))} (FORMAT parquet)"
     )
 

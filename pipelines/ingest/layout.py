@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,10 @@ from pipelines.console import UserError
 from pipelines.settings.mapping import FormatConfig
 
 QUARANTINE_COLUMNS = ("quarantine_row", "quarantine_reason")
+HEADER_CHARACTERS = 1 << 20
+_GZIP = b"\x1f\x8b"
+# A row that cannot be split may be as long as the file; Python's own limit is 128 KiB a field.
+csv.field_size_limit(1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +50,14 @@ def look_at(file: Path, declared: FormatConfig) -> Layout:
     """Find out the layout of `file`, without reading its rows.
 
     Raises:
-        UserError: missing, empty, unreadable, not what the mapping says, or two columns of one name.
+        UserError: missing, empty, unreadable, or not what the mapping says.
     """
     if not file.is_file():
         raise unreadable(file, "a file", "a folder" if file.is_dir() else "nothing there", "check the path")
     if file.stat().st_size == 0:
         raise unreadable(file, "rows", "an empty file", "was it written completely?")
+    with explained(file, declared):
+        _check_suffix(file)
     name = file.name.lower().removesuffix(".gz")
     if declared.type == "parquet" and name.endswith(".csv"):
         declared = FormatConfig(type="csv")
@@ -57,26 +65,60 @@ def look_at(file: Path, declared: FormatConfig) -> Layout:
         if declared.type == "jsonl":
             return Layout(declared)
         if declared.type == "parquet":
-            return Layout(declared, _distinct(file, tuple(parquet.read_schema(file).names)))
+            with opened_parquet(file) as source:
+                return Layout(declared, tuple(source.schema_arrow.names))
         return _csv_layout(file, declared)
+
+
+def check_columns(file: Path, layout: Layout, wanted: Collection[str]) -> None:
+    """Raises UserError: the header lacks columns that are `wanted`, or has two of one name.
+
+    Names are told only of a line that is a header: the first line of a file without one is somebody's data.
+    """
+    missing = [name for name in wanted if name not in layout.header]
+    if missing:
+        header = ", ".join(layout.header)
+        known = any(name in header for name in wanted)
+        has = f"the file has: {header[:300]}" if known else "the first line names none of them; is it a header?"
+        hint = f"{has}; delimiter {layout.format.delimiter!r}"
+        raise UserError(
+            f"cannot ingest {file.name}: it lacks columns of the source; nothing was written",
+            [
+                Problem("columns", "in the header", f"no {name}", hint if name == missing[0] else "", file.name)
+                for name in missing
+            ],
+        )
+    twice = sorted(name for name, count in Counter(layout.header).items() if count > 1)
+    if twice:
+        told = f"twice: {', '.join(name or 'one without a name' for name in twice)[:300]}"
+        raise unreadable(file, "each column once", told, "rename or remove one of them")
+
+
+def _check_suffix(file: Path) -> None:
+    with file.open("rb") as stream:
+        packed = stream.read(2) == _GZIP
+    if packed and not is_gzip(file):
+        raise unreadable(file, "a name that ends in .gz", "a gzip file of another name", "add .gz to its name")
+    if is_gzip(file) and not packed:
+        raise unreadable(file, "a gzip file", "a file that is not packed", "take .gz off its name")
 
 
 def _csv_layout(file: Path, declared: FormatConfig) -> Layout:
     encoding = "utf-8-sig" if declared.encoding == "utf-8" else declared.encoding
     with opened(file) as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
-        reader = csv.reader(text, delimiter=declared.delimiter)
+        begin = text.read(HEADER_CHARACTERS)
+        reader = csv.reader(io.StringIO(begin, newline=""), delimiter=declared.delimiter)
         header = next(reader, None)
         if header is None:
             raise unreadable(file, "a header", "nothing in it", "was it written completely?")
+        lines = reader.line_num
+        if len(begin) == HEADER_CHARACTERS and next(reader, None) is None:
+            hint = "check the mapping's format, and that every quote in the header is closed"
+            raise unreadable(file, "a header", "a first line that does not end", hint)
         names = tuple(name.strip() for name in header)
-        return Layout(declared, _distinct(file, names), reader.line_num)
-
-
-def _distinct(file: Path, names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise unreadable(file, "each column once", f"twice: {', '.join(twice)}", "rename one of them")
-    return names
+        if not any(names):
+            raise unreadable(file, "a header in the first line", "a line without names", "remove what stands before it")
+        return Layout(declared, names, lines)
 
 
 def is_gzip(file: Path) -> bool:
@@ -87,12 +129,18 @@ def opened(file: Path) -> IO[bytes]:
     return gzip.open(file) if is_gzip(file) else file.open("rb")  # type: ignore[return-value]
 
 
+def opened_parquet(file: Path) -> parquet.ParquetFile:
+    return parquet.ParquetFile(opened(file) if is_gzip(file) else file)
+
+
 @contextmanager
 def explained(file: Path, declared: FormatConfig) -> Iterator[None]:
     """Turn what the parsers raise into words for the person whose file it is."""
     try:
         yield
-    except (EOFError, OSError, UnicodeError, pa.ArrowException) as error:
+    except PermissionError:
+        raise unreadable(file, "a file you may read", "no permission", "change its permissions") from None
+    except (EOFError, OSError, UnicodeError, csv.Error, zlib.error, pa.ArrowException) as error:
         text = " ".join(str(error).split())
         if isinstance(error, UnicodeError) or "UTF8" in text or "UTF-8" in text:
             raise unreadable(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import sys
 import time
 from pathlib import Path
 from typing import IO
@@ -30,6 +31,7 @@ class IngestLock:
         root.mkdir(parents=True, exist_ok=True)
         handle = (root / "ingest.lock").open("a")
         deadline = time.monotonic() + wait_seconds
+        told = False
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,6 +50,9 @@ class IngestLock:
                             )
                         ],
                     ) from None
+                if not told:
+                    print("Another ingest of this workspace is running; waiting ...", file=sys.stderr, flush=True)
+                    told = True
                 time.sleep(_POLL_SECONDS)
 
     @property

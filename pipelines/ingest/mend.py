@@ -18,17 +18,15 @@ def split(text: str, layout: Layout) -> list[str]:
 def with_fields(numbers: pa.Array, rows: list[tuple[str, list[str]]], layout: Layout) -> pa.Table:
     """Rows given as (text, fields). One with as many fields as its columns is a good row; of another
     the fields stay in order from the left, so that in most cases its event can still be told."""
-    said = [_fault(len(fields), layout) for _, fields in rows]
+    said = [_fault(len(fields), layout.source_width) for _, fields in rows]
     padded = [(fields + [""] * len(layout.header))[: len(layout.header)] for _, fields in rows]
     columns = [pa.array([fields[number] for fields in padded], pa.string()) for number in range(len(layout.header))]
     texts = pa.array([text for text, _ in rows], pa.string())
     return pa.table([numbers, pa.array(said, pa.string()), texts, *columns], ["row", "fault", "text", *layout.columns])
 
 
-def _fault(given: int, layout: Layout) -> str | None:
-    if given in (layout.source_width, len(layout.header)):
-        return None
-    return f"{given} fields where {layout.source_width} were expected"
+def _fault(given: int, expected: int) -> str | None:
+    return None if given == expected else f"{given} fields where {expected} were expected"
 
 
 def put_right(table: pa.Table, layout: Layout) -> pa.Table:

@@ -33,7 +33,7 @@ class Preview:
         """The preview for a person, one line an entry."""
         told = [f"{self.source}: {self.file}, the first {self.read:,} rows, {self.quarantined:,} to be quarantined"]
         told += [f"  {reason}: {count:,}" for reason, count in self.reasons.items()]
-        return [*told, *(json.dumps(event, ensure_ascii=False, default=str) for event in self.events)]
+        return [*told, *(json.dumps(event, ensure_ascii=False) for event in self.events)]
 
     def text(self) -> str:
         """The same as one text."""
@@ -61,8 +61,9 @@ def check(settings: Settings, source: str, file: Path, rows: int = 5) -> Preview
         counts = convert.count(connection)
         found = (
             connection.sql(
-                f"SELECT {convert.LAKE_COLUMNS} FROM events JOIN outcomes USING (g) WHERE outcome = 'accepted'"
-                " ORDER BY g LIMIT ?",
+                f"SELECT {convert.LAKE_COLUMNS} FROM"
+                f" (SELECT * REPLACE ({_instant('event_time')}, {_instant('available_at')}) FROM events)"
+                " JOIN outcomes USING (g) WHERE outcome = 'accepted' ORDER BY g LIMIT ?",
                 params=[rows],
             )
             .to_arrow_table()
@@ -72,6 +73,11 @@ def check(settings: Settings, source: str, file: Path, rows: int = 5) -> Preview
         {**event, **{key: json.loads(event[key]) for key in ("properties", "identifiers")}} for event in found
     )
     return Preview(mapping.source, str(file), counts.read, counts.quarantined, counts.reasons, events)
+
+
+def _instant(column: str) -> str:
+    """SQL of an instant as text; UTC, RFC 3339."""
+    return f"strftime(timezone('UTC', {column}), '%Y-%m-%dT%H:%M:%S.%fZ') AS {column}"
 
 
 def _first(file: Path, layout: Layout) -> Iterator[pa.Table]:

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
-import pyarrow.parquet as parquet
 
-from pipelines.ingest.layout import Layout, explained, is_gzip, unreadable
+from pipelines.ingest.layout import Layout, explained, is_gzip, opened_parquet, unreadable
 from pipelines.ingest.mend import put_right, split, with_fields
 
 BLOCK_BYTES = 4 << 20
@@ -50,7 +49,7 @@ def read(file: Path, layout: Layout, advance: Callable[[float], None]) -> Iterat
 
 
 def _parquet_rows(file: Path, layout: Layout, advance: Callable[[float], None]) -> Iterator[pa.Table]:
-    source = parquet.ParquetFile(file)
+    source = opened_parquet(file)
     share = file.stat().st_size / max(source.metadata.num_rows, 1)
     done = 0
     for batch in source.iter_batches(batch_size=50_000):
@@ -91,8 +90,9 @@ def _text_rows(file: Path, layout: Layout, advance: Callable[[float], None]) -> 
             yield _numbered(batch, good, faults, layout)
             good += batch.num_rows
             last = batch if batch.num_rows else last
-        if not whole_lines and stream.quotes % 2 and last is not None:
-            _check_last_quote(file, last, good + len(faults.numbers))
+        if not whole_lines and stream.quotes % 2:
+            values = [str(column[-1].as_py()) for column in last.columns] if last is not None else []
+            _check_last_quote(file, [*values, *faults.texts[-1:]], good + len(faults.numbers))
     yield _faulty(faults, layout)
 
 
@@ -118,9 +118,8 @@ def _faulty(faults: _Faults, layout: Layout) -> pa.Table:
     return with_fields(numbers, [(text, split(text, layout)) for text in faults.texts], layout)
 
 
-def _check_last_quote(file: Path, last: pa.RecordBatch, rows: int) -> None:
-    """A quote that is never closed swallows the rest of the file into its last row."""
-    values = (str(column[-1].as_py()) for column in last.columns)
+def _check_last_quote(file: Path, values: list[str], rows: int) -> None:
+    """A quote that is never closed swallows the rest of the file into its last row, good or faulty."""
     if any("\n" in value for value in values):
         raise unreadable(
             file,

@@ -67,7 +67,8 @@ class IngestReport:
             told.append(f"{total:,} events stored ({self.anonymous:,} anonymous), lake version {self.lake_version}")
             told += [f"  {name}: {count:,}" for name, count in self.events.items()]
         else:
-            told.append(f"nothing new; the lake stays at version {self.lake_version}")
+            version = "empty" if self.lake_version is None else f"at version {self.lake_version}"
+            told.append(f"nothing new; the lake stays {version}")
         if self.differing:
             told.append(f"{self.differing:,} duplicate events differ from what is stored; the stored one stays")
         if self.quarantine:

@@ -20,6 +20,9 @@ _EPOCH_UNITS = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000}
 # To the year 5138; longer numbers are in another unit than declared.
 _EPOCH_DIGITS = {"epoch_seconds": 11, "epoch_milliseconds": 14}
 
+# What other programs can hold: no year 0, and room for delays before the year 10000.
+_EARLIEST, _LATEST = "TIMESTAMPTZ '0001-01-02 00:00:00+00'", "TIMESTAMPTZ '9000-01-01 00:00:00+00'"
+
 _NAMED = {
     "integer": "an integer",
     "decimal": "a number",
@@ -109,9 +112,13 @@ def _needed(source: SourceConfig) -> set[str]:
 
 
 def _text(source: SourceConfig, layout: Layout, name: str) -> str:
+    column = source.columns[name]
+    if column.column is not None and column.map is not None:
+        given = _text(source, layout, column.column)
+        return case([(f"{given} = {literal(key)}", literal(text)) for key, text in column.map.items()])
     place = list(source.columns).index(name) if layout.format.type == "jsonl" else layout.header.index(name)
     text = f"nullif(trim(c{place}, E' \\t\\r\\n'), '')"
-    return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')" if source.columns[name].type == "id" else text
+    return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')" if column.type == "id" else text
 
 
 def _value(column: ColumnConfig, text: str, source: SourceConfig) -> str:
@@ -121,7 +128,8 @@ def _value(column: ColumnConfig, text: str, source: SourceConfig) -> str:
     if column.type == "decimal":
         return case([(f"regexp_full_match({text}, '{_DECIMAL}')", f"TRY_CAST({text} AS DECIMAL(18, 8))")])
     if column.type == "timestamp":
-        return _timestamp(column, text, literal(source.timezone))
+        instant = _timestamp(column, text, literal(source.timezone))
+        return case([(f"{instant} BETWEEN {_EARLIEST} AND {_LATEST}", instant)])
     if column.type == "boolean":
         low = f"lower({text})"
         return case([(f"{low} IN ('true', 'yes', '1')", "true"), (f"{low} IN ('false', 'no', '0')", "false")])
@@ -143,7 +151,8 @@ def _timestamp(column: ColumnConfig, text: str, zone: str) -> str:
         known = f"regexp_full_match({text}, '[0-9]{{1,{_EPOCH_DIGITS[form]}}}([.][0-9]+)?')"
         scaled = f"round(TRY_CAST({text} AS DECIMAL(24, 6)) * {_EPOCH_UNITS[form]}, 0)"
         return case([(known, f"make_timestamptz(CAST({scaled} AS BIGINT))")])
-    parsed = f"try_strptime({text}, {literal(form)})"
+    # DuckDB takes the words infinity and epoch for times, whatever the format.
+    parsed = case([(f"regexp_matches({text}, '[0-9]')", f"try_strptime({text}, {literal(form)})")])
     return parsed if "%z" in form or "%Z" in form else f"timezone({zone}, {parsed})"
 
 

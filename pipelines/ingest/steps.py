@@ -85,11 +85,12 @@ def stage(settings: Settings, source: str, file: Path) -> StagedBatch:
         with convert.open_database(batch.database) as connection:
             with progress(f"Reading {file.name}", float(file.stat().st_size)) as advance:
                 convert.load(connection, mapping, layout, read(file, layout, advance))
-            convert.convert(connection, mapping, plan, layout)
-            convert.settle(connection, mapping, workspace.lake)
-            counts = convert.count(connection)
-            convert.write_events(connection, batch.events)
-            refused = _write_refused(connection, counts, layout, batch)
+            with progress("Making events"):
+                convert.convert(connection, mapping, plan, layout)
+                convert.settle(connection, mapping, workspace.lake)
+                counts = convert.count(connection)
+                convert.write_events(connection, batch.events)
+                refused = _write_refused(connection, counts, layout, batch)
         name = name_of(file, refused, layout) if refused else ""
         return replace(
             batch, quarantined=refused, quarantine_name=name, counts=counts, seconds=time.monotonic() - began

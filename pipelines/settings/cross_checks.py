@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from feature_repo.configuration import ConfigurationError, Problem
 from feature_repo.spec import COLUMN_MEASURES, Feature, FeatureSpec, Measure
+from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.models import ModelConfig
 from pipelines.settings.source_checks import check_against_plan
 from pipelines.settings.sources import SourceConfig
@@ -19,6 +20,7 @@ def check_together(
     spec: FeatureSpec,
     sources: Mapping[str, SourceConfig],
     models: Mapping[str, ModelConfig],
+    expectations: ExpectationsConfig,
 ) -> None:
     """Raises ConfigurationError with every mistake between the files."""
     problems = [*_plan(plan), *_features(plan, spec)]
@@ -26,6 +28,7 @@ def check_together(
         problems += check_against_plan(source, plan)
     for model in models.values():
         problems += _model(plan, spec, model)
+    problems += _expectations(expectations, sources)
     if problems:
         raise ConfigurationError(problems)
 
@@ -89,6 +92,13 @@ def _model(plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig) -> Iterato
     for name, feature in model.baselines.model_dump().items():
         if feature not in spec.by_name:
             yield _problem(file, f"baselines.{name}", "a feature of features.yaml", feature)
+
+
+def _expectations(expectations: ExpectationsConfig, sources: Mapping[str, SourceConfig]) -> Iterator[Problem]:
+    for entry in (*expectations.both, *expectations.batch, *expectations.lake):
+        for source in entry.where.source:
+            if source not in sources:
+                yield _problem("expectations.yaml", f"{entry.name}.where.source", "a file of configs/sources", source)
 
 
 def _type(event: EventPlan, name: str) -> str | None:

@@ -57,14 +57,34 @@ class FormatConfig(ConfigModel):
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     encoding: Literal["utf-8", "latin-1", "windows-1252"] = "utf-8"
 
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter_can_part(cls, value: str) -> str:
+        if not value.isascii() or value.isalnum() or value in '"\r\n\0':
+            raise ValueError('an ASCII character such as , ; | or "\\t", no letter, digit, quote or line end')
+        return value
+
 
 class ColumnConfig(ConfigModel):
-    """One column of the file. `path` says where it stands in a JSON object (`a.b`), its name by default."""
+    """One column of the file. `path` says where it stands in a JSON object (`a.b`), its name by default.
+
+    With `column` and `map` the file has no such column: its text is that of `column`, put through `map`.
+    """
 
     type: ColumnType
     required: bool = False
     time_format: str | None = None
     path: str | None = None
+    column: str | None = None
+    map: ValueMap | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _is_in_the_file_or_mapped(self) -> ColumnConfig:
+        if (self.column is None) != (self.map is None):
+            raise ValueError("column and map together, or neither")
+        if self.column is not None and self.path is not None:
+            raise ValueError("path, or column with map; not both")
+        return self
 
     @field_validator("time_format")
     @classmethod

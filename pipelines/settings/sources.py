@@ -103,6 +103,10 @@ class SourceConfig(ConfigModel):
         wrong = [name for name, column in value.items() if column.path is not None]
         if wrong and layout is not None and layout.type != "jsonl":
             raise ValueError(f"path only with format jsonl; here: {', '.join(wrong)}")
+        in_file = {name for name, column in value.items() if column.column is None and column.type in TEXT}
+        unknown = [name for name, column in value.items() if column.column is not None and column.column not in in_file]
+        if unknown:
+            raise ValueError(f"in column: another column of the file, of type id or string; here: {', '.join(unknown)}")
         reserved = [name for name in value if name.startswith("quarantine_") or not name.strip()]
         if reserved:
             raise ValueError(f"column names that do not begin with quarantine_; here: {', '.join(reserved)}")

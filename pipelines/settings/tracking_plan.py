@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from feature_repo.configuration import ConfigModel
 
+# Amounts are read to 8 decimals.
+Decimals = Annotated[int, Field(ge=0, le=8, strict=True)]
 PropertyType = Literal["string", "integer", "number", "money", "boolean", "timestamp", "list", "object"]
 
 
@@ -20,6 +22,12 @@ class PropertyPlan(ConfigModel):
     allowed: tuple[str | int, ...] = ()
     minimum: int | None = None
     maximum: int | None = None
+
+    @model_validator(mode="after")
+    def _has_room(self) -> PropertyPlan:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError("minimum no greater than maximum")
+        return self
 
 
 class EventPlan(ConfigModel):
@@ -34,6 +42,6 @@ class EventPlan(ConfigModel):
 class TrackingPlan(ConfigModel):
     """All of `configs/events.yaml`."""
 
-    channels: tuple[str, ...]
-    currencies: dict[str, int] = Field(description="currency code to the number of its decimals")
-    events: dict[str, EventPlan]
+    channels: tuple[str, ...] = Field(min_length=1)
+    currencies: dict[str, Decimals] = Field(description="currency code to the number of its decimals")
+    events: dict[str, EventPlan] = Field(min_length=1)

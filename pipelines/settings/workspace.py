@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,40}$")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,8 @@ class Workspace:
     checkout: Path = CHECKOUT
 
     def __post_init__(self) -> None:
-        if not _NAME.match(self.name):
-            raise ValueError(f"a workspace name is lower case letters, digits, - and _; got {self.name!r}")
+        if not _NAME.fullmatch(self.name):
+            raise ValueError("a letter, then at most 40 letters, digits, - and _, all lower case")
 
     @property
     def root(self) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,23 @@ def write_docs(folder: Path, outcome: ExpectationSuiteValidationResult, report: 
     page = report.docs
     page.parent.mkdir(parents=True, exist_ok=True)
     drawn: str = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(outcome))
-    page.write_text(without_network(drawn), encoding="utf-8")
+    write_whole(page, without_network(drawn))
     record = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
-    page.with_suffix(".json").write_text(record, encoding="utf-8")
+    write_whole(page.with_suffix(".json"), record)
     for old in sorted(page.parent.glob("*.html"))[:-KEEP_RUNS]:
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink()
-    (folder / "index.html").write_text(_index(folder), encoding="utf-8")
+    write_whole(folder / "index.html", _index(folder))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """All or nothing: a process that dies, or a full disk, leaves no half of a file that later runs read."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def without_network(page: str) -> str:

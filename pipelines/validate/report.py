@@ -21,8 +21,8 @@ class ValidationFailure(UserError):
 class ExampleRow:
     """One row that broke an expectation.
 
-    `row` is the row's number in the batch, from 1, or its `position` in the lake. A missing source or
-    event id is empty.
+    `row` is the number of the event's first row in the file it came from (in the batch, where no file
+    is known), from 1, or its `position` in the lake. A missing source or event id is empty.
     """
 
     row: int

@@ -22,9 +22,12 @@ from pipelines.validate.report import ExampleRow, ExpectationResult, Scope, Vali
 from pipelines.validate.suite import in_order, run_suite
 from pipelines.validate.table import NAMING, frame_of, main_currency, stored_columns
 
+FILE_ROW = "row"
+
 
 def validate_batch(settings: Settings, batch: Path | pa.Table, name: str) -> ValidationReport:
-    """Check a staged batch: a Parquet file or a table in `EVENT_SCHEMA` without `position`.
+    """Check a staged batch: a Parquet file or a table in `EVENT_SCHEMA` without `position`. A column
+    `row` of the Parquet file holds the events' rows in their source file.
 
     `name` says what is checked, such as the source; it names the page in the Data Docs. Amounts are
     held against the currency of the lake the batch is meant for.
@@ -35,7 +38,10 @@ def validate_batch(settings: Settings, batch: Path | pa.Table, name: str) -> Val
     """
 
     def read(columns: list[str]) -> pa.Table:
-        return batch.select(columns) if isinstance(batch, pa.Table) else pq.read_table(batch, columns=columns)
+        if isinstance(batch, pa.Table):
+            return batch.select(columns)
+        numbered = [FILE_ROW] if FILE_ROW in pq.read_schema(batch).names else []
+        return pq.read_table(batch, columns=[*columns, *numbered])
 
     lake = settings.workspace.lake
     currency = main_currency(DeltaTable(str(lake)).to_pyarrow_dataset()) if _exists(lake) else None
@@ -87,7 +93,7 @@ def _frame(
     table = read(stored_columns([*names, *money]))
     if money and currency is None:
         currency = main_currency(table)
-    return frame_of(table, names, currency)
+    return frame_of(table, [*names, *(name for name in (FILE_ROW,) if name in table.column_names)], currency)
 
 
 def _result(item: Compiled, result: ExpectationValidationResult, frame: pd.DataFrame) -> ExpectationResult:
@@ -113,6 +119,6 @@ def _integer(value: Any) -> int | None:
 
 def _example(frame: pd.DataFrame, row: int) -> ExampleRow:
     values = frame.iloc[row]
-    number = int(values["position"]) if "position" in frame else row + 1
+    number = next((int(values[column]) for column in ("position", FILE_ROW) if column in frame), row + 1)
     source, event_id = ("" if pd.isna(values[column]) else str(values[column]) for column in NAMING)
     return ExampleRow(number, source, event_id)

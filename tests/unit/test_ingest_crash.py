@@ -111,12 +111,13 @@ def test_what_another_writer_stored_meanwhile_is_a_duplicate(tmp_path: Path) -> 
     assert [event["position"] for event in stored(settings)] == list(range(1, 51))
 
 
-def test_a_second_ingest_waits_and_then_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_ingest_waits_says_so_and_then_gives_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = shop(tmp_path)
     file = written(tmp_path, *ROWS)
     batch = stage(settings, "shop", file)
     with pytest.raises(UserError, match="another ingest of this workspace is running"):
         IngestLock.acquire(settings.workspace.root, wait_seconds=0.2)
+    assert capsys.readouterr().err.count("Another ingest of this workspace is running; waiting") == 1
     assert batch.events.is_file()
     commit(batch)
     assert ingest(settings, file).duplicate == 50
