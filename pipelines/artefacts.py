@@ -9,6 +9,7 @@ that only the baselines read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -108,3 +109,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 (16 hex digits) of a file's bytes: by it later steps know what an earlier one looked at."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -40,9 +40,11 @@ def make_dataset(settings: Settings, config: ModelConfig) -> Summary:
 
 
 def search(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.tracking import champion
     from pipelines.tune import tune
 
-    return tune(settings, config)
+    present = champion(settings, config)
+    return tune(settings, config, also_try=[present.manifest["params"]] if present else [])
 
 
 def fit(settings: Settings, config: ModelConfig) -> Summary:

@@ -129,4 +129,4 @@ def mlflow_command(
         raise UserError(f"nothing was trained in workspace {workspace.name!r} yet: twin run")
     print(f"MLflow: http://127.0.0.1:{port} (workspace {workspace.name})", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", workspace.tracking_uri]
-    os.execv(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(port)])
+    os.execv(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"])

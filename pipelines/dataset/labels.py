@@ -3,8 +3,10 @@
 At an as-of instant t a customer belongs to the population if a qualifying event lies in
 `[t - activity_window, t)` and had arrived by t (`available_at <= t`), which is what features see
 too. The label is 1 if no qualifying event lies in `[t + gap, t + gap + horizon)`, else 0: outcomes
-count by when they happened, whenever they arrived. `label.arrival_delay` is how long a label waits
-for events that arrive late. Events in `[t, t + gap)` decide nothing. All times: int64 microseconds UTC.
+count by when they happened. For a test they count whenever they arrived; for training only if they
+had arrived by the first test instant, since a model made then could not know more.
+`label.arrival_delay` is how long a label waits for events that arrive late. Events in `[t, t + gap)`
+decide nothing. All times: int64 microseconds UTC.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from pipelines.console import UserError
 from pipelines.dataset.snapshots import LogRange
 from pipelines.settings.models import LabelConfig, microseconds
 
+FOR_EVER = 2**63 - 1
+
 RANGE_SQL = """
 SELECT min(event_time), max(least(event_time, available_at)) + 1
 FROM customer_events WHERE list_contains($events, event)
@@ -32,7 +36,7 @@ snapshots AS (
     SELECT unnest($instants::BIGINT[]) AS as_of
 )
 SELECT customer_id, as_of,
-       CASE WHEN bool_or(event_time >= as_of + $gap) THEN 0 ELSE 1 END::TINYINT AS label
+       CASE WHEN bool_or(event_time >= as_of + $gap AND available_at <= $known_by) THEN 0 ELSE 1 END::TINYINT AS label
 FROM snapshots
 JOIN qualifying ON event_time >= as_of - $activity AND event_time < as_of + $gap + $horizon
 GROUP BY customer_id, as_of
@@ -61,8 +65,10 @@ def log_range(connection: duckdb.DuckDBPyConnection, label: LabelConfig) -> LogR
     return LogRange(int(found[0]), int(found[1]))
 
 
-def label_rows(connection: duckdb.DuckDBPyConnection, label: LabelConfig, instants: Sequence[int]) -> pd.DataFrame:
-    """Labels at `instants` from the view `customer_events`.
+def label_rows(
+    connection: duckdb.DuckDBPyConnection, label: LabelConfig, instants: Sequence[int], known_by: int = FOR_EVER
+) -> pd.DataFrame:
+    """Labels at `instants` from the view `customer_events`, outcomes as far as they had arrived by `known_by`.
 
     Returns:
         columns customer_id, as_of (int64 microseconds UTC) and label (0 or 1), one row per customer
@@ -74,5 +80,6 @@ def label_rows(connection: duckdb.DuckDBPyConnection, label: LabelConfig, instan
         "activity": microseconds(label.activity_window),
         "gap": microseconds(label.gap),
         "horizon": microseconds(label.horizon),
+        "known_by": known_by,
     }
     return connection.execute(LABEL_SQL, values).df().astype({"as_of": "int64", "label": "int64"})

@@ -37,14 +37,15 @@ def plan_snapshots(config: ModelConfig, log: LogRange) -> SnapshotPlan:
     """Instants `snapshots.every` apart, back from the newest usable midnight UTC.
 
     The newest `split.test_snapshots` are the test. Train instants are those whose label window ends
-    by the first test instant; the ones between are dropped, and do not count for `snapshots.most`.
+    by the first test instant, with its time to arrive; the ones between are dropped, and do not count
+    for `snapshots.most`.
 
     Raises:
         UserError: the log is too short for a test instant, or for a train instant before it.
     """
     label, every = config.label, microseconds(config.snapshots.every)
-    window = microseconds(label.gap) + microseconds(label.horizon)
-    newest = floor(log.end - window - microseconds(label.arrival_delay), DAY)
+    window = microseconds(label.gap) + microseconds(label.horizon) + microseconds(label.arrival_delay)
+    newest = floor(log.end - window, DAY)
     oldest = log.start + microseconds(label.activity_window)
     usable = list(range(newest, oldest - 1, -every))
     test, earlier = usable[: config.split.test_snapshots], usable[config.split.test_snapshots :]
@@ -70,8 +71,8 @@ def _ascending(instants: list[int]) -> tuple[int, ...]:
 def _too_short(config: ModelConfig, log: LogRange, finding: str) -> UserError:
     label = config.label
     test_span = microseconds(config.snapshots.every) * (config.split.test_snapshots - 1)
-    window = microseconds(label.gap) + microseconds(label.horizon)
-    needed = microseconds(label.activity_window) + 2 * window + test_span + microseconds(label.arrival_delay) + 2 * DAY
+    window = microseconds(label.gap) + microseconds(label.horizon) + microseconds(label.arrival_delay)
+    needed = microseconds(label.activity_window) + 2 * window + test_span + 2 * DAY
     problem = Problem(
         field="label.horizon",
         expected=f"about {needed // DAY} days of qualifying events: activity_window {label.activity_window}, then gap "

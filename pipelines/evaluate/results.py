@@ -12,12 +12,13 @@ NAMES = {
     "base_rate": "Base rate",
     "rfm_logistic": "RFM logistic regression",
     "bg_nbd": "BG/NBD",
+    "bg_nbd_calibrated": "BG/NBD, calibrated",
     "lightgbm_default": "Default LightGBM",
     TUNED: "Tuned LightGBM",
     "champion": "Present champion",
 }
 # From the simplest on: of two that are as good, the earlier is to be preferred.
-SIMPLE = ("base_rate", "rfm_logistic", "bg_nbd")
+SIMPLE = ("base_rate", "rfm_logistic", "bg_nbd", "bg_nbd_calibrated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All of `evaluation.json`."""
+    """All of `evaluation.json`. `model_hash` and `champion_hash` say which booster files were judged."""
 
     model: str
     test_rows: int
@@ -80,6 +81,8 @@ class Evaluation:
     verdict: str
     verdict_sentences: tuple[str, ...]
     dataset_hash: str
+    model_hash: str
+    champion_hash: str | None
     seconds: float
 
     def text(self) -> str:
@@ -127,6 +130,8 @@ def _the(name: str, opens: bool = True) -> str:
     """The name as it stands in a sentence."""
     if name in (NAMES["rfm_logistic"], NAMES["bg_nbd"]):
         return name
+    if name == NAMES["bg_nbd_calibrated"]:
+        return f"{'C' if opens else 'c'}alibrated BG/NBD"
     article = "The" if opens else "the"
     return f"{article} {name[0].lower()}{name[1:]}"
 

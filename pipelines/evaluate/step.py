@@ -11,7 +11,18 @@ import numpy as np
 import pandas as pd
 
 from feature_repo.configuration import Problem
-from pipelines.artefacts import DEFAULT_MODEL, EVALUATION, MODEL, PREDICTIONS, Dataset, load_dataset, write_json
+from pipelines.artefacts import (
+    DEFAULT_MODEL,
+    EVALUATION,
+    MODEL,
+    PREDICTIONS,
+    TRAINING,
+    Dataset,
+    file_hash,
+    load_dataset,
+    read_json,
+    write_json,
+)
 from pipelines.console import UserError, progress
 from pipelines.evaluate.baselines import BgNbdBaseline, base_rate, bg_nbd_baseline, rfm_logistic
 from pipelines.evaluate.bootstrap import RESAMPLES, Resampled, resample
@@ -20,7 +31,6 @@ from pipelines.evaluate.metrics import (
     bin_matrix,
     calibration_error,
     equal_mass_bins,
-    log_losses,
     noise_floor,
     simulated_rates,
 )
@@ -46,6 +56,7 @@ def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_pat
     began = time.monotonic()
     folder = settings.workspace.artefacts(model_config.name)
     dataset = _load(folder, model_config)
+    _refuse_foreign_training(folder, dataset)
     boosters = {name: _booster(folder / file, dataset) for name, file in
                 (("lightgbm_default", DEFAULT_MODEL), (TUNED, MODEL))}  # fmt: skip
     train, test = dataset.part("train"), dataset.part("test")
@@ -56,7 +67,8 @@ def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_pat
         probabilities: dict[str, Array] = {
             "base_rate": base_rate(train, test),
             "rfm_logistic": rfm_logistic(train, test, model_config.baselines),
-            "bg_nbd": simple.calibrated,
+            "bg_nbd": simple.raw,
+            "bg_nbd_calibrated": simple.calibrated,
         }
         inputs = dataset.features("test")
         probabilities |= {name: _predict(booster, inputs) for name, booster in boosters.items()}
@@ -70,8 +82,6 @@ def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_pat
         advance(1)
         scores = tuple(_scores(name, labels, probabilities[name], resampled[name]) for name in probabilities)
         advance(1)
-    raw_loss = float(log_losses(labels, simple.raw).mean())
-    notes.append(f"BG/NBD before calibration has log-loss {raw_loss:.3f}.")
     differences = _differences(resampled)
     sentences = verdict_sentences(differences)
     result = Evaluation(
@@ -79,9 +89,10 @@ def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_pat
         test_as_of=tuple(item.as_of for item in dataset.manifest.snapshots if item.part == "test"),
         train_rows=len(train), positive_rate=float(labels.mean()), train_positive_rate=float(train["label"].mean()),
         resamples=RESAMPLES, seed=SEED, models=scores, differences=differences,
-        bg_nbd=asdict(simple.parameters) | {"customers": simple.customers, "log_loss_before_calibration": raw_loss},
+        bg_nbd=asdict(simple.parameters) | {"customers": simple.customers},
         notes=tuple(notes), verdict=" ".join(sentences), verdict_sentences=sentences,
-        dataset_hash=dataset.manifest.dataset_hash,
+        dataset_hash=dataset.manifest.dataset_hash, model_hash=file_hash(folder / MODEL),
+        champion_hash=file_hash(champion_booster_path) if champion_booster_path and champion is not None else None,
         seconds=round(time.monotonic() - began, 2),
     )  # fmt: skip
     _predictions(test, probabilities).to_parquet(folder / PREDICTIONS, index=False)
@@ -92,10 +103,11 @@ def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_pat
 NOTES = (
     "All values are on the test part, which is later than every training label.",
     "Intervals are 95 % percentile intervals over resamples of whole customers; differences use the same resamples.",
-    "Every learned model is calibrated on training rows only: RFM and BG/NBD by Platt's line on the newest "
-    "training snapshot, RFM on its out-of-fold predictions.",
-    "BG/NBD is fitted given that a customer was active, as all rows of the dataset are; it takes the first "
-    "purchase in the data for the first ever.",
+    "Calibration is Platt's line on training rows only: out-of-fold predictions of the newest training snapshot "
+    "for RFM and LightGBM, plain ones for calibrated BG/NBD.",
+    "BG/NBD is fitted to purchase histories at the newest training snapshot and learns from no label. It is fitted "
+    "given that a customer was active, as all rows of the dataset are; it takes the first purchase in the data for "
+    "the first ever.",
     "The calibration error is over ten bins of equal mass; its noise floor is what exact probabilities would show.",
 )
 
@@ -147,6 +159,16 @@ def _booster(path: Path, dataset: Dataset) -> lightgbm.Booster:
         problem = Problem(path.name, "the features of the dataset, in order", "others", "train the model again")
         raise UserError("The model was trained on another dataset.", [problem])
     return booster
+
+
+def _refuse_foreign_training(folder: Path, dataset: Dataset) -> None:
+    """A model of an older split may have learned from what is the test now."""
+    if not (folder / TRAINING).exists():
+        return
+    trained_on, present = read_json(folder / TRAINING)["dataset_hash"], dataset.manifest.dataset_hash
+    if trained_on != present:
+        problem = Problem(TRAINING, f"dataset {present}", f"dataset {trained_on}", "tune and train the model again")
+        raise UserError("The model was trained on another dataset.", [problem])
 
 
 def _predict(booster: lightgbm.Booster, inputs: pd.DataFrame) -> Array:

@@ -19,7 +19,8 @@ _DEPENDENCE, _LISTED, _SEED = 6, 20, 0
 _OWN, _BASE = "lightgbm_tuned", "base_rate"
 _NAMES = {
     _BASE: "Base rate", "rfm_logistic": "RFM logistic regression", "bg_nbd": "BG/NBD",
-    "lightgbm_default": "Default LightGBM", _OWN: "Tuned LightGBM", "champion": "Present champion",
+    "bg_nbd_calibrated": "BG/NBD, calibrated", "lightgbm_default": "Default LightGBM",
+    _OWN: "Tuned LightGBM", "champion": "Present champion",
 }  # fmt: skip
 
 
@@ -38,7 +39,8 @@ def page_content(
         "workspace": workspace, "evaluation": evaluation, "own": own, "base": scores[_BASE],
         "names": _NAMES, "outcomes": wording.OUTCOMES,
         "verdict": [sentence.partition(": ") for sentence in evaluation["verdict_sentences"]],
-        "definition": figures["definition"], "data_start": wording.day(manifest.data_start),
+        "definition": figures["definition"], "left_out": figures["left_out"],
+        "data_start": wording.day(manifest.data_start),
         "data_end": wording.day(manifest.data_end), "snapshots": figures["snapshots"],
         "test_days": ", ".join(item["day"] for item in figures["snapshots"] if item["part"] == "test"),
         "differences": _differences(evaluation), "reach": figures["reach"], "sampling": _sampling(figures),

@@ -116,7 +116,10 @@ def calibration_image(curve: Sequence[dict[str, Any]], error: float, floor: floa
         f"Calibration curve in {len(curve)} bins from a predicted {predicted[0]:.2f} (observed {observed[0]:.2f}) "
         f"to {predicted[-1]:.2f} (observed {observed[-1]:.2f})."
     )
+    rows = np.array([item["rows"] for item in curve])
+    said, came = (100 * float(np.average(side, weights=rows)) for side in (predicted, observed))
     caption = (
+        f"On average the model said {said:.1f} %, and {came:.1f} % had label 1. "
         f"Each point holds about a {_one_in(len(curve))} of the test rows. Bars show where the points of exactly right "
         f"probabilities would fall 95 times in 100; {inside} of {len(curve)} points lie within. Mean distance from the "
         f"dashed line (ECE) is {error:.3f}; exact probabilities would show {floor:.3f} by chance alone."
@@ -157,9 +160,9 @@ def beeswarm_image(explained: Explained, most: int = 15, seed: int = 0) -> Image
     rows = len(explained.scores)
     alt = f"Beeswarm of the contributions of {shown} features over {rows:,} rows; the widest are {leading}."
     caption = (
-        "Each point is one customer. Right of the line the feature raised that customer's probability, left of it "
-        "lowered it; colour is the value of the feature, from low (blue) to high (red), grey where it is empty. "
-        "Features stand in order of their mean absolute contribution."
+        "Each point is one customer at one as-of day. Right of the line the feature raised that customer's "
+        "probability, left of it lowered it; colour is the value of the feature, from low (blue) to high (red), "
+        "grey where it is empty. Features stand in order of their mean absolute contribution."
     )
     return Image(source, alt, caption)
 

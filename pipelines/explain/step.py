@@ -23,6 +23,7 @@ from pipelines.artefacts import (
     TUNING,
     Dataset,
     DatasetManifest,
+    file_hash,
     load_dataset,
     read_json,
     write_json,
@@ -96,6 +97,7 @@ def explain(
     figures = {
         "model": model_config.name, "dataset_hash": dataset.manifest.dataset_hash,
         "definition": wording.label_definition(model_config.label),
+        "left_out": _left_out(dataset.manifest, model_config),
         "snapshots": _snapshots(dataset.manifest), "evaluation": evaluation, "shap_mode": "tree_path_dependent",
         "rows_explained": len(sample), "rows_available": len(test), "worst_additivity_gap": gap,
         "base_log_odds": explained.base, "importances": [asdict(item) for item in ranked],
@@ -121,12 +123,15 @@ def _load(folder: Path) -> tuple[Dataset, lightgbm.Booster, dict[str, Any]]:
     if missing:
         raise UserError("There is nothing to explain yet.", missing)
     dataset, evaluation = load_dataset(folder), read_json(folder / EVALUATION)
+    manifest = dataset.manifest
     booster = lightgbm.Booster(model_file=folder / MODEL)
     problems = []
-    if booster.feature_name() != list(dataset.manifest.features):
+    if booster.feature_name() != list(manifest.features):
         problems.append(Problem(MODEL, "the features of the dataset, in order", "others", "train the model again"))
-    if evaluation["dataset_hash"] != dataset.manifest.dataset_hash:
-        problems.append(Problem(EVALUATION, "an evaluation on this dataset", "another", "evaluate the model again"))
+    if (evaluation["dataset_hash"], evaluation["model_hash"]) != (manifest.dataset_hash, file_hash(folder / MODEL)):
+        problems.append(
+            Problem(EVALUATION, "an evaluation of this model on this dataset", "another", "evaluate the model again")
+        )
     if problems:
         raise UserError("The artefacts do not belong together.", problems)
     return dataset, booster, evaluation
@@ -144,6 +149,13 @@ def _snapshots(manifest: DatasetManifest) -> list[dict[str, Any]]:
          "positives": item.positives, "rate": item.positives / max(item.customers, 1)}
         for item in manifest.snapshots
     ]  # fmt: skip
+
+
+def _left_out(manifest: DatasetManifest, config: ModelConfig) -> str:
+    days: dict[str, list[str]] = {"train": [], "test": []}
+    for item in manifest.snapshots:
+        days[item.part].append(wording.day(item.as_of))
+    return wording.left_out(config.label, days["train"], min(days["test"]))
 
 
 def _examples(

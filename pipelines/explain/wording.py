@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pipelines.settings.models import LabelConfig
@@ -41,6 +42,16 @@ def label_definition(label: LabelConfig) -> str:
     )
 
 
+def left_out(label: LabelConfig, train_days: Sequence[str], test_day: str) -> str:
+    """What a reviewer would else miss: events without a customer, and the days between train and test."""
+    waits = [duration(span) for span in (label.gap, label.horizon, label.arrival_delay) if span != "0d"]
+    return (
+        "Left out are events without a known customer, customers without such an event in the "
+        f"{duration(label.activity_window)} before, and all as-of days between {max(train_days)} and {test_day}: "
+        f"what decides their label ({' + '.join(waits)}) reaches past {test_day}, where the test begins."
+    )
+
+
 OUTCOMES = {0: "bought again (label 0)", 1: "did not buy (label 1)"}
 
 NOT_FOR = (
@@ -62,4 +73,5 @@ CAVEATS = (
     "against the same customer yesterday.",
     "A change in probability is p − sigmoid(log-odds − contribution): what p would lose if that contribution alone "
     "were taken away. These changes do not add up over features; contributions do.",
+    "Amounts of money are in minor units, such as pence or satang.",
 )

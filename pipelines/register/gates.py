@@ -29,14 +29,20 @@ class Gate:
         return f"{outcome}  {self.name}: {self.meaning}: {figure}, threshold {self.threshold:g}"
 
 
-def check_gates(gates: GateConfig, evaluation: Mapping[str, Any], must_compare: bool = False) -> tuple[Gate, ...]:
-    """All gates, passed or not. `must_compare`: there is a champion on the same features to be compared with."""
+def check_gates(
+    gates: GateConfig, evaluation: Mapping[str, Any], must_compare: bool = False, has_champion: bool = False
+) -> tuple[Gate, ...]:
+    """All gates, passed or not. `must_compare`: there is a champion on the same features to be compared with.
+
+    A champion that reads features which are no longer made (`has_champion` alone) cannot be compared, nor
+    served any longer, so it stands in nobody's way.
+    """
     return (
         _test_rows(gates, evaluation),
         _base_rate(gates, evaluation),
         _auc(gates, evaluation),
         _calibration(gates, evaluation),
-        _champion(gates, evaluation, must_compare),
+        _champion(gates, evaluation, must_compare, has_champion),
     )
 
 
@@ -69,16 +75,16 @@ def _calibration(gates: GateConfig, evaluation: Mapping[str, Any]) -> Gate:
     return Gate("calibration_error_over_noise", ratio <= limit, ratio, limit, meaning)
 
 
-def _champion(gates: GateConfig, evaluation: Mapping[str, Any], must_compare: bool) -> Gate:
+def _champion(gates: GateConfig, evaluation: Mapping[str, Any], must_compare: bool, has_champion: bool) -> Gate:
     found = _difference(evaluation, "champion")
     worst = None if found is None else found["high"]
     limit = gates.maximum_loss_against_champion
     passed = not must_compare if worst is None else worst <= limit
     meaning = "log-loss lost to the champion (nats), upper bound, at most"
     if worst is None:
-        meaning = (
-            "the champion was not compared on this test" if must_compare else "there is no champion to compare with"
-        )
+        alone = "there is no champion to compare with"
+        foreign = "the champion reads features that are no longer made, and is not compared"
+        meaning = "the champion was not compared on this test" if must_compare else foreign if has_champion else alone
     return Gate("maximum_loss_against_champion", passed, worst, limit, meaning)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from pipelines import artefacts
 from pipelines.artefacts import Dataset, read_json
+from pipelines.register.gates import Gate
 from pipelines.settings.models import ModelConfig
 from pipelines.tracking import git_commit, log_input, log_values
 
@@ -49,8 +50,21 @@ def record(client: MlflowClient, run_id: str, config: ModelConfig, folder: Path,
             client.log_artifact(run_id, str(folder / name))
 
 
+def record_registration(
+    client: MlflowClient, run_id: str, folder: Path, version: str, alias: str, gates: Sequence[Gate]
+) -> None:
+    """Which version the run became, under which alias, and what each gate saw."""
+    log_values(
+        client,
+        run_id,
+        metrics={f"gate.{gate.name}": gate.figure for gate in gates},
+        tags={"version": version, "alias": alias, "gates_failed": ", ".join(g.name for g in gates if not g.passed)},
+    )
+    client.log_artifact(run_id, str(folder / artefacts.REGISTRATION))
+
+
 def _record_settings(client: MlflowClient, run_id: str, config: ModelConfig) -> None:
-    sections = config.model_dump(mode="json", include={"label", "snapshots", "split"})
+    sections = config.model_dump(mode="json", include={"label", "snapshots", "split", "tune", "baselines", "gates"})
     params = {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
     log_values(client, run_id, params={"feature_service": config.feature_service, **params})
 
@@ -89,5 +103,8 @@ def _evaluation(client: MlflowClient, run_id: str, evaluation: Mapping[str, Any]
                 }
             elif isinstance(value, (int, float)):
                 metrics[f"test.{model['name']}.{name}"] = value
+    for item in evaluation["differences"]:
+        name = f"difference.{item['metric']}.{item['model']}.minus.{item['against']}"
+        metrics |= {f"{name}.{bound}": item[bound] for bound in ("estimate", "low", "high")}
     log_values(client, run_id, metrics=metrics, tags={"verdict": evaluation["verdict"]})
     client.log_table(run_id, pd.json_normalize(evaluation["models"]), "baselines.json")

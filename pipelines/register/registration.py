@@ -16,6 +16,7 @@ from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, Schema
 
+from feature_repo.configuration import Problem
 from feature_repo.windows import DAY
 from pipelines.artefacts import (
     EVALUATION,
@@ -23,12 +24,14 @@ from pipelines.artefacts import (
     REGISTRATION,
     TRAINING,
     DatasetManifest,
+    file_hash,
     load_dataset,
     read_json,
     write_json,
 )
+from pipelines.console import UserError
 from pipelines.register.gates import Gate, check_gates
-from pipelines.register.record import record
+from pipelines.register.record import record, record_registration
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig, microseconds
 from pipelines.tracking import CHALLENGER, CHAMPION, champion, connect, git_commit, inside_run
@@ -72,13 +75,20 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None)
 
     Raises:
         FileNotFoundError: a step before has not run: dataset, train or evaluate.
+        UserError: what they left does not belong together, such as a model trained after the evaluation.
     """
     folder = settings.workspace.artefacts(config.name)
     dataset, training, evaluation = load_dataset(folder), read_json(folder / TRAINING), read_json(folder / EVALUATION)
+    _belong_together(folder, dataset.manifest, training, evaluation)
     client = connect(settings.workspace)
     before = champion(settings, config)
+    if before is not None and evaluation["champion_hash"] not in (None, file_hash(before.booster)):
+        raise UserError(
+            "The champion changed since the evaluation.",
+            [Problem(EVALUATION, f"a comparison with version {before.version}", "another", "evaluate again")],
+        )
     same_features = before is not None and before.manifest.get("spec_hash") == dataset.manifest.spec_hash
-    gates = check_gates(config.gates, evaluation, must_compare=same_features)
+    gates = check_gates(config.gates, evaluation, must_compare=same_features, has_champion=before is not None)
     alias = CHAMPION if all(gate.passed for gate in gates) else CHALLENGER
     manifest = build_manifest(config, dataset.manifest, training, evaluation, gates)
     with inside_run(settings, config, run_id) as run:
@@ -97,7 +107,21 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None)
         str(folder / REGISTRATION),
     )
     write_json(folder / REGISTRATION, {**asdict(registration), "manifest": manifest})
+    record_registration(client, run, folder, registration.version, alias, gates)
     return registration
+
+
+def _belong_together(
+    folder: Path, dataset: DatasetManifest, training: Mapping[str, Any], evaluation: Mapping[str, Any]
+) -> None:
+    """The gates judge `evaluation.json`, so it must be of this very model, trained and tested on this dataset."""
+    problems = []
+    if training["dataset_hash"] != dataset.dataset_hash:
+        problems.append(Problem(TRAINING, "a model of this dataset", "of another", "tune and train again"))
+    if (evaluation["dataset_hash"], evaluation["model_hash"]) != (dataset.dataset_hash, file_hash(folder / MODEL)):
+        problems.append(Problem(EVALUATION, "an evaluation of this model", "of another", "evaluate again"))
+    if problems:
+        raise UserError("The artefacts do not belong together; nothing was registered.", problems)
 
 
 def build_manifest(

@@ -87,6 +87,7 @@ def make_evaluation(log_loss: float = 0.5, against_champion: float | None = None
         "models": models,
         "differences": differences,
         "verdict": "The tuned model beats the base rate.",
+        "champion_hash": None,
     }
     return {**whole, **changes}
 

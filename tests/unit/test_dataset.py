@@ -101,6 +101,19 @@ def test_the_population_is_known_from_what_had_arrived(events: list[Event], step
     assert everything["customer_id"].tolist() == known_then["customer_id"].tolist()
 
 
+@settings(max_examples=100, deadline=None)
+@given(events=st.lists(EVENTS, max_size=25), step=st.integers(0, 30), later=st.integers(0, 20))
+def test_train_labels_are_those_of_the_log_cut_where_the_test_begins(
+    events: list[Event], step: int, later: int
+) -> None:
+    label = LabelConfig(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
+    cutoff = (step + later) * STEP
+    with with_view(events) as connection:
+        found = label_rows(connection, label, [step * STEP], known_by=cutoff)
+    cut = [event for event in events if event.available_at <= cutoff]
+    assert as_tuples(found) == churn_labels(cut, {"Order Completed"}, [step * STEP], 5 * DAY, 0, 4 * DAY)
+
+
 def test_the_log_ends_with_its_newest_event_that_is_not_dated_ahead() -> None:
     label = LabelConfig(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
     events = [
@@ -146,7 +159,7 @@ def test_snapshots_keep_their_promises(
     try:
         plan = plan_snapshots(config, log)
     except UserError:
-        needed = activity + 2 * (gap + horizon) + (tests + 1) * every * DAY + delay + 2 * DAY
+        needed = activity + 2 * (gap + horizon + delay) + (tests + 1) * every * DAY + 2 * DAY
         assert log.end - log.start < needed
         return
     every_one = [*plan.train, *plan.dropped, *plan.test]
@@ -155,8 +168,8 @@ def test_snapshots_keep_their_promises(
     assert len(plan.train) <= max(1, most - tests)
     assert np.all(np.diff(every_one) == every * DAY)
     assert all(log.start + activity <= at and at + gap + horizon + delay <= log.end for at in every_one)
-    assert all(at + gap + horizon <= plan.test[0] for at in plan.train)
-    assert all(at + gap + horizon > plan.test[0] for at in plan.dropped)
+    assert all(at + gap + horizon + delay <= plan.test[0] for at in plan.train)
+    assert all(at + gap + horizon + delay > plan.test[0] for at in plan.dropped)
 
 
 PLAIN = ModelConfig.model_validate({

@@ -110,6 +110,16 @@ def test_page_says_what_a_reviewer_asks(text: str, folder: Path) -> None:
         assert sentence.partition(": ")[0].rstrip(".") in text
 
 
+def test_page_says_what_is_left_out_and_how_far_off_it_is_on_average(text: str, folder: Path) -> None:
+    assert "between 2021-04-25 and 2021-06-24" in text
+    assert "(60 days) reaches past 2021-06-24" in text
+    assert "events without a known customer" in text
+    own = next(m for m in read_json(folder / EVALUATION)["models"] if m["name"] == "lightgbm_tuned")
+    rows = sum(item["rows"] for item in own["curve"])
+    said = sum(item["rows"] * item["mean_probability"] for item in own["curve"]) / rows
+    assert f"On average the model said {100 * said:.1f} %" in text
+
+
 def test_words_from_outside_are_escaped(text: str) -> None:
     assert "&lt;b&gt;without&lt;/b&gt;" in text
     assert "<b>without" not in text

@@ -10,7 +10,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from pipelines.artefacts import EVALUATION, MODEL, TUNING, load_dataset, read_json, write_json
+from pipelines.artefacts import EVALUATION, MODEL, TUNING, file_hash, load_dataset, read_json, write_json
 from pipelines.boosting import matrix
 from pipelines.console import UserError
 from pipelines.register import check_gates, export_champion, register
@@ -32,13 +32,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     figures = {"rounds": 20, "trials": 1, "pruned": 0, "seconds": 1.0, "default_loss": 0.5, "best_loss": 0.5}
     write_json(folder / TUNING, {"params": {"num_leaves": 7}, "study": "s", "history": history, **figures})
     train(project, config)
-    write_json(folder / EVALUATION, make_evaluation())
+    evaluated(project)
     return project
 
 
+def evaluated(project: Settings, **changes: Any) -> None:
+    """What the evaluate step leaves of the model that lies in the workspace."""
+    folder = project.workspace.artefacts("churn")
+    belongs = {"dataset_hash": load_dataset(folder).manifest.dataset_hash, "model_hash": file_hash(folder / MODEL)}
+    write_json(folder / EVALUATION, make_evaluation(**{**belongs, **changes}))
+
+
 def failed(**changes: Any) -> set[str]:
-    must_compare = changes.pop("must_compare", False)
-    gates = check_gates(GateConfig(), make_evaluation(**changes), must_compare=must_compare)
+    champion = {name: changes.pop(name, False) for name in ("must_compare", "has_champion")}
+    gates = check_gates(GateConfig(), make_evaluation(**changes), **champion)
     assert all(gate.text() for gate in gates)
     return {gate.name for gate in gates if not gate.passed}
 
@@ -51,6 +58,8 @@ def test_each_gate_holds_back_what_it_is_for() -> None:
     assert failed(against_champion=-0.01) == set()
     assert failed(against_champion=0.0) == {"maximum_loss_against_champion"}, "0.01 may be lost, 0.005 is allowed"
     assert failed(must_compare=True) == {"maximum_loss_against_champion"}
+    assert failed(has_champion=True) == set(), "a champion whose features are gone stands in nobody's way"
+    assert "no longer made" in check_gates(GateConfig(), make_evaluation(), has_champion=True)[-1].meaning
     models = make_evaluation()["models"]
     models[1] |= {"auc": {"estimate": 0.54, "low": 0.5, "high": 0.6}, "calibration_error": 0.1}
     assert failed(models=models) == {"minimum_auc", "calibration_error_over_noise"}
@@ -101,7 +110,7 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
     assert export_champion(project, config) == exported
     assert (exported / "model.lgb").stat().st_mtime_ns == before
 
-    write_json(folder / EVALUATION, make_evaluation(test_rows=10, against_champion=-0.02))
+    evaluated(project, test_rows=10, against_champion=-0.02)
     second = register(project, config)
     assert (second.alias, second.version, second.previous_champion) == ("challenger", "2", "1")
     assert "FAILED  minimum_test_rows" in second.text()
@@ -111,7 +120,7 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
     assert still.version == "1"
     assert export_champion(project, config) == exported
 
-    write_json(folder / EVALUATION, make_evaluation(against_champion=-0.02))
+    evaluated(project, against_champion=-0.02)
     third = register(project, config)
     assert third.is_champion
     assert export_champion(project, config).name == "3"
@@ -133,6 +142,35 @@ def test_the_run_holds_what_the_steps_left(project: Settings) -> None:
     assert run.data.params["label.horizon"] == config.label.horizon
     assert run.data.tags["dataset_hash"] == load_dataset(project.workspace.artefacts("churn")).manifest.dataset_hash
     assert {data.dataset.name for data in run.inputs.dataset_inputs} == {"churn train", "churn test"}
+
+    assert run.data.metrics["difference.log_loss.lightgbm_tuned.minus.base_rate.high"] == pytest.approx(-0.14)
+    assert run.data.metrics["gate.minimum_auc"] == 0.75
+    assert {run.data.params[name] for name in ("tune.trials", "tune.seed")} == {"4", "7"}
+    assert run.data.params["gates.minimum_test_rows"] == "200"
+    assert (run.data.tags["version"], run.data.tags["alias"]) == (registration.version, registration.alias)
+    assert "registration.json" in files
+
+
+def test_an_evaluation_of_another_model_opens_no_gate(project: Settings) -> None:
+    """The gates read `evaluation.json`: a model trained after it must not pass on its merits."""
+    config, folder = small_config(project), project.workspace.artefacts("churn")
+    before = len(connect(project.workspace).search_model_versions("name='churn'"))
+    good = (folder / MODEL).read_text()
+    try:
+        (folder / MODEL).write_text(good.replace("shrinkage=0.1", "shrinkage=0.2"))
+        with pytest.raises(UserError, match="belong together") as caught:
+            register(project, config)
+        assert [problem.field for problem in caught.value.problems] == [EVALUATION]
+    finally:
+        (folder / MODEL).write_text(good)
+    evaluated(project, against_champion=-0.02, champion_hash="another")
+    with pytest.raises(UserError, match="champion changed"):
+        register(project, config)
+    evaluated(project, dataset_hash="another")
+    with pytest.raises(UserError, match="belong together"):
+        register(project, config)
+    assert len(connect(project.workspace).search_model_versions("name='churn'")) == before
+    evaluated(project)
 
 
 def test_the_store_is_readable_by_bentoml(project: Settings, tmp_path: Path) -> None:
