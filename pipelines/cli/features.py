@@ -39,12 +39,23 @@ class StateSummary:
 
 
 def build_state(settings: Settings) -> StateSummary:
-    """Fold the lake into one state per customer."""
+    """Fold the lake into one state per customer.
+
+    Raises:
+        UserError: the workspace has no events.
+    """
+    from feature_repo.configuration import Problem
     from feature_repo.state.build import build_states, count_events
     from feature_repo.state.storage import SQLiteStateStorage
-    from pipelines.console import progress
+    from pipelines.console import UserError, progress
 
     workspace = settings.workspace
+    if not workspace.lake.exists():
+        hint = "ingest a file first, or name another workspace: twin --workspace NAME ..."
+        raise UserError(
+            f"Workspace {workspace.name!r} has no events.",
+            [Problem("lake", "a table of events", "nothing there", hint)],
+        )
     with progress("Building states", float(count_events(workspace.lake))) as advance:
         built = build_states(settings.features, workspace.lake, SQLiteStateStorage(workspace.state), advance=advance)
     return StateSummary(built.customers, built.events, built.spec_hash, str(workspace.state))

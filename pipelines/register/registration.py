@@ -34,7 +34,7 @@ from pipelines.register.gates import Gate, check_gates
 from pipelines.register.record import record, record_registration
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig, microseconds
-from pipelines.tracking import CHALLENGER, CHAMPION, champion, connect, git_commit, inside_run
+from pipelines.tracking import CHALLENGER, CHAMPION, Champion, champion, connect, git_commit, inside_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Registration:
     gates: tuple[Gate, ...]
     verdict: str
     path: str
+    is_new: bool = True
 
     @property
     def is_champion(self) -> bool:
@@ -56,6 +57,8 @@ class Registration:
 
     def text(self) -> str:
         """The summary for a person."""
+        if not self.is_new:
+            return f"Nothing new to register: this is {self.model} version {self.version}, the champion\n  {self.path}"
         failed = sum(not gate.passed for gate in self.gates)
         fate = "all gates passed" if not failed else f"{failed} of {len(self.gates)} gates failed"
         before = f" (before: version {self.previous_champion})" if self.is_champion and self.previous_champion else ""
@@ -71,7 +74,8 @@ class Registration:
 def register(settings: Settings, config: ModelConfig, run_id: str | None = None) -> Registration:
     """Log the model and all artefacts into MLflow, register it, and judge it by its gates.
 
-    It becomes `champion` only if every gate passes, else `challenger`. Without `run_id` a run is made.
+    It becomes `champion` only if every gate passes, else `challenger`. Without `run_id` a run is made. A
+    model that is the present champion already, from the same data and configuration, is not registered again.
 
     Raises:
         FileNotFoundError: a step before has not run: dataset, train or evaluate.
@@ -87,7 +91,11 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None)
             "The champion changed since the evaluation.",
             [Problem(EVALUATION, f"a comparison with version {before.version}", "another", "evaluate again")],
         )
-    same_features = before is not None and before.manifest.get("spec_hash") == dataset.manifest.spec_hash
+    if before is not None and _is_the_champion(before, folder, dataset.manifest):
+        return _unchanged(
+            before, config, gates=check_gates(config.gates, evaluation), evaluation=evaluation, folder=folder
+        )
+    same_features = before is not None and _can_read(before, dataset.manifest)
     gates = check_gates(config.gates, evaluation, must_compare=same_features, has_champion=before is not None)
     alias = CHAMPION if all(gate.passed for gate in gates) else CHALLENGER
     manifest = build_manifest(config, dataset.manifest, training, evaluation, gates)
@@ -109,6 +117,29 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None)
     write_json(folder / REGISTRATION, {**asdict(registration), "manifest": manifest})
     record_registration(client, run, folder, registration.version, alias, gates)
     return registration
+
+
+def _is_the_champion(before: Champion, folder: Path, dataset: DatasetManifest) -> bool:
+    """The same trees from the same data under the same configuration: what the same run gives when repeated."""
+    same = all(
+        before.manifest.get(key) == getattr(dataset, key) for key in ("dataset_hash", "config_hash", "spec_hash")
+    )
+    return same and file_hash(before.booster) == file_hash(folder / MODEL)
+
+
+def _can_read(before: Champion, dataset: DatasetManifest) -> bool:
+    """Whether the dataset has every feature the champion reads."""
+    same_spec = before.manifest.get("spec_hash") == dataset.spec_hash
+    return same_spec and set(before.manifest.get("features", ())) <= set(dataset.features)
+
+
+def _unchanged(
+    before: Champion, config: ModelConfig, gates: tuple[Gate, ...], evaluation: Mapping[str, Any], folder: Path
+) -> Registration:
+    path = str(folder / REGISTRATION)
+    return Registration(
+        config.name, before.version, CHAMPION, before.run_id, before.version, gates, evaluation["verdict"], path, False
+    )
 
 
 def _belong_together(

@@ -43,6 +43,14 @@ def evaluated(project: Settings, **changes: Any) -> None:
     write_json(folder / EVALUATION, make_evaluation(**{**belongs, **changes}))
 
 
+def trained_again(project: Settings, nudge: float) -> None:
+    """Another model in the workspace: one leaf of the one that lies there moved by `nudge`."""
+    file = project.workspace.artefacts("churn") / MODEL
+    booster = lgb.Booster(model_file=file)
+    booster.set_leaf_output(0, 0, booster.get_leaf_output(0, 0) + nudge)
+    booster.save_model(file)
+
+
 def failed(**changes: Any) -> set[str]:
     champion = {name: changes.pop(name, False) for name in ("must_compare", "has_champion")}
     gates = check_gates(GateConfig(), make_evaluation(**changes), **champion)
@@ -110,6 +118,13 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
     assert export_champion(project, config) == exported
     assert (exported / "model.lgb").stat().st_mtime_ns == before
 
+    evaluated(project, against_champion=0.0)
+    again = register(project, config)
+    assert (again.version, again.alias, again.is_new) == ("1", "champion", False)
+    assert "Nothing new to register" in again.text()
+    assert len(connect(project.workspace).search_model_versions("name='churn'")) == 1
+
+    trained_again(project, 1e-6)
     evaluated(project, test_rows=10, against_champion=-0.02)
     second = register(project, config)
     assert (second.alias, second.version, second.previous_champion) == ("challenger", "2", "1")
