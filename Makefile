@@ -8,13 +8,14 @@ UV_VERSION := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup demo serve mlflow test test-fast parity lint lock clean
+.PHONY: help setup demo serve mlflow test test-fast parity bench lint lock clean
 
 help:
 	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
 	@echo "make serve     keep the prediction service up        (WORKSPACE=$(WORKSPACE))"
 	@echo "make mlflow    open MLflow on the results            (WORKSPACE=$(WORKSPACE))"
 	@echo "make test      all tests         make lint    ruff, mypy, import-linter"
+	@echo "make bench     how fast it is on this machine, each figure beside its peer"
 	@echo "make parity    the full parity check of features     make lock    pin the dependencies anew"
 
 setup: $(VENV)/.ready
@@ -50,6 +51,10 @@ test-fast: setup
 
 parity: setup
 	$(BIN)/python -m tests.parity
+
+# BENCH chooses parts and options, e.g. make bench BENCH="http online --rounds 3 --json"
+bench: setup
+	$(BIN)/python -W ignore -m tests.benchmarks $(BENCH)
 
 lint: setup
 	$(BIN)/ruff check .

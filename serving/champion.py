@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from bentoml._internal.models import ModelStore
@@ -14,9 +14,7 @@ from bentoml.exceptions import BentoMLException
 from numpy.typing import NDArray
 
 from serving.api.errors import ApiError, ErrorDetail
-
-if TYPE_CHECKING:
-    import lightgbm as lgb
+from serving.booster import Booster
 
 MODEL_FILE = "model.lgb"
 MANIFEST_FILE = "manifest.json"
@@ -24,22 +22,22 @@ MANIFEST_FILE = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """A calibrated LightGBM model of k features and what it was trained on. One thread at a time is enough."""
+    """A calibrated LightGBM model of k features and what it was trained on. Threads may share it."""
 
     model: str
     version: str  # of the model registry
     features: tuple[str, ...]
     spec_hash: str
     manifest: Mapping[str, Any]
-    booster: lgb.Booster
+    booster: Booster
 
     def probabilities(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated, shape (n,), of features of shape (n, k)."""
-        return np.asarray(self.booster.predict(matrix, num_threads=1))
+        return self.booster.predict(matrix)
 
     def scores(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds, shape (n,)."""
-        return np.asarray(self.booster.predict(matrix, num_threads=1, raw_score=True))
+        return self.booster.raw_scores(matrix)
 
     def in_population(self, matrix: NDArray[np.float64]) -> list[bool | None]:
         """Whether each row is of the kind of customer the model was trained on; None where it does not say.
@@ -54,7 +52,7 @@ class Champion:
 
     def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """SHAP values in log-odds, base value last, shape (n, k + 1)."""
-        return np.asarray(self.booster.predict(matrix, num_threads=1, pred_contrib=True))
+        return self.booster.contributions(matrix)
 
 
 def load_champion(bentoml_home: Path, model: str) -> Champion:
@@ -73,15 +71,13 @@ def load_champion(bentoml_home: Path, model: str) -> Champion:
             hint="train and register one: `twin run`",
         )
         raise ApiError(503, "model_missing", f"the model {model} has no champion yet", [detail]) from None
-    import lightgbm as lgb  # seconds: for the worker that serves, not for the process that starts it
-
     folder = Path(stored.path)
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         features, spec_hash = tuple(manifest["features"]), str(manifest["spec_hash"])
-        booster = lgb.Booster(model_file=folder / MODEL_FILE)
+        booster = Booster(folder / MODEL_FILE)
         return Champion(model, str(stored.tag.version), features, spec_hash, manifest, booster)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, lgb.basic.LightGBMError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         detail = ErrorDetail(
             field=f"{MODEL_FILE}, {MANIFEST_FILE}",
             expected="what `twin register` exports",

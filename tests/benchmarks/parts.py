@@ -1,0 +1,243 @@
+"""The parts: each gives its figures, the first of them the peer of the others."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+
+import duckdb
+import mlflow
+import numpy as np
+import pandas as pd
+from deltalake import write_deltalake
+
+from feature_repo.event_table import register_customer_events
+from feature_repo.online import open_reader
+from feature_repo.state.build import build_states
+from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.windows import DAY
+from pipelines.dataset.features import historical_features
+from pipelines.feature_store import apply_features
+from pipelines.ingest.steps import commit, stage
+from pipelines.settings import Workspace
+from tests.benchmarks.measure import Figure, interleave
+from tests.benchmarks.place import Place, Size
+from tests.benchmarks.servers import KeepAlive, Predict, serving
+from tests.benchmarks.services import SERVICE, pyfunc_of
+from tests.contract.feature_lake import END
+
+MANY = 64
+# A connection waits for its turn while the others are measured, longer than the default of 5 seconds.
+SERVE = ["bentoml", "serve", "--timeout-keep-alive", "600"]
+SERVERS = {
+    "empty": [*SERVE, "tests.benchmarks.services:Empty"],
+    "ours": [*SERVE, "serving.service:CustomerTwin"],
+    "stock": [*SERVE, "tests.benchmarks.services:Stock"],
+}
+
+
+def http(place: Place, size: Size) -> list[Figure]:
+    """One keep-alive client, one request at a time: the service, an empty endpoint, and the stock way."""
+    prepare_stock(place)
+    with ExitStack() as stack:
+        ports = {
+            name: stack.enter_context(serving(command, place.settings.workspace)) for name, command in SERVERS.items()
+        }
+        return compare_http(place, size, {name: KeepAlive(port).predict for name, port in ports.items()})
+
+
+def prepare_stock(place: Place) -> None:
+    """What the stock service reads: Feast's registry, and the model as MLflow keeps it."""
+    apply_features(place.settings)
+    mlflow.lightgbm.save_model(place.booster, str(pyfunc_of(place.settings.workspace)), pip_requirements=["lightgbm"])
+
+
+def compare_http(place: Place, size: Size, servers: Mapping[str, Predict]) -> list[Figure]:
+    """Time predict on `servers` (empty, ours, stock).
+
+    Raises:
+        RuntimeError: ours and stock do not agree on a probability, or one answers with an error.
+    """
+    for customer in place.customers[:3]:
+        ours, stock = (json.loads(_answer(servers[name], _body(customer)))["probability"] for name in ("ours", "stock"))
+        if abs(ours - stock) > 1e-12:
+            raise RuntimeError(f"ours says {ours!r}, stock says {stock!r}")
+
+    def asking(name: str, reasons: bool = False) -> Callable[[], object]:
+        bodies = cycle([_body(customer, reasons) for customer in place.customers])
+        return lambda: _answer(servers[name], next(bodies))
+
+    contenders = {
+        "empty endpoint": asking("empty"),
+        "predict": asking("ours"),
+        "predict with reasons": asking("ours", True),
+        "stock: sync, Feast, pyfunc": asking("stock"),
+    }
+    return interleave("http", contenders, size.rounds, size.calls, "requests")
+
+
+def _body(customer: str, reasons: bool = False) -> bytes:
+    return json.dumps({"customer_id": customer, "reasons": reasons}).encode()
+
+
+def _answer(predict: Predict, body: bytes) -> bytes:
+    status, answer = predict(body)
+    if status != 200:
+        raise RuntimeError(f"{status}: {answer!r}")
+    return answer
+
+
+def start(place: Place, size: Size) -> list[Figure]:
+    """From the command to ready: the service, against an endpoint that does nothing, both over BentoML."""
+
+    def starting(command: Sequence[str]) -> Callable[[], object]:
+        def run() -> None:
+            with serving(command, place.settings.workspace):
+                pass
+
+        return run
+
+    commands = {"empty endpoint": SERVERS["empty"], "python -m serving": ["serving"]}
+    contenders = {name: starting(command) for name, command in commands.items()}
+    return interleave("start", contenders, _few(size), 1, "starts")
+
+
+def online(place: Place, size: Size) -> list[Figure]:
+    """Features of 1 and of 64 customers: the service's columnar read against Feast over the same states."""
+    store = apply_features(place.settings)
+    service = store.get_feature_service(SERVICE)
+    reader = open_reader(place.settings.features, place.settings.workspace.state, place.features)
+    as_of = reader.data_end()
+    if as_of is None:
+        raise RuntimeError("there are no states")
+
+    def columnar(count: int) -> Callable[[], object]:
+        people = cycle(_chunks(place, count))
+        return lambda: reader.read(next(people), as_of)
+
+    def feast(count: int) -> Callable[[], object]:
+        people = cycle([[{"customer_id": customer} for customer in chunk] for chunk in _chunks(place, count)])
+        return lambda: store.get_online_features(features=service, entity_rows=next(people)).to_arrow()
+
+    figures: list[Figure] = []
+    for count in (1, MANY):
+        of = f"of {count}"
+        contenders = {f"columnar read {of}": columnar(count), f"get_online_features {of}": feast(count)}
+        calls = max(2, size.calls // (1 if count == 1 else 6))
+        figures += interleave("online", contenders, size.rounds, calls, "customers", count)
+    return figures
+
+
+def _chunks(place: Place, count: int) -> list[list[str]]:
+    """Groups of exactly `count` customers, the first ones again where there are too few."""
+    people = (place.customers * (1 + count // len(place.customers)))[: max(count, len(place.customers))]
+    return [list(people[at : at + count]) for at in range(0, len(people) - count + 1, count)]
+
+
+def state(place: Place, size: Size) -> list[Figure]:
+    """The states of all customers from the lake, against no more than reading and sorting the same events."""
+    lake, spec = place.settings.workspace.lake, place.settings.features
+    with tempfile.TemporaryDirectory() as folder:
+        storage = SQLiteStateStorage(Path(folder) / "state.db")
+        summary = build_states(spec, lake, storage)
+
+        def read() -> object:
+            with duckdb.connect() as connection:
+                register_customer_events(connection, lake)
+                return connection.execute("SELECT * FROM customer_events ORDER BY customer_id, position").fetchall()
+
+        def built() -> object:
+            # States of the same position are written again, so every round does the whole work.
+            return build_states(spec, lake, storage)
+
+        events = {"read the events only": read, "build the states": built}
+        figures = interleave("state", events, _few(size), 1, "events", summary.events)
+    customers = replace(figures[1], name="build the states, by customer", unit="customers", size=summary.customers)
+    return [*figures, customers]
+
+
+def load(place: Place, size: Size) -> list[Figure]:
+    """A CSV file into a new lake: typed, checked, each row accounted for; against DuckDB copying it unchecked."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "retail.csv"
+        _write_csv(file, size.csv_rows)
+        places = (Path(folder) / str(number) for number in range(10_000))
+
+        def copied() -> object:
+            with duckdb.connect() as connection:
+                rows = connection.read_csv(str(file)).to_arrow_reader(100_000)
+                return write_deltalake(str(next(places)), rows)
+
+        def loaded() -> object:
+            inside = replace(place.settings, workspace=Workspace("bench", next(places)))
+            return commit(stage(inside, "online_retail", file))
+
+        contenders = {"copy, unchecked": copied, "load into the lake": loaded}
+        return interleave("load", contenders, _few(size), 1, "rows", size.csv_rows)
+
+
+def _write_csv(file: Path, rows: int) -> None:
+    """Invoices of four lines in the layout of UCI Online Retail."""
+    rng = np.random.default_rng(1)
+    invoice = np.arange(rows) // 4
+    frame = pd.DataFrame(
+        {
+            "InvoiceNo": 500_000 + invoice,
+            "StockCode": rng.integers(10_000, 14_000, rows),
+            "Description": "A THING FOR THE HOUSE",
+            "Quantity": rng.integers(1, 50, rows),
+            "InvoiceDate": pd.Timestamp("2010-12-01 08:00") + pd.to_timedelta(invoice * 5, unit="min"),
+            "UnitPrice": rng.integers(10, 5_000, rows) / 100,
+            "CustomerID": (12_000 + invoice % 4_000).astype(float),
+            "Country": "United Kingdom",
+        }
+    )
+    frame.to_csv(file, index=False)
+
+
+def points(place: Place, size: Size) -> list[Figure]:
+    """Point-in-time features through Feast, for a thousand points: all points against a quarter of them."""
+    store = apply_features(place.settings)
+    service = store.get_feature_service(SERVICE)
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame(
+        {
+            "customer_id": rng.choice(np.array(place.customers, dtype=object), size.points),
+            "as_of": END - rng.permutation(np.arange(size.points, dtype=np.int64)) * (300 * DAY // size.points),
+        }
+    )
+    quarter = frame.iloc[: size.points // 4].reset_index(drop=True)
+
+    def asking(rows: pd.DataFrame) -> Callable[[], object]:
+        return lambda: historical_features(store, service, rows, place.features)
+
+    names = {f"{len(rows):,} points": rows for rows in (quarter, frame)}
+    contenders = {name: asking(rows) for name, rows in names.items()}
+    sizes = {name: len(rows) for name, rows in names.items()}
+    found = interleave("points", contenders, _few(size), 1, "points", sizes, per_item=True)
+    return [_per_thousand(figure) for figure in found]
+
+
+def _per_thousand(figure: Figure) -> Figure:
+    seconds = tuple(1_000 * value for value in figure.seconds)
+    return replace(figure, name=f"1,000 of {figure.name}", seconds=seconds, size=1_000)
+
+
+def _few(size: Size) -> int:
+    """Rounds of what takes a second and more."""
+    return min(3, size.rounds)
+
+
+PARTS: dict[str, Callable[[Place, Size], list[Figure]]] = {
+    "http": http,
+    "start": start,
+    "online": online,
+    "state": state,
+    "load": load,
+    "points": points,
+}

@@ -1,0 +1,82 @@
+"""The benchmarks run, at next to no size: figures come out, and nothing is said about how fast."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.benchmarks.__main__ import main
+from tests.benchmarks.machine import describe
+from tests.benchmarks.measure import Figure, interleave, line
+from tests.benchmarks.parts import PARTS, compare_http, prepare_stock
+from tests.benchmarks.place import TINY, Place, build
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with build(TINY) as made:
+        yield made
+    assert not made.settings.workspace.root.exists()
+
+
+def check(figures: list[Figure]) -> None:
+    assert figures[0].ratios == ()
+    for figure in figures:
+        assert all(value > 0 for value in (*figure.seconds, *figure.ratios))
+        assert figure.name in line(figure)
+
+
+@pytest.mark.parametrize("part", ["online", "state", "load", "points"])
+def test_a_part_gives_figures_beside_their_peer(place: Place, part: str) -> None:
+    check(PARTS[part](place, TINY))
+
+
+def test_the_service_and_the_stock_way_agree(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from serving.service import CustomerTwin
+    from tests.benchmarks.services import Empty, Stock
+
+    monkeypatch.setenv("TWIN_WORKSPACE", place.settings.workspace.name)
+    metrics = place.settings.workspace.root / "metrics"
+    metrics.mkdir()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
+    prepare_stock(place)
+
+    def asking(client: TestClient) -> Callable[[bytes], tuple[int, bytes]]:
+        def predict(body: bytes) -> tuple[int, bytes]:
+            answer = client.post("/v1/predict", content=body, headers={"content-type": "application/json"})
+            return answer.status_code, answer.content
+
+        return predict
+
+    services = {"empty": Empty, "ours": CustomerTwin, "stock": Stock}
+    with ExitStack() as stack:
+        clients = {name: stack.enter_context(TestClient(app=made.to_asgi())) for name, made in services.items()}
+        check(compare_http(place, TINY, {name: asking(client) for name, client in clients.items()}))
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    pauses = iter([0.0, 0.0, 0.001, 0.002, 0.006, 0.003])
+    figures = interleave("x", {"a": lambda: time.sleep(next(pauses)), "b": lambda: time.sleep(next(pauses))}, 2, 1, "y")
+    # The second round runs backwards: a slept 1 and 3 ms, b 2 and 6.
+    assert figures[1].ratios == tuple(b / a for a, b in zip(figures[0].seconds, figures[1].seconds, strict=True))
+    assert figures[0].seconds[1] > 0.003
+    assert figures[1].seconds[1] > 0.006
+
+
+def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["state", "--tiny", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["machine"]["cores"] == describe().cores
+    assert {figure["part"] for figure in content["figures"]} == {"state"}
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["--rounds", "0"]])
+def test_mistakes_are_said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "error" in capsys.readouterr().err
