@@ -45,14 +45,23 @@ def ensure_table(path: Path) -> DeltaTable:
     return DeltaTable(str(path))
 
 
-def register_customer_events(connection: duckdb.DuckDBPyConnection, path: Path, version: int | None = None) -> None:
+def register_customer_events(
+    connection: duckdb.DuckDBPyConnection, path: Path, version: int | None = None, tail: pa.Table | None = None
+) -> None:
     """Make the view `customer_events` in `connection`: the events that belong to a customer.
 
     Columns: customer_id, event, channel, value, properties, position, and event_time and
-    available_at as int64 microseconds UTC. `version` pins a version of the Delta table.
+    available_at as int64 microseconds UTC. `version` pins a version of the Delta table; `tail`
+    (EVENT_SCHEMA) holds events that are not in it yet.
     """
     table = ensure_table(path) if version is None else DeltaTable(str(path), version=version)
-    connection.register("event_table", table.to_pyarrow_dataset())
+    if tail is None:
+        connection.register("event_table", table.to_pyarrow_dataset())
+    else:
+        connection.register("event_table_lake", table.to_pyarrow_dataset())
+        connection.register("event_table_tail", tail)
+        parts = "SELECT * FROM event_table_lake UNION ALL SELECT * FROM event_table_tail"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW event_table AS {parts}")
     connection.execute(CUSTOMER_EVENTS_VIEW)
 
 

@@ -22,6 +22,8 @@ class UserError(Exception):
 _STORAGE = {
     "No space left on device": "the disk is full; make room and run the same command again",
     "database or disk is full": "the disk is full; make room and run the same command again",
+    # All that SQLite says where a write failed.
+    "disk I/O error": "the disk would not read or write; see whether it has room, and a file may grow (ulimit -f)",
     "Disk quota exceeded": "your share of the disk is used up; make room and run the same command again",
     "Read-only file system": "the disk can only be read; work in a checkout that can be written",
     "Permission denied": "you may not read or write a file here; check who owns it and its permissions",

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from pipelines.settings import load_settings
-from serving import bootstrap
+from serving import bootstrap, ingestion
 from serving.api import request_id
 from serving.api.answers import check_count, iso, item_of, reasons_of, unknown_customer
 from serving.api.errors import ApiError
@@ -21,6 +21,7 @@ from serving.api.pages import pages
 from serving.api.request_door import RequestDoor
 from serving.api.requests import PredictManyRequest, PredictRequest
 from serving.api.responses import PredictManyResponse, PredictResponse
+from serving.lifetime import end_with_starter
 from serving.shaped import ShapedService
 
 Arguments = ParamSpec("Arguments")
@@ -59,10 +60,18 @@ class CustomerTwin:
 
     def __init__(self) -> None:
         self.connection = bootstrap.Connection(bootstrap.connect)
+        self.ingestion = ingestion.connect()
+        self.ingestion.recover()
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Finish what was taken in."""
+        self.ingestion.close()
 
     @bentoml.on_startup
     def settle(self) -> None:
         """Take what lives as long as the process out of the collector's sight: its pauses reach 380 ms."""
+        end_with_starter()
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)

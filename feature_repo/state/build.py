@@ -11,12 +11,13 @@ from typing import Any
 
 import duckdb
 import msgspec
+import pyarrow as pa
 
 from feature_repo.event_table import register_customer_events
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.plan import StatePlan, plan_state
-from feature_repo.state.storage import StateStorage, StoredState
-from feature_repo.state.tiles import LoggedEvent, decode, fold
+from feature_repo.state.storage import StateStorage, StoredState, stored_state
+from feature_repo.state.tiles import LoggedEvent, fold
 
 _ROWS_A_FETCH = 20_000
 _CUSTOMERS_A_TRANSACTION = 2_000
@@ -29,10 +30,10 @@ class BuildSummary:
     spec_hash: str
 
 
-def count_events(lake: Path, version: int | None = None) -> int:
+def count_events(lake: Path, version: int | None = None, tail: pa.Table | None = None) -> int:
     """How many events of customers a build has to read."""
     connection = duckdb.connect()
-    register_customer_events(connection, lake, version)
+    register_customer_events(connection, lake, version, tail)
     row = connection.execute("SELECT count(*) FROM customer_events").fetchone()
     return int(row[0]) if row else 0
 
@@ -43,8 +44,9 @@ def build_states(
     storage: StateStorage,
     version: int | None = None,
     advance: Callable[[float], None] = lambda events: None,
+    tail: pa.Table | None = None,
 ) -> BuildSummary:
-    """Fold all events of the lake (at `version`) into states, and store them in batches.
+    """Fold all events of the lake (at `version`) and of `tail` (EVENT_SCHEMA) into states, and store them in batches.
 
     Readers see the former states until the new ones are stored. `advance` is told how many events
     were folded.
@@ -52,7 +54,7 @@ def build_states(
     plan = plan_state(spec)
     customers = events = 0
     batch: list[StoredState] = []
-    for customer_id, logged in _by_customer(plan, lake, version):
+    for customer_id, logged in _by_customer(plan, lake, version, tail):
         batch.append(stored_state(customer_id, fold(plan, None, logged)))
         customers, events = customers + 1, events + len(logged)
         advance(len(logged))
@@ -63,15 +65,11 @@ def build_states(
     return BuildSummary(customers, events, spec.hash)
 
 
-def stored_state(customer_id: str, data: bytes) -> StoredState:
-    """The row to keep for an encoded state."""
-    state = decode(data)
-    return StoredState(customer_id, state.position, max(state.newest_event, state.newest_arrival), data)
-
-
-def _by_customer(plan: StatePlan, lake: Path, version: int | None) -> Iterator[tuple[str, list[LoggedEvent]]]:
+def _by_customer(
+    plan: StatePlan, lake: Path, version: int | None, tail: pa.Table | None
+) -> Iterator[tuple[str, list[LoggedEvent]]]:
     connection = duckdb.connect()
-    register_customer_events(connection, lake, version)
+    register_customer_events(connection, lake, version, tail)
     # Events that no feature reads still move a customer's clock, but their properties stay unread.
     cursor = connection.execute(
         """

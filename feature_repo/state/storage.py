@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from feature_repo.state.tiles import decode
+
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
@@ -18,6 +20,12 @@ class StoredState:
     position: int
     newest: int
     data: bytes
+
+
+def stored_state(customer_id: str, data: bytes) -> StoredState:
+    """The row to keep for an encoded state."""
+    state = decode(data)
+    return StoredState(customer_id, state.position, max(state.newest_event, state.newest_arrival), data)
 
 
 class StateStorage(Protocol):

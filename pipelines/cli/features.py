@@ -25,21 +25,25 @@ def register_commands(app: typer.Typer) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StateSummary:
-    """States built from the lake."""
+    """States built from all events."""
 
     customers: int
     events: int
+    moved: int
     spec_hash: str
     path: str
 
     def text(self) -> str:
         """The summary for a person."""
         built = f"States of {self.customers:,} customers from {self.events:,} events (spec {self.spec_hash})"
-        return f"{built}\n  {self.path}"
+        moved = [f"  {self.moved:,} events that arrived live were moved into the lake"] if self.moved else []
+        return "\n".join([built, *moved, f"  {self.path}"])
 
 
 def build_state(settings: Settings) -> StateSummary:
-    """Fold the lake into one state per customer.
+    """Move what arrived live into the lake, then fold all events into one state per customer.
+
+    Live events wait meanwhile: a row that no state has yet must not leave the journal before it is folded.
 
     Raises:
         UserError: the workspace has no events.
@@ -48,17 +52,25 @@ def build_state(settings: Settings) -> StateSummary:
     from feature_repo.state.build import build_states, count_events
     from feature_repo.state.storage import SQLiteStateStorage
     from pipelines.console import UserError, progress
+    from pipelines.events.compaction import compact
+    from pipelines.events.live_states import building
+    from pipelines.events.opening import event_store
 
     workspace = settings.workspace
-    if not workspace.lake.exists():
+    if not (workspace.lake.exists() or workspace.journal.exists()):
         hint = "ingest a file first, or name another workspace: twin --workspace NAME ..."
         raise UserError(
             f"Workspace {workspace.name!r} has no events.",
             [Problem("lake", "a table of events", "nothing there", hint)],
         )
-    with progress("Building states", float(count_events(workspace.lake))) as advance:
-        built = build_states(settings.features, workspace.lake, SQLiteStateStorage(workspace.state), advance=advance)
-    return StateSummary(built.customers, built.events, built.spec_hash, str(workspace.state))
+    with event_store(workspace) as store, building(workspace.state_lock):
+        moved = compact(workspace.lake, store.journal).moved
+        now = store.snapshot()
+        total = float(count_events(workspace.lake, now.version, now.tail))
+        with progress("Building states", total) as advance:
+            storage = SQLiteStateStorage(workspace.state)
+            built = build_states(settings.features, workspace.lake, storage, now.version, advance, now.tail)
+    return StateSummary(built.customers, built.events, moved, built.spec_hash, str(workspace.state))
 
 
 @features.command("list")
@@ -108,7 +120,7 @@ def apply_command(context: typer.Context) -> None:
 
 @state.command("build")
 def build_command(context: typer.Context, json: AsJson = False) -> None:
-    """Build the state of every customer from the lake.
+    """Move live events into the lake, and build the state of every customer from all events.
 
     Example: twin state build
     """

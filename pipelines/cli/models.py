@@ -86,17 +86,19 @@ STEPS = {
 
 
 def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
-    """States, then every step of the model, each one's result printed as it comes.
+    """States of all events, then every step of the model, each one's result printed as it comes.
 
     Raises:
         UserError: a critical expectation fails, or a step cannot do its work.
     """
     from pipelines.validate import raise_if_critical, validate_lake
 
+    # First, because it moves live events into the lake, which is what is validated and learned from.
+    results: dict[str, Summary] = {"state": build_state(settings)}
     validation = validate_lake(settings)
-    raise_if_critical(validation)
-    results: dict[str, Summary] = {"validate": validation, "state": build_state(settings)}
+    results["validate"] = validation
     _say(results, quiet)
+    raise_if_critical(validation)
     for name, step in STEPS.items():
         results[name] = step(settings, config)
         if not quiet:

@@ -76,15 +76,19 @@ def last_position(path: Path) -> int:
     return int(row[0]) if row else 0
 
 
-def append(path: Path, batches: Iterator[pa.RecordBatch], note: Mapping[str, str]) -> int:
+def append(
+    path: Path, batches: Iterator[pa.RecordBatch], note: Mapping[str, str], first_position: int | None = None
+) -> int:
     """Append events (STAGED_SCHEMA) in one commit and return the lake's new version.
 
-    Positions follow the highest one in the lake, without a gap. The commit is atomic: a process
+    Positions ascend without a gap from `first_position`, which the journal has reserved; without it
+    from the highest one in the lake, right where there is no journal. The commit is atomic: a process
     that dies before it ends leaves the lake as it was. The caller must be the only writer, and must
     have left out events that are stored already. `note` is kept with the commit.
     """
     ensure_table(path)
-    reader = pa.RecordBatchReader.from_batches(EVENT_SCHEMA, _positioned(batches, last_position(path) + 1))
+    first = last_position(path) + 1 if first_position is None else first_position
+    reader = pa.RecordBatchReader.from_batches(EVENT_SCHEMA, _positioned(batches, first))
     write_deltalake(str(path), reader, mode="append", commit_properties=CommitProperties(custom_metadata=dict(note)))
     return int(DeltaTable(str(path)).version())
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as parquet
 from feature_repo.configuration import Problem
 from pipelines.console import UserError, progress
 from pipelines.events import lake
+from pipelines.events.opening import event_store
 from pipelines.ingest import convert
 from pipelines.ingest.layout import Layout
 from pipelines.ingest.lock import IngestLock
@@ -121,7 +122,9 @@ def commit(batch: StagedBatch) -> IngestReport:
         counts = _settle_again(batch)
     if counts.accepted:
         note = {"twin_source": batch.source.source, "twin_file": batch.file.name}
-        version = lake.append(workspace.lake, _batches(batch.events), note)
+        with event_store(workspace) as store:
+            first = store.journal.reserve(parquet.read_metadata(batch.events).num_rows)
+        version = lake.append(workspace.lake, _batches(batch.events), note, first)
     kept = _keep_quarantine(batch)
     discard(batch)
     return IngestReport(

@@ -18,6 +18,23 @@ class ServiceProfile(ConfigModel):
     maximum_customers: int = Field(default=1_000, ge=1)
 
 
+class IngestionProfile(ConfigModel):
+    """Limits of live ingestion. A body counts as sent and again as unpacked.
+
+    A client's clock is corrected where it is off by more than the threshold; `future_events` says what
+    becomes of a time that is still ahead of ours then.
+    """
+
+    maximum_event_bytes: int = Field(default=32 * 1024, ge=1_000)
+    maximum_body_bytes: int = Field(default=500_000, ge=1_000)
+    maximum_events: int = Field(default=2_500, ge=1)
+    maximum_waiting: int = Field(default=256, ge=1, description="calls at a time; more are told to come again")
+    threads: int = Field(default=8, ge=1, le=64)
+    clock_threshold_seconds: float = Field(default=60.0, ge=0)
+    future_events: Literal["clamp", "refuse"] = "clamp"
+    retry_after_seconds: int = Field(default=2, ge=1)
+
+
 class Profile(ConfigModel):
     """All of one `configs/profiles/<name>.yaml`.
 
@@ -28,3 +45,4 @@ class Profile(ConfigModel):
     description: str
     clock: Literal["wall", "data_end"]
     service: ServiceProfile = ServiceProfile()
+    ingestion: IngestionProfile = IngestionProfile()

@@ -40,8 +40,9 @@ class EventPlan(ConfigModel):
 
 
 class TrackingPlan(ConfigModel):
-    """All of `configs/events.yaml`."""
+    """All of `configs/events.yaml`. `unknown_events` says what becomes of live events that it does not name."""
 
     channels: tuple[str, ...] = Field(min_length=1)
     currencies: dict[str, Decimals] = Field(description="currency code to the number of its decimals")
     events: dict[str, EventPlan] = Field(min_length=1)
+    unknown_events: Literal["keep", "refuse"] = "keep"

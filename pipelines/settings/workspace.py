@@ -31,6 +31,16 @@ class Workspace:
         return self.root / "lake"
 
     @property
+    def journal(self) -> Path:
+        """SQLite file of the events that arrived live and are not in the lake yet."""
+        return self.root / "journal.db"
+
+    @property
+    def access(self) -> Path:
+        """SQLite file of the keys that clients show."""
+        return self.root / "access.db"
+
+    @property
     def quarantine(self) -> Path:
         """Rows that could not become events, one file an ingest, in the layout of their source."""
         return self.root / "quarantine"
@@ -44,6 +54,11 @@ class Workspace:
     def state(self) -> Path:
         """SQLite file of the online store: one row of state per customer."""
         return self.root / "state.db"
+
+    @property
+    def state_lock(self) -> Path:
+        """Held while states are built in bulk; nobody folds live events meanwhile."""
+        return self.root / "state.lock"
 
     @property
     def feast_registry(self) -> Path:

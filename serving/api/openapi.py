@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving.api.errors import ErrorResponse
+from serving.api.ingest.routes import PATHS
 from serving.api.responses import ModelsResponse
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -26,6 +27,14 @@ ERRORS = {
 }
 
 
+INGESTION_ERRORS = {
+    "400": "Mistakes in the call, all of them, or a limit that is named",
+    "401": "No write key that is known here",
+    "415": "The body is neither plain nor gzip",
+    "503": "Events cannot be kept now; `Retry-After` says when to come again",
+}
+
+
 def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
     schemas = dict(page["components"]["schemas"])
@@ -41,7 +50,23 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
             "responses": {"200": _answer("Successful Response", "ModelsResponse")},
         }
     }
+    paths |= {path: {"post": _call(path)} for path in PATHS}
     return {**page, "info": INFO, "paths": paths, "components": {**page["components"], "schemas": schemas}}
+
+
+def _call(path: str) -> dict[str, Any]:
+    """A path of the Segment protocol, whose bodies its own documentation describes."""
+    kind = path.rsplit("/", 1)[1]
+    errors = {status: _answer(text, "ErrorResponse") for status, text in INGESTION_ERRORS.items()}
+    stored = {"description": "Durable, and in the customer's state; lists what was rejected"}
+    return {
+        "tags": ["Service APIs"],
+        "operationId": f"CustomerTwin__{kind}",
+        "description": f"Segment's `{kind}` call, JSON or gzip. The write key is the user name of Basic "
+        "authentication, or `writeKey` in the body.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {"200": stored, **errors},
+    }
 
 
 def _with_errors(item: dict[str, Any]) -> dict[str, Any]:

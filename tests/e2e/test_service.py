@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -67,6 +68,12 @@ class Server:
         else:
             self.process.send_signal(number)
         return self.process.wait(timeout=30)
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers it started."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
+        return [pid for pid, command in commands.items() if "_bentoml_impl.worker" in command]
 
     def kill(self) -> None:
         if self.process.poll() is None:
@@ -205,3 +212,16 @@ def test_it_ends_its_requests_before_it_ends(client: httpx.Client, server: Serve
     with socket.socket() as probe:
         address = httpx.URL(str(client.base_url))
         assert probe.connect_ex((address.host, address.port or 0)) != 0
+
+
+def test_workers_end_with_a_starter_that_is_killed(shop: Shop) -> None:
+    doomed = Server(shop.settings.workspace.name, "--port", "0")
+    doomed.url()
+    workers = doomed.workers()
+    assert workers
+    doomed.process.kill()
+    doomed.process.wait(timeout=30)
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < until, "a worker outlives its starter"
+        time.sleep(0.05)

@@ -1,0 +1,228 @@
+"""The journal in PostgreSQL, where several hosts ingest. Needs the extra `server` (psycopg 3)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from pipelines.console import UserError
+from pipelines.events.journal import (
+    COLUMNS,
+    Appended,
+    EncodedEvent,
+    JournalUnavailable,
+    Key,
+    NewEvent,
+    StoredEvent,
+    StoredRow,
+    assign,
+    decode,
+    encode,
+    key_digest,
+)
+from pipelines.events.journal_group import GroupCommit
+from pipelines.events.journal_pool import ConnectionPool
+
+URL_VARIABLE = "TWIN_POSTGRES_URL"
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS journal_head (
+      one integer PRIMARY KEY CHECK (one = 1), identity text NOT NULL, last_position bigint NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS journal_events (
+      position bigint PRIMARY KEY, source text NOT NULL, event_id text NOT NULL, event text NOT NULL,
+      event_time bigint NOT NULL, available_at bigint NOT NULL, user_id text, anonymous_id text,
+      identifiers text NOT NULL, channel text NOT NULL, value bigint, currency text, properties text NOT NULL)""",
+    """CREATE INDEX IF NOT EXISTS journal_events_customer ON journal_events (user_id, position)
+      WHERE user_id IS NOT NULL""",
+    "CREATE TABLE IF NOT EXISTS journal_keys (key bytea PRIMARY KEY, position bigint NOT NULL)",
+)
+# `synchronous_commit` is what makes an acknowledged event durable, whatever the server's default.
+# The limits keep one host that hangs from holding up all others for ever.
+_SESSION = (
+    "SET synchronous_commit = on",
+    "SET default_transaction_isolation = 'read committed'",
+    "SET statement_timeout = '60s'",
+    "SET lock_timeout = '10s'",
+    "SET idle_in_transaction_session_timeout = '10s'",
+)
+_COLUMNS = ", ".join(COLUMNS)
+_LOCK = "SELECT last_position FROM journal_head FOR UPDATE"
+_KNOWN = "SELECT key, position FROM journal_keys WHERE key = ANY(%s)"
+_TEXTS = "%s::text[]"
+_INTEGERS = "%s::bigint[]"
+_ARRAYS = ", ".join(
+    _INTEGERS if name in ("position", "event_time", "available_at", "value") else _TEXTS for name in COLUMNS
+)
+_INSERT = f"""
+WITH events AS (INSERT INTO journal_events ({_COLUMNS}) SELECT * FROM unnest({_ARRAYS})),
+     keys AS (INSERT INTO journal_keys SELECT * FROM unnest(%s::bytea[], {_INTEGERS}))
+UPDATE journal_head SET last_position = %s
+"""
+_REMEMBER = f"INSERT INTO journal_keys SELECT * FROM unnest(%s::bytea[], {_INTEGERS}) ON CONFLICT DO NOTHING"
+_REMOVE = """DELETE FROM journal_events WHERE position IN (
+  SELECT position FROM journal_events WHERE position <= %s ORDER BY position LIMIT %s)"""
+_KEYS_A_QUERY = 20_000
+_ROWS_A_REMOVAL = 20_000
+
+
+class PostgresJournal:
+    """Appends take turns by locking the head row, so positions become visible in their order.
+
+    The lock is held over the wait for the disk; group commit makes up for it within a process.
+    """
+
+    def __init__(self, url: str | None = None, schema: str = "customer_twin") -> None:
+        """`url` is a connection string; None takes it from the environment (TWIN_POSTGRES_URL).
+
+        The schema and its tables are made if there are none. Raises UserError where no address is
+        given, and JournalUnavailable.
+        """
+        self._url = url if url is not None else url_from_environment()
+        self._schema = schema
+        self._writing = threading.Lock()
+        self._pool = ConnectionPool(self._connect)
+        self.identity = self._prepare()
+        self._group = GroupCommit(self._store)
+
+    def append(self, events: Sequence[NewEvent]) -> list[Appended]:
+        return self.submit(events).result()
+
+    def submit(self, events: Sequence[NewEvent]) -> Future[list[Appended]]:
+        return self._group.submit(encode(events))
+
+    def reserve(self, count: int) -> int:
+        if count < 0:
+            raise ValueError("count must not be negative")
+        query = "UPDATE journal_head SET last_position = last_position + %s RETURNING last_position"
+        with self._transaction() as connection:
+            return _one(connection.execute(query, (count,))) - count + 1
+
+    def remember(self, keys: Sequence[Key], first_position: int) -> None:
+        # In the order of the digests, neighbours in the tree are written together. Appends insert keys
+        # only while they hold the head row; holding it here too rules out a deadlock over keys.
+        rows = sorted((key_digest(key), first_position + index) for index, key in enumerate(keys))
+        for begin in range(0, len(rows), _KEYS_A_QUERY):
+            chunk = rows[begin : begin + _KEYS_A_QUERY]
+            with self._transaction() as connection:
+                connection.execute(_LOCK)
+                connection.execute(_REMEMBER, [list(column) for column in zip(*chunk, strict=True)])
+
+    def contains(self, keys: Sequence[Key]) -> set[Key]:
+        digests = {key_digest(key): key for key in keys}
+        wanted = list(digests)
+        found: set[Key] = set()
+        for begin in range(0, len(wanted), _KEYS_A_QUERY):
+            found.update(digests[row[0]] for row in self._fetch(_KNOWN, (wanted[begin : begin + _KEYS_A_QUERY],)))
+        return found
+
+    def read(self, after: int, limit: int) -> list[StoredEvent]:
+        return [decode(row) for row in self.read_rows(after, limit)]
+
+    def read_rows(self, after: int, limit: int) -> list[StoredRow]:
+        query = f"SELECT {_COLUMNS} FROM journal_events WHERE position > %s ORDER BY position LIMIT %s"
+        return self._fetch(query, (after, limit))
+
+    def read_customer(self, user_id: str, after: int) -> list[StoredEvent]:
+        query = f"SELECT {_COLUMNS} FROM journal_events WHERE user_id = %s AND position > %s ORDER BY position"
+        return [decode(row) for row in self._fetch(query, (user_id, after))]
+
+    def last_position(self) -> int:
+        return int(self._fetch("SELECT last_position FROM journal_head", ())[0][0])
+
+    def remove_until(self, position: int) -> None:
+        removed = _ROWS_A_REMOVAL
+        while removed == _ROWS_A_REMOVAL:
+            with self._transaction() as connection:
+                removed = connection.execute(_REMOVE, (position, _ROWS_A_REMOVAL)).rowcount
+
+    def close(self) -> None:
+        self._group.close()
+        self._pool.close()
+
+    def _connect(self) -> Connection:
+        connection = psycopg.connect(
+            self._url, autocommit=True, connect_timeout=5, application_name="customer-twin journal"
+        )
+        try:
+            connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(self._schema)))
+            for statement in _SESSION:
+                connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self) -> str:
+        with self._transaction() as connection:
+            # IF NOT EXISTS alone fails where two make the same thing at the same time.
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('customer-twin journal', 0))")
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._schema)))
+            for statement in _TABLES:
+                connection.execute(statement)
+            made = "INSERT INTO journal_head VALUES (1, %s, 0) ON CONFLICT DO NOTHING"
+            connection.execute(made, (uuid.uuid4().hex,))
+            return str(_one(connection.execute("SELECT identity FROM journal_head")))
+
+    @contextmanager
+    def _connection_to_write(self) -> Iterator[Connection]:
+        with _available(), self._writing, self._pool.taken() as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._connection_to_write() as connection, connection.transaction():
+            yield connection
+
+    def _store(self, events: Sequence[EncodedEvent]) -> list[Appended]:
+        # Each statement sees what was committed when it began, so the keys are looked up after the
+        # lock is held, in a statement of its own; the pipeline only spares the round trips.
+        keys = [event.key for event in events]
+        with self._connection_to_write() as connection, connection.pipeline(), connection.transaction():
+            head = connection.execute(_LOCK)
+            found = connection.execute(_KNOWN, (keys,))
+            answers = assign(keys, dict(found.fetchall()), _one(head))
+            new = [(a.position, e) for a, e in zip(answers, events, strict=True) if not a.duplicate]
+            if new:
+                positions = [position for position, _ in new]
+                columns = [list(column) for column in zip(*(event.values for _, event in new), strict=True)]
+                digests = [event.key for _, event in new]
+                connection.execute(_INSERT, [positions, *columns, digests, positions, positions[-1]])
+        return answers
+
+    def _fetch(self, query: str, values: Sequence[Any]) -> list[StoredRow]:
+        with _available(), self._pool.taken() as connection:
+            return connection.execute(query, values).fetchall()
+
+
+def url_from_environment() -> str:
+    """The connection string in TWIN_POSTGRES_URL. Raises UserError where it is not set."""
+    url = os.environ.get(URL_VARIABLE)
+    if not url:
+        raise UserError(f"{URL_VARIABLE} is not set; it says where PostgreSQL is: postgresql://user@host:5432/name")
+    return url
+
+
+def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
+    row = cursor.fetchone()
+    if row is None:
+        raise RuntimeError("the journal's head row is missing")
+    return row[0]
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
+        # The server's words may hold values of rows, so only the kind of the error is told.
+        raise JournalUnavailable(f"PostgreSQL cannot be used now ({type(error).__name__}); try again later") from error

@@ -1,0 +1,1 @@
+"""Live ingestion over HTTP: what Segment's clients send, checked and made into events."""

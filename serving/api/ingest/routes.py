@@ -1,0 +1,91 @@
+"""The routes of the Segment protocol: `POST /v1/{identify,track,page,screen,group,alias,batch}`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import bentoml
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from feature_repo.configuration import Problem
+from serving.api import request_id
+from serving.api.errors import ApiError, ErrorDetail
+from serving.api.ingest.body import open_batch, open_single, read_bytes, write_key_of
+from serving.api.ingest.segment import KINDS
+from serving.ingestion import Ingested, Ingestion
+
+MOST_REJECTED = 100
+PATHS = tuple(f"/v1/{kind}" for kind in (*KINDS, "batch"))
+
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class HasIngestion(Protocol):
+    ingestion: Ingestion
+
+
+def _handler(kind: str | None) -> _Handler:
+    async def handle(request: Request) -> Response:
+        service: HasIngestion = bentoml.get_current_service()
+        try:
+            return await _answer(service.ingestion, request, kind)
+        except ApiError as error:
+            return _refusal(error, service.ingestion.limits.retry_after_seconds)
+
+    return handle
+
+
+async def _answer(ingestion: Ingestion, request: Request, kind: str | None) -> Response:
+    limits = ingestion.limits
+    body = await read_bytes(request, limits.maximum_body_bytes)
+    envelope = open_single(body) if kind else open_batch(body, limits.maximum_events)
+    done = await ingestion.ingest(envelope, write_key_of(request.headers, envelope), kind)
+    if kind and done.rejected:
+        problems = done.rejected[0].problems
+        count = f"{len(problems)} mistake{'s' if len(problems) != 1 else ''}"
+        raise ApiError(400, "invalid_event", f"{count} in the event", map(_detail, problems))
+    return Response(msgspec.json.encode(_told(done)), media_type="application/json")
+
+
+def _told(done: Ingested) -> dict[str, Any]:
+    told = [
+        {"index": rejected.index, **_detail(problem).model_dump()}
+        for rejected in done.rejected
+        for problem in rejected.problems
+    ]
+    return {
+        "success": True,
+        "request_id": request_id.current.get(),
+        "accepted": done.accepted,
+        "duplicates": done.duplicates,
+        "rejected_events": len(done.rejected),
+        "rejected": told[:MOST_REJECTED],
+        "unplanned": done.unplanned,
+        "clamped": done.clamped,
+    }
+
+
+def _detail(problem: Problem) -> ErrorDetail:
+    return ErrorDetail(field=problem.field, expected=problem.expected, got=problem.got, hint=problem.hint)
+
+
+def _refusal(error: ApiError, retry_after_seconds: int) -> Response:
+    headers = {}
+    if error.status == 503:
+        headers["Retry-After"] = str(retry_after_seconds)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="write key"'
+    if error.code == "body_too_large":
+        # A body that was not read to its end cannot be followed by another request on this connection.
+        headers["Connection"] = "close"
+    return Response(error.body(request_id.current.get()), error.status, headers, media_type="application/json")
+
+
+ROUTES = [
+    *(Route(f"/v1/{kind}", _handler(kind), methods=["POST"]) for kind in KINDS),
+    Route("/v1/batch", _handler(None), methods=["POST"]),
+]
