@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,12 +24,8 @@ CHURN = "churn"
 
 def register_commands(app: typer.Typer) -> None:
     app.command("run")(run_command)
-    app.command("dataset")(dataset_command)
-    app.command("tune")(tune_command)
-    app.command("train")(train_command)
-    app.command("evaluate")(evaluate_command)
-    app.command("explain")(explain_command)
-    app.command("register")(register_command)
+    for name, meaning in _HELP.items():
+        app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
     app.command("report")(report_command)
 
 
@@ -83,6 +80,23 @@ STEPS = {
     "explain": report,
     "register": publish,
 }
+
+
+_HELP = {
+    "dataset": "Snapshots, labels and point-in-time features.",
+    "tune": "Search for parameters; stopped in the middle, it goes on where it was.",
+    "train": "Fit and calibrate the tuned and the default model.",
+    "evaluate": "Compare with the baselines, out of time, with intervals.",
+    "explain": "Write the reviewer's report.",
+    "register": "Log everything in MLflow, register the model, and make it champion if it passes its gates.",
+}
+
+
+def _command_of(step: str) -> Callable[..., None]:
+    def command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
+        _step(context, step, model, json)
+
+    return command
 
 
 def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
@@ -149,54 +163,6 @@ def _step(context: typer.Context, name: str, model: str, json: bool) -> None:
         missing = Path(str(error.filename)).name
         raise UserError(f"{missing} is not there yet: run the steps before {name!r}, or `twin run`") from error
     tell(summary, json)
-
-
-def dataset_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """Snapshots, labels and point-in-time features.
-
-    Example: twin dataset churn
-    """
-    _step(context, "dataset", model, json)
-
-
-def tune_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """Search for parameters; stopped in the middle, it goes on where it was.
-
-    Example: twin tune churn
-    """
-    _step(context, "tune", model, json)
-
-
-def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """Fit and calibrate the tuned and the default model.
-
-    Example: twin train churn
-    """
-    _step(context, "train", model, json)
-
-
-def evaluate_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """Compare with the baselines, out of time, with intervals.
-
-    Example: twin evaluate churn
-    """
-    _step(context, "evaluate", model, json)
-
-
-def explain_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """Write the reviewer's report.
-
-    Example: twin explain churn
-    """
-    _step(context, "explain", model, json)
-
-
-def register_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """Log everything in MLflow, register the model, and make it champion if it passes its gates.
-
-    Example: twin register churn
-    """
-    _step(context, "register", model, json)
 
 
 def report_command(
