@@ -35,6 +35,7 @@ from pipelines.events.journal import (
 )
 from pipelines.events.journal_postgres import URL_VARIABLE, PostgresJournal
 from pipelines.events.journal_sqlite import SQLiteJournal
+from tests.reference.naive_journal import NaiveJournal
 
 LOCAL_SERVER = "host=127.0.0.1 port=5432 user=root dbname=test"
 NOON = 1_767_268_800_000_000
@@ -55,38 +56,6 @@ FULL = event(
     currency="THB",
     properties={"note": "สวัสดี 🙂", "deep": [{"n": None}, 2**60, 1.0], "": {}},
 )
-
-
-class NaiveJournal:
-    """The oracle: a list and a dictionary."""
-
-    def __init__(self) -> None:
-        self.last = 0
-        self.known: dict[tuple[str, str], int] = {}
-        self.stored: list[StoredEvent] = []
-
-    def append(self, events: list[NewEvent]) -> list[Appended]:
-        answers = []
-        for new in events:
-            key = (new.source, new.event_id)
-            duplicate = key in self.known
-            if not duplicate:
-                self.last += 1
-                self.known[key] = self.last
-                self.stored.append(StoredEvent(self.last, new))
-            answers.append(Appended(self.known[key], duplicate))
-        return answers
-
-    def reserve(self, count: int) -> int:
-        first, self.last = self.last + 1, self.last + count
-        return first
-
-    def remember(self, keys: list[tuple[str, str]], first: int) -> None:
-        for index, key in enumerate(keys):
-            self.known.setdefault(key, first + index)
-
-    def remove_until(self, position: int) -> None:
-        self.stored = [each for each in self.stored if each.position > position]
 
 
 NUMBERS = st.integers(0, 12)
