@@ -14,8 +14,10 @@ from pydantic import BaseModel
 from feature_repo.configuration import ConfigurationError, Problem, load_yaml
 from feature_repo.spec import FeatureSpec
 from feature_repo.spec_file import load_spec
-from pipelines.settings.cross_checks import check_together
+from pipelines.settings.consent import ConsentConfig
+from pipelines.settings.cross_checks import check_identity_and_consent, check_together
 from pipelines.settings.expectations import ExpectationsConfig
+from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.models import ModelConfig
 from pipelines.settings.profile import Profile
 from pipelines.settings.sources import SourceConfig
@@ -39,6 +41,8 @@ class Settings:
     expectations: ExpectationsConfig
     sources: dict[str, SourceConfig]
     models: dict[str, ModelConfig]
+    identity: IdentityConfig
+    consent: ConsentConfig
     workspace: Workspace
 
     def source(self, name: str) -> SourceConfig:
@@ -86,6 +90,8 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
     sources = [attempt(partial(_named, path, SourceConfig, "source")) for path in source_files]
     model_files = sorted((directory / "models").glob("*.yaml"))
     models = [attempt(partial(_named, path, ModelConfig, "name")) for path in model_files]
+    identity = attempt(lambda: load_yaml(directory / "identity.yaml", IdentityConfig))
+    consent = attempt(lambda: load_yaml(directory / "consent.yaml", ConsentConfig))
     place = attempt(lambda: _workspace(workspace))
     if problems:
         raise ConfigurationError(problems)
@@ -97,9 +103,12 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
         _loaded(expectations),
         {source.source: source for source in sources if source},
         {model.name: model for model in models if model},
+        _loaded(identity),
+        _loaded(consent),
         _loaded(place),
     )
     check_together(settings.tracking_plan, settings.features, settings.sources, settings.models, settings.expectations)
+    check_identity_and_consent(settings.sources, settings.identity, settings.consent)
     return settings
 
 

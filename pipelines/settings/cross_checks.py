@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from feature_repo.configuration import ConfigurationError, Problem
 from feature_repo.spec import COLUMN_MEASURES, Feature, FeatureSpec, Measure
+from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.expectations import ExpectationsConfig
+from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.models import ModelConfig
 from pipelines.settings.source_checks import check_against_plan
 from pipelines.settings.sources import SourceConfig
@@ -29,6 +31,25 @@ def check_together(
     for model in models.values():
         problems += _model(plan, spec, model)
     problems += _expectations(expectations, sources)
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def check_identity_and_consent(
+    sources: Mapping[str, SourceConfig], identity: IdentityConfig, consent: ConsentConfig
+) -> None:
+    """Raises ConfigurationError where a source names a kind of identifier or a purpose that is not declared."""
+    problems = []
+    for source in sources.values():
+        file = f"sources/{source.source}.yaml"
+        for kind in source.identifiers:
+            if kind not in identity.kinds:
+                known = ", ".join(identity.kinds)
+                problems.append(_problem(file, f"identifiers.{kind}", f"a kind of identity.yaml ({known})", kind))
+        for purpose in source.consent.purposes if source.consent else ():
+            if purpose not in consent.purposes:
+                known = ", ".join(consent.purposes)
+                problems.append(_problem(file, "consent.purposes", f"purposes of consent.yaml ({known})", purpose))
     if problems:
         raise ConfigurationError(problems)
 

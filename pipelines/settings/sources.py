@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from feature_repo.configuration import ConfigModel
+from pipelines.settings.consent import CollectedUnder
 from pipelines.settings.mapping import (
     TEXT,
     Choice,
@@ -84,6 +85,7 @@ class SourceConfig(ConfigModel):
     identifiers: dict[str, str] = Field(default_factory=dict)
     channel: str | Choice | None = None
     currency: str | Choice | None = None
+    consent: CollectedUnder | None = Field(default=None, description="without it these events count for nothing")
     properties: dict[str, Expression] = Field(default_factory=dict)
     events: tuple[EventRule, ...] = Field(min_length=1)
 

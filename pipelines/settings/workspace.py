@@ -41,6 +41,21 @@ class Workspace:
         return self.root / "access.db"
 
     @property
+    def identity(self) -> Path:
+        """SQLite file of identifiers, the links between them, and what customers consented to."""
+        return self.root / "identity.db"
+
+    @property
+    def membership(self) -> Path:
+        """Versions of who every event belongs to, as Parquet, for SQL over the lake."""
+        return self.root / "membership"
+
+    @property
+    def demo_key(self) -> Path:
+        """The encryption key that the demo makes for itself; elsewhere the key comes from the environment."""
+        return self.root / "demo.key"
+
+    @property
     def quarantine(self) -> Path:
         """Rows that could not become events, one file an ingest, in the layout of their source."""
         return self.root / "quarantine"

@@ -10,10 +10,12 @@ from typing import Any
 import duckdb
 import yaml
 
-from feature_repo.configuration import parse
+from feature_repo.configuration import load_yaml, parse
 from pipelines.events.lake import register
 from pipelines.ingest import IngestReport, commit, stage
-from pipelines.settings import Settings, Workspace
+from pipelines.settings import CHECKOUT, Settings, Workspace
+from pipelines.settings.consent import ConsentConfig
+from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.profile import Profile
 from pipelines.settings.sources import SourceConfig
 from pipelines.settings.tracking_plan import TrackingPlan
@@ -91,6 +93,8 @@ def settings_for(tmp_path: Path, *sources: SourceConfig, plan: TrackingPlan = PL
         expectations=None,  # type: ignore[arg-type]
         sources={source.source: source for source in sources},
         models={},
+        identity=load_yaml(CHECKOUT / "configs" / "identity.yaml", IdentityConfig),
+        consent=load_yaml(CHECKOUT / "configs" / "consent.yaml", ConsentConfig),
         workspace=Workspace("test", checkout=tmp_path),
     )
 
