@@ -1,0 +1,1 @@
+"""Whose events are whose: identifiers, the links between them, and what customers consented to."""
