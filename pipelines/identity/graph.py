@@ -70,12 +70,19 @@ class Resolution:
 
 
 def resolve(
-    nodes: Iterable[Node], links: Iterable[Link], apart: Iterable[tuple[Node, Node]], config: IdentityConfig
+    nodes: Iterable[Node],
+    links: Iterable[Link],
+    apart: Iterable[tuple[Node, Node]],
+    config: IdentityConfig,
+    known_shared: frozenset[Node] = frozenset(),
 ) -> Resolution:
-    """The customers among `nodes`, whose links are all in `links`; pairs in `apart` never end in one profile."""
+    """The customers among `nodes`, whose links are all in `links`; pairs in `apart` never end in one profile.
+
+    `known_shared` are shared identifiers at the edge, not all of whose links are given.
+    """
     ordered = sorted(links, key=lambda link: _order(link, config))
     groups = _Groups(nodes, ordered, apart, config)
-    shared = frozenset(_shared(ordered, groups.of_user_ids(ordered), config))
+    shared = known_shared | frozenset(_shared(ordered, groups.of_user_ids(ordered), config))
     accepted: list[Link] = []
     refused: list[Refused] = []
     for link in ordered:
@@ -165,15 +172,14 @@ class _Groups:
 
     def join(self, link: Link, shared: frozenset[Node]) -> Literal["shared", "limit", "apart"] | None:
         """Put both ends into one group; the reason why not, where a rule forbids it."""
-        by_event = link.method == "event"
-        if by_event and (link.left in shared or link.right in shared):
+        if link.left in shared or link.right in shared:
             return "shared"
         one, other = self.find(link.left), self.find(link.right)
         if one == other:
             return None
         if self._kept_apart(one, other) or self._kept_apart(other, one):
             return "apart"
-        if by_event and self._too_many(one, other):
+        if link.method == "event" and self._too_many(one, other):
             return "limit"
         self._unite(one, other)
         return None
