@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -45,6 +46,7 @@ class IdentityConfig(ConfigModel):
     kinds: dict[str, IdentifierKind] = Field(min_length=1)
     blocked: tuple[str, ...] = ()
     personal_properties: tuple[str, ...] = ()
+    impersonal: tuple[str, ...] = Field(default=(), description="<object or event>.<property>, named like a person's")
     matching: MatchingConfig
 
     @model_validator(mode="after")
@@ -58,6 +60,25 @@ class IdentityConfig(ConfigModel):
     def rank(self, kind: str) -> int:
         """0 for the strongest kind. Raises KeyError."""
         return self._ranks[kind]
+
+    @cached_property
+    def personal_kinds(self) -> frozenset[str]:
+        """Kinds of identifiers that name a person."""
+        return frozenset(name for name, kind in self.kinds.items() if kind.personal)
+
+    def is_personal(self, parent: str, name: str) -> bool:
+        """Whether property `name` of object `parent`, or of the event so called, names a person."""
+        return name in self.personal_names and f"{parent}.{name}" not in self._exceptions
+
+    @cached_property
+    def personal_names(self) -> frozenset[str]:
+        """Names of properties and traits that name a person."""
+        traits = (name for kind in self.kinds.values() if kind.personal for name in kind.traits)
+        return frozenset((*self.personal_properties, *self.personal_kinds, *traits))
+
+    @cached_property
+    def _exceptions(self) -> frozenset[str]:
+        return frozenset(self.impersonal)
 
     @property
     def _ranks(self) -> dict[str, int]:

@@ -56,6 +56,11 @@ class Workspace:
         return self.root / "demo.key"
 
     @property
+    def encryption_id(self) -> Path:
+        """Id of the key that personal data here is encrypted with; not the key."""
+        return self.root / "encryption.id"
+
+    @property
     def quarantine(self) -> Path:
         """Rows that could not become events, one file an ingest, in the layout of their source."""
         return self.root / "quarantine"
