@@ -17,6 +17,8 @@ from pipelines.settings.identity import USER_ID, IdentityConfig
 
 # With more than this, reading the whole graph is faster than looking at each one's surroundings.
 _MANY = 5_000
+# A position above all: of a form that is linked by these facts and was recorded by earlier ones.
+_SEEN_BEFORE = 2**62
 
 
 class Assignment(NamedTuple):
@@ -50,13 +52,14 @@ class Update:
         """Write what is new of `facts`; the forms of `keep` even where they are linked with nothing."""
         linked = {form for pair in facts.pairs for form in (pair.left, pair.right)}
         linked |= {consent.form for consent in facts.consents} | set(keep)
-        numbers = {form: self._form(form, at, form in linked) for form, at in facts.forms.items()}
+        seen = {**dict.fromkeys(linked, _SEEN_BEFORE), **facts.forms}
+        numbers = {form: self._form(form, at, form in linked) for form, at in seen.items()}
         for pair, evidence in facts.pairs.items():
-            left, right = numbers.get(pair.left), numbers.get(pair.right)
+            left, right = numbers[pair.left], numbers[pair.right]
             if left is not None and right is not None and left != right:
                 self._link(left, right, pair, evidence)
         for consent in facts.consents:
-            number = numbers.get(consent.form) or self._form(consent.form, 0, True)
+            number = numbers[consent.form]
             if number is not None:
                 self._consent(number, consent)
 
