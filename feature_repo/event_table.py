@@ -12,6 +12,9 @@ import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
+from feature_repo import membership as membership_sql
+from feature_repo.membership import Membership
+
 INSTANT = pa.timestamp("us", tz="UTC")
 
 EVENT_SCHEMA = pa.schema(
@@ -46,13 +49,19 @@ def ensure_table(path: Path) -> DeltaTable:
 
 
 def register_customer_events(
-    connection: duckdb.DuckDBPyConnection, path: Path, version: int | None = None, tail: pa.Table | None = None
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    version: int | None = None,
+    tail: pa.Table | None = None,
+    membership: Membership | None = None,
 ) -> None:
-    """Make the view `customer_events` in `connection`: the events that belong to a customer.
+    """Make the view `customer_events` in `connection`: the events that belong to a customer, and count.
 
-    Columns: customer_id, event, channel, value, properties, position, and event_time and
+    Columns: customer_id, event, channel, value, properties, position, source, and event_time and
     available_at as int64 microseconds UTC. `version` pins a version of the Delta table; `tail`
-    (EVENT_SCHEMA) holds events that are not in it yet.
+    (EVENT_SCHEMA) holds events that are not in it yet. An event that came to be known as the
+    customer's later than it arrived is available from then on. Without `membership` a customer is a user id,
+    and every source counts.
     """
     table = ensure_table(path) if version is None else DeltaTable(str(path), version=version)
     if tail is None:
@@ -62,12 +71,13 @@ def register_customer_events(
         connection.register("event_table_tail", tail)
         parts = "SELECT * FROM event_table_lake UNION ALL SELECT * FROM event_table_tail"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW event_table AS {parts}")
-    connection.execute(CUSTOMER_EVENTS_VIEW)
+    view = CUSTOMER_EVENTS_VIEW if membership is None else membership_sql.register(connection, membership)
+    connection.execute(view)
 
 
 CUSTOMER_EVENTS_VIEW = """
 CREATE OR REPLACE TEMP VIEW customer_events AS
-SELECT user_id AS customer_id, event, channel, value, properties, position,
+SELECT user_id AS customer_id, event, channel, value, properties, position, source,
        epoch_us(event_time) AS event_time, epoch_us(available_at) AS available_at
 FROM event_table
 WHERE user_id IS NOT NULL

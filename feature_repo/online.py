@@ -61,7 +61,7 @@ class FeatureReader:
             AsOfTooEarly: a customer's state has moved past `as_of`.
         """
         states = self._storage.get_many(self._spec_hash, customer_ids)
-        found = [states.get(customer_id) for customer_id in customer_ids]
+        found = [state if (state := states.get(who)) and state.data else None for who in customer_ids]
         rows = [self._reader.read(state.data if state else None, as_of) for state in found]
         # None becomes NaN; whole numbers beyond 2^53 would lose bits, as they do in any float64 model.
         matrix = np.array(rows, dtype=np.float64).reshape(len(rows), len(self._reader.names))

@@ -14,6 +14,7 @@ import msgspec
 import pyarrow as pa
 
 from feature_repo.event_table import register_customer_events
+from feature_repo.membership import Membership
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.plan import StatePlan, plan_state
 from feature_repo.state.storage import StateStorage, StoredState, stored_state
@@ -30,10 +31,12 @@ class BuildSummary:
     spec_hash: str
 
 
-def count_events(lake: Path, version: int | None = None, tail: pa.Table | None = None) -> int:
+def count_events(
+    lake: Path, version: int | None = None, tail: pa.Table | None = None, membership: Membership | None = None
+) -> int:
     """How many events of customers a build has to read."""
     connection = duckdb.connect()
-    register_customer_events(connection, lake, version, tail)
+    register_customer_events(connection, lake, version, tail, membership)
     row = connection.execute("SELECT count(*) FROM customer_events").fetchone()
     return int(row[0]) if row else 0
 
@@ -45,31 +48,44 @@ def build_states(
     version: int | None = None,
     advance: Callable[[float], None] = lambda events: None,
     tail: pa.Table | None = None,
+    membership: Membership | None = None,
 ) -> BuildSummary:
     """Fold all events of the lake (at `version`) and of `tail` (EVENT_SCHEMA) into states, and store them in batches.
 
-    Readers see the former states until the new ones are stored. `advance` is told how many events
-    were folded.
+    Readers see the former states until the new ones are stored; those of customers who have no events
+    any more are removed at the end. `advance` is told how many events were folded.
     """
     plan = plan_state(spec)
-    customers = events = 0
+    revisions = _revisions(membership)
+    customers: list[str] = []
+    events = 0
     batch: list[StoredState] = []
-    for customer_id, logged in _by_customer(plan, lake, version, tail):
-        batch.append(stored_state(customer_id, fold(plan, None, logged)))
-        customers, events = customers + 1, events + len(logged)
+    for customer_id, logged in _by_customer(plan, lake, version, tail, membership):
+        batch.append(stored_state(customer_id, fold(plan, None, logged), revisions.get(customer_id, 0)))
+        customers.append(customer_id)
+        events += len(logged)
         advance(len(logged))
         if len(batch) == _CUSTOMERS_A_TRANSACTION:
-            storage.put_many(spec.hash, batch)
+            storage.replace_many(spec.hash, batch)
             batch = []
-    storage.put_many(spec.hash, batch)
-    return BuildSummary(customers, events, spec.hash)
+    storage.replace_many(spec.hash, batch)
+    storage.keep_only(spec.hash, customers)
+    storage.note(spec.hash, 0 if membership is None else membership.version)
+    return BuildSummary(len(customers), events, spec.hash)
+
+
+def _revisions(membership: Membership | None) -> dict[str, int]:
+    if membership is None:
+        return {}
+    columns = (membership.revisions.column(name).to_pylist() for name in ("customer_id", "revision"))
+    return dict(zip(*columns, strict=True))
 
 
 def _by_customer(
-    plan: StatePlan, lake: Path, version: int | None, tail: pa.Table | None
+    plan: StatePlan, lake: Path, version: int | None, tail: pa.Table | None, membership: Membership | None
 ) -> Iterator[tuple[str, list[LoggedEvent]]]:
     connection = duckdb.connect()
-    register_customer_events(connection, lake, version, tail)
+    register_customer_events(connection, lake, version, tail, membership)
     # Events that no feature reads still move a customer's clock, but their properties stay unread.
     cursor = connection.execute(
         """

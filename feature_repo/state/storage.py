@@ -1,4 +1,8 @@
-"""Where states are kept: one row per customer and spec, guarded by the log's position."""
+"""Where states are kept: one row per customer and spec, guarded by revision and position.
+
+The revision says which events belong to the customer: it grows when identifiers are joined or parted, and
+when consent changes. The position says up to where of the log they are folded.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +18,58 @@ from feature_repo.state.tiles import decode
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """One customer's encoded state; `newest` is its latest instant (event or arrival), microseconds UTC."""
+    """One customer's encoded state; `newest` is its latest instant (event or arrival), microseconds UTC.
+
+    Without `data` it is a grave: no event belongs to the customer any more, and no older state may come back.
+    """
 
     customer_id: str
     position: int
     newest: int
     data: bytes
+    revision: int = 0
 
 
-def stored_state(customer_id: str, data: bytes) -> StoredState:
+def stored_state(customer_id: str, data: bytes, revision: int = 0) -> StoredState:
     """The row to keep for an encoded state."""
     state = decode(data)
-    return StoredState(customer_id, state.position, max(state.newest_event, state.newest_arrival), data)
+    return StoredState(customer_id, state.position, max(state.newest_event, state.newest_arrival), data, revision)
+
+
+def grave(customer_id: str, position: int, revision: int) -> StoredState:
+    """The row to keep of a customer who has no events any more."""
+    return StoredState(customer_id, position, _NEVER, b"", revision)
+
+
+_NEVER = -(2**63)
 
 
 class StateStorage(Protocol):
     """A place for states. States of several specs stand side by side, told apart by the spec's hash."""
 
     def get_many(self, spec_hash: str, customer_ids: Sequence[str]) -> dict[str, StoredState]:
-        """The states that exist, by customer."""
+        """The rows that exist, graves included, by customer."""
 
-    def put_many(self, spec_hash: str, states: Iterable[StoredState]) -> None:
-        """Store all in one transaction; a row that already stands at a later position stays."""
+    def put_many(self, spec_hash: str, states: Iterable[StoredState]) -> list[str]:
+        """Store all in one transaction, and say whose row stayed, because it stands at a later (revision, position)."""
+
+    def replace_many(self, spec_hash: str, states: Iterable[StoredState]) -> None:
+        """Store all in one transaction, whatever stood there: for a build while nobody else writes."""
 
     def newest(self, spec_hash: str) -> int | None:
         """The latest instant in any state, microseconds UTC; None where there is no state."""
 
     def count(self, spec_hash: str) -> int:
-        """Number of customers with a state."""
+        """Number of customers with a state; graves are none."""
+
+    def keep_only(self, spec_hash: str, customer_ids: Iterable[str]) -> None:
+        """Remove the rows of all other customers."""
+
+    def note(self, spec_hash: str, version: int) -> None:
+        """Keep the version of the identity map that all states are up to."""
+
+    def noted(self, spec_hash: str) -> int:
+        """The version that was noted last; 0 at first."""
 
     def remove_spec(self, spec_hash: str) -> None:
         """Drop all states of one spec."""
@@ -53,16 +81,19 @@ class StateStorage(Protocol):
 _TABLE = """
 CREATE TABLE IF NOT EXISTS customer_state (
   spec_hash TEXT NOT NULL, customer_id TEXT NOT NULL,
-  position INTEGER NOT NULL, newest INTEGER NOT NULL, data BLOB NOT NULL,
+  position INTEGER NOT NULL, newest INTEGER NOT NULL, data BLOB NOT NULL, revision INTEGER NOT NULL,
   PRIMARY KEY (spec_hash, customer_id)
 ) WITHOUT ROWID
 """
+_NOTES = "CREATE TABLE IF NOT EXISTS state_notes (spec_hash TEXT PRIMARY KEY, version INTEGER NOT NULL)"
 _INDEX = "CREATE INDEX IF NOT EXISTS customer_state_newest ON customer_state (spec_hash, newest)"
 _PUT = """
-INSERT INTO customer_state (spec_hash, customer_id, position, newest, data) VALUES (?, ?, ?, ?, ?)
+INSERT INTO customer_state (spec_hash, customer_id, position, newest, data, revision) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (spec_hash, customer_id) DO UPDATE SET
-  position = excluded.position, newest = excluded.newest, data = excluded.data
-WHERE excluded.position >= customer_state.position
+  position = excluded.position, newest = excluded.newest, data = excluded.data, revision = excluded.revision
+"""
+_PUT_NEWER = f"""{_PUT}
+WHERE (excluded.revision, excluded.position) >= (customer_state.revision, customer_state.position)
 """
 # SQLite's default limit of variables in one statement is far above this.
 _IDS_A_QUERY = 500
@@ -77,8 +108,13 @@ class SQLiteStateStorage:
         self._path = path
         self._local = threading.local()
         with self._connection() as connection:
+            known = {row[1] for row in connection.execute("PRAGMA table_info(customer_state)")}
+            if known and "revision" not in known:
+                # Of an older layout. States follow from the log: they are built again.
+                connection.execute("DROP TABLE customer_state")
             connection.execute(_TABLE)
             connection.execute(_INDEX)
+            connection.execute(_NOTES)
 
     def _connection(self) -> sqlite3.Connection:
         # A connection belongs to its thread; sharing one would serialise all reads.
@@ -87,6 +123,8 @@ class SQLiteStateStorage:
             connection = sqlite3.connect(self._path, timeout=30.0)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
+            # What is erased must not be left in free pages.
+            connection.execute("PRAGMA secure_delete=ON")
             self._local.connection = connection
         return connection
 
@@ -96,30 +134,58 @@ class SQLiteStateStorage:
             ids = customer_ids[begin : begin + _IDS_A_QUERY]
             marks = ",".join("?" * len(ids))
             query = (
-                "SELECT customer_id, position, newest, data FROM customer_state"
+                "SELECT customer_id, position, newest, data, revision FROM customer_state"
                 f" WHERE spec_hash = ? AND customer_id IN ({marks})"
             )
             for row in self._connection().execute(query, (spec_hash, *ids)):
                 found[row[0]] = StoredState(*row)
         return found
 
-    def put_many(self, spec_hash: str, states: Iterable[StoredState]) -> None:
-        rows = ((spec_hash, s.customer_id, s.position, s.newest, s.data) for s in states)
+    def put_many(self, spec_hash: str, states: Iterable[StoredState]) -> list[str]:
+        stayed = []
+        with self._connection() as connection:
+            for s in states:
+                row = (spec_hash, s.customer_id, s.position, s.newest, s.data, s.revision)
+                if connection.execute(_PUT_NEWER, row).rowcount == 0:
+                    stayed.append(s.customer_id)
+        return stayed
+
+    def replace_many(self, spec_hash: str, states: Iterable[StoredState]) -> None:
+        rows = ((spec_hash, s.customer_id, s.position, s.newest, s.data, s.revision) for s in states)
         with self._connection() as connection:
             connection.executemany(_PUT, rows)
+
+    def keep_only(self, spec_hash: str, customer_ids: Iterable[str]) -> None:
+        with self._connection() as connection:
+            connection.execute("CREATE TEMP TABLE IF NOT EXISTS kept (customer_id TEXT PRIMARY KEY) WITHOUT ROWID")
+            connection.execute("DELETE FROM kept")
+            connection.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((who,) for who in customer_ids))
+            others = "DELETE FROM customer_state WHERE spec_hash = ? AND customer_id NOT IN (SELECT customer_id FROM kept)"
+            connection.execute(others, (spec_hash,))
+            connection.execute("DELETE FROM kept")
+
+    def note(self, spec_hash: str, version: int) -> None:
+        with self._connection() as connection:
+            connection.execute("INSERT OR REPLACE INTO state_notes VALUES (?, ?)", (spec_hash, version))
+
+    def noted(self, spec_hash: str) -> int:
+        query = "SELECT version FROM state_notes WHERE spec_hash = ?"
+        row = self._connection().execute(query, (spec_hash,)).fetchone()
+        return int(row[0]) if row else 0
 
     def newest(self, spec_hash: str) -> int | None:
         query = "SELECT max(newest) FROM customer_state WHERE spec_hash = ?"
         found: int | None = self._connection().execute(query, (spec_hash,)).fetchone()[0]
-        return found
+        return None if found == _NEVER else found
 
     def count(self, spec_hash: str) -> int:
-        query = "SELECT count(*) FROM customer_state WHERE spec_hash = ?"
+        query = "SELECT count(*) FROM customer_state WHERE spec_hash = ? AND length(data) > 0"
         return int(self._connection().execute(query, (spec_hash,)).fetchone()[0])
 
     def remove_spec(self, spec_hash: str) -> None:
         with self._connection() as connection:
             connection.execute("DELETE FROM customer_state WHERE spec_hash = ?", (spec_hash,))
+            connection.execute("DELETE FROM state_notes WHERE spec_hash = ?", (spec_hash,))
 
     def spec_hashes(self) -> list[str]:
         query = "SELECT DISTINCT spec_hash FROM customer_state ORDER BY spec_hash"

@@ -138,9 +138,20 @@ def fold(plan: StatePlan, data: bytes | None, events: Iterable[LoggedEvent]) -> 
     return encode(state)
 
 
+def fold_more(plan: StatePlan, data: bytes | None, events: Iterable[LoggedEvent]) -> bytes:
+    """The state after `events`, none of which is in it yet, in any order and at any position.
+
+    For events that come to belong to a customer after they were logged.
+    """
+    state = empty_state(plan) if data is None else decode(data)
+    for event in events:
+        add(plan, state, event)
+    return encode(state)
+
+
 def add(plan: StatePlan, state: CustomerState, event: LoggedEvent) -> None:
     """Put one event into `state`, in place."""
-    state.position = event.position
+    state.position = max(state.position, event.position)
     state.newest_event = max(state.newest_event, event.event_time)
     entry = entry_of(plan, event)
     if event.available_at > state.newest_arrival:

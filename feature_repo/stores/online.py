@@ -59,7 +59,7 @@ class TwinOnlineStore(OnlineStore):
         rows: list[tuple[datetime | None, dict[str, Value] | None]] = []
         for customer in customers:
             state = states.get(customer)
-            values = reader.read(state.data if state else None, as_of)
+            values = reader.read(state.data or None if state else None, as_of)
             rows.append((at, {name: _proto(value) for name, value in zip(names, values, strict=True)}))
         return rows
 

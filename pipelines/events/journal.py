@@ -20,6 +20,9 @@ from pipelines.console import UserError
 Key = tuple[str, str]
 """Source and event id: what an event is known by, for ever."""
 
+Identifier = tuple[str, str]
+"""Kind and value, as an event holds it."""
+
 StoredRow = tuple[Any, ...]
 """A row in the order of COLUMNS, as stored: instants in int64 microseconds UTC, JSON as text."""
 
@@ -91,10 +94,11 @@ class Appended(NamedTuple):
 
 
 class EncodedEvent(NamedTuple):
-    """An event made ready: its key's digest, and the row without its position."""
+    """An event made ready: its key's digest, the row without its position, and its identifiers' digests."""
 
     key: bytes
     values: StoredRow
+    identifiers: tuple[int, ...]
 
 
 class Journal(Protocol):
@@ -133,8 +137,11 @@ class Journal(Protocol):
     def read_rows(self, after: int, limit: int) -> list[StoredRow]:
         """`read` without decoding."""
 
-    def read_customer(self, user_id: str, after: int) -> list[StoredEvent]:
-        """All events of `user_id` with position > `after`, ascending."""
+    def read_identifiers(self, identifiers: Sequence[Identifier], after: int) -> list[StoredEvent]:
+        """All events with position > `after` that hold one of `identifiers`, ascending.
+
+        They are found by short digests: by chance there are others among them, very rarely.
+        """
 
     def last_position(self) -> int:
         """The highest position given so far, reserved ones included; 0 at first. All rows up to it are visible."""
@@ -152,6 +159,28 @@ def key_digest(key: Key) -> bytes:
     Among 10^12 events, two share a digest by chance with a probability below 2e-15.
     """
     return hashlib.blake2b("\0".join(key).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def identifier_digest(identifier: Identifier) -> int:
+    """64 bits of BLAKE2b over kind and value."""
+    text = "\0".join(identifier).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+def identifier_digests(
+    user_id: str | None, anonymous_id: str | None, identifiers: Mapping[str, Any]
+) -> tuple[int, ...]:
+    """The digest of each identifier of an event, each once, ascending."""
+    named = {"user_id": user_id, "anonymous_id": anonymous_id, **identifiers}
+    found = {identifier_digest((kind, value)) for kind, value in named.items() if isinstance(value, str)}
+    return tuple(sorted(found))
+
+
+def digests_of_row(row: StoredRow) -> tuple[int, ...]:
+    """The digest of each identifier of a stored row."""
+    stored = dict(zip(COLUMNS, row, strict=True))
+    identifiers = msgspec.json.decode(stored["identifiers"])
+    return identifier_digests(stored["user_id"], stored["anonymous_id"], identifiers)
 
 
 def encode(events: Sequence[NewEvent]) -> list[EncodedEvent]:
@@ -174,7 +203,8 @@ def _encode(index: int, event: NewEvent) -> EncodedEvent:
         None if event.currency is None else _text(index, "currency", event.currency),
         _json(index, "properties", event.properties),
     )
-    return EncodedEvent(key_digest((event.source, event.event_id)), values)
+    digests = identifier_digests(event.user_id, event.anonymous_id, event.identifiers)
+    return EncodedEvent(key_digest((event.source, event.event_id)), values, digests)
 
 
 def _text(index: int, name: str, value: object) -> str:

@@ -18,6 +18,7 @@ from pipelines.events.journal import (
     COLUMNS,
     Appended,
     EncodedEvent,
+    Identifier,
     JournalUnavailable,
     Key,
     NewEvent,
@@ -25,7 +26,9 @@ from pipelines.events.journal import (
     StoredRow,
     assign,
     decode,
+    digests_of_row,
     encode,
+    identifier_digest,
     key_digest,
 )
 from pipelines.events.journal_group import GroupCommit
@@ -42,8 +45,8 @@ _TABLES = (
       position bigint PRIMARY KEY, source text NOT NULL, event_id text NOT NULL, event text NOT NULL,
       event_time bigint NOT NULL, available_at bigint NOT NULL, user_id text, anonymous_id text,
       identifiers text NOT NULL, channel text NOT NULL, value bigint, currency text, properties text NOT NULL)""",
-    """CREATE INDEX IF NOT EXISTS journal_events_customer ON journal_events (user_id, position)
-      WHERE user_id IS NOT NULL""",
+    """CREATE TABLE IF NOT EXISTS journal_identifiers (
+      identifier bigint NOT NULL, position bigint NOT NULL, PRIMARY KEY (identifier, position))""",
     "CREATE TABLE IF NOT EXISTS journal_keys (key bytea PRIMARY KEY, position bigint NOT NULL)",
 )
 # `synchronous_commit` is what makes an acknowledged event durable, whatever the server's default.
@@ -65,12 +68,16 @@ _ARRAYS = ", ".join(
 )
 _INSERT = f"""
 WITH events AS (INSERT INTO journal_events ({_COLUMNS}) SELECT * FROM unnest({_ARRAYS})),
-     keys AS (INSERT INTO journal_keys SELECT * FROM unnest(%s::bytea[], {_INTEGERS}))
+     keys AS (INSERT INTO journal_keys SELECT * FROM unnest(%s::bytea[], {_INTEGERS})),
+     identifiers AS (INSERT INTO journal_identifiers SELECT * FROM unnest({_INTEGERS}, {_INTEGERS}))
 UPDATE journal_head SET last_position = %s
 """
 _REMEMBER = f"INSERT INTO journal_keys SELECT * FROM unnest(%s::bytea[], {_INTEGERS}) ON CONFLICT DO NOTHING"
-_REMOVE = """DELETE FROM journal_events WHERE position IN (
-  SELECT position FROM journal_events WHERE position <= %s ORDER BY position LIMIT %s)"""
+_INDEX = f"INSERT INTO journal_identifiers SELECT * FROM unnest({_INTEGERS}, {_INTEGERS}) ON CONFLICT DO NOTHING"
+_REMOVE = f"""DELETE FROM journal_events WHERE position IN (
+  SELECT position FROM journal_events WHERE position <= %s ORDER BY position LIMIT %s) RETURNING {_COLUMNS}"""
+_REMOVE_IDENTIFIERS = f"""DELETE FROM journal_identifiers i USING unnest({_INTEGERS}, {_INTEGERS}) AS gone (identifier, position)
+WHERE i.identifier = gone.identifier AND i.position = gone.position"""
 _KEYS_A_QUERY = 20_000
 _ROWS_A_REMOVAL = 20_000
 
@@ -132,9 +139,11 @@ class PostgresJournal:
         query = f"SELECT {_COLUMNS} FROM journal_events WHERE position > %s ORDER BY position LIMIT %s"
         return self._fetch(query, (after, limit))
 
-    def read_customer(self, user_id: str, after: int) -> list[StoredEvent]:
-        query = f"SELECT {_COLUMNS} FROM journal_events WHERE user_id = %s AND position > %s ORDER BY position"
-        return [decode(row) for row in self._fetch(query, (user_id, after))]
+    def read_identifiers(self, identifiers: Sequence[Identifier], after: int) -> list[StoredEvent]:
+        query = f"""SELECT {_COLUMNS} FROM journal_events WHERE position IN (
+          SELECT position FROM journal_identifiers WHERE identifier = ANY(%s) AND position > %s) ORDER BY position"""
+        digests = [identifier_digest(identifier) for identifier in identifiers]
+        return [decode(row) for row in self._fetch(query, (digests, after))]
 
     def last_position(self) -> int:
         return int(self._fetch("SELECT last_position FROM journal_head", ())[0][0])
@@ -143,7 +152,9 @@ class PostgresJournal:
         removed = _ROWS_A_REMOVAL
         while removed == _ROWS_A_REMOVAL:
             with self._transaction() as connection:
-                removed = connection.execute(_REMOVE, (position, _ROWS_A_REMOVAL)).rowcount
+                rows = connection.execute(_REMOVE, (position, _ROWS_A_REMOVAL)).fetchall()
+                connection.execute(_REMOVE_IDENTIFIERS, _identifier_columns(rows))
+                removed = len(rows)
 
     def close(self) -> None:
         self._group.close()
@@ -171,6 +182,7 @@ class PostgresJournal:
                 connection.execute(statement)
             made = "INSERT INTO journal_head VALUES (1, %s, 0) ON CONFLICT DO NOTHING"
             connection.execute(made, (uuid.uuid4().hex,))
+            _index_identifiers(connection)
             return str(_one(connection.execute("SELECT identity FROM journal_head")))
 
     @contextmanager
@@ -196,12 +208,26 @@ class PostgresJournal:
                 positions = [position for position, _ in new]
                 columns = [list(column) for column in zip(*(event.values for _, event in new), strict=True)]
                 digests = [event.key for _, event in new]
-                connection.execute(_INSERT, [positions, *columns, digests, positions, positions[-1]])
+                found_in = [(digest, position) for position, event in new for digest in event.identifiers]
+                identifiers = [[digest for digest, _ in found_in], [position for _, position in found_in]]
+                connection.execute(_INSERT, [positions, *columns, digests, positions, *identifiers, positions[-1]])
         return answers
 
     def _fetch(self, query: str, values: Sequence[Any]) -> list[StoredRow]:
         with _available(), self._pool.taken() as connection:
             return connection.execute(query, values).fetchall()
+
+
+def _identifier_columns(rows: Sequence[StoredRow]) -> list[list[int]]:
+    found = [(digest, row[0]) for row in rows for digest in digests_of_row(row)]
+    return [[digest for digest, _ in found], [position for _, position in found]]
+
+
+def _index_identifiers(connection: Connection) -> None:
+    """Once, for a journal that was made before it had this index."""
+    if connection.execute("SELECT 1 FROM journal_identifiers LIMIT 1").fetchone() is None:
+        rows = connection.execute(f"SELECT {_COLUMNS} FROM journal_events").fetchall()
+        connection.execute(_INDEX, _identifier_columns(rows))
 
 
 def url_from_environment() -> str:

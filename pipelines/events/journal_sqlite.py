@@ -16,6 +16,7 @@ from pipelines.events.journal import (
     COLUMNS,
     Appended,
     EncodedEvent,
+    Identifier,
     JournalUnavailable,
     Key,
     NewEvent,
@@ -23,7 +24,9 @@ from pipelines.events.journal import (
     StoredRow,
     assign,
     decode,
+    digests_of_row,
     encode,
+    identifier_digest,
     key_digest,
 )
 from pipelines.events.journal_group import GroupCommit
@@ -36,15 +39,14 @@ _TABLES = (
       position INTEGER PRIMARY KEY, source TEXT NOT NULL, event_id TEXT NOT NULL, event TEXT NOT NULL,
       event_time INTEGER NOT NULL, available_at INTEGER NOT NULL, user_id TEXT, anonymous_id TEXT,
       identifiers TEXT NOT NULL, channel TEXT NOT NULL, value INTEGER, currency TEXT, properties TEXT NOT NULL)""",
-    """CREATE INDEX IF NOT EXISTS journal_events_customer ON journal_events (user_id, position)
-      WHERE user_id IS NOT NULL""",
+    """CREATE TABLE IF NOT EXISTS journal_identifiers (
+      identifier INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (identifier, position)) WITHOUT ROWID""",
     # Kept for ever, so as small as it can be.
     "CREATE TABLE IF NOT EXISTS journal_keys (key BLOB PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID",
 )
 _COLUMNS = ", ".join(COLUMNS)
 _INSERT = f"INSERT INTO journal_events ({_COLUMNS}) VALUES ({', '.join('?' * len(COLUMNS))})"
-_REMOVE = """DELETE FROM journal_events WHERE position IN (
-  SELECT position FROM journal_events WHERE position <= ? ORDER BY position LIMIT ?)"""
+_INSERT_IDENTIFIER = "INSERT OR IGNORE INTO journal_identifiers VALUES (?, ?)"
 # So few that live appends need not wait long for their turn in between.
 _KEYS_A_TRANSACTION = 20_000
 _ROWS_A_REMOVAL = 5_000
@@ -107,19 +109,29 @@ class SQLiteJournal:
         query = f"SELECT {_COLUMNS} FROM journal_events WHERE position > ? ORDER BY position LIMIT ?"
         return self._fetch(query, (after, limit))
 
-    def read_customer(self, user_id: str, after: int) -> list[StoredEvent]:
-        query = f"SELECT {_COLUMNS} FROM journal_events WHERE user_id = ? AND position > ? ORDER BY position"
-        return [decode(row) for row in self._fetch(query, (user_id, after))]
+    def read_identifiers(self, identifiers: Sequence[Identifier], after: int) -> list[StoredEvent]:
+        rows: dict[int, StoredRow] = {}
+        digests = [identifier_digest(identifier) for identifier in identifiers]
+        for begin in range(0, len(digests), _KEYS_A_QUERY):
+            chunk = digests[begin : begin + _KEYS_A_QUERY]
+            query = f"""SELECT {_COLUMNS} FROM journal_events WHERE position IN (
+              SELECT position FROM journal_identifiers
+              WHERE identifier IN ({", ".join("?" * len(chunk))}) AND position > ?)"""
+            rows |= {row[0]: row for row in self._fetch(query, (*chunk, after))}
+        return [decode(rows[position]) for position in sorted(rows)]
 
     def last_position(self) -> int:
         with _available(), self._pool.taken() as connection:
             return _last_position(connection)
 
     def remove_until(self, position: int) -> None:
+        query = f"SELECT {_COLUMNS} FROM journal_events WHERE position <= ? ORDER BY position LIMIT ?"
         removed = _ROWS_A_REMOVAL
         while removed == _ROWS_A_REMOVAL:
             with self._transaction() as connection:
-                removed = connection.execute(_REMOVE, (position, _ROWS_A_REMOVAL)).rowcount
+                rows = connection.execute(query, (position, _ROWS_A_REMOVAL)).fetchall()
+                _remove(connection, rows)
+                removed = len(rows)
 
     def close(self) -> None:
         self._group.close()
@@ -145,6 +157,7 @@ class SQLiteJournal:
             for statement in _TABLES:
                 connection.execute(statement)
             connection.execute("INSERT OR IGNORE INTO journal_head VALUES (1, ?, 0)", (uuid.uuid4().hex,))
+            _index_identifiers(connection)
             return str(connection.execute("SELECT identity FROM journal_head").fetchone()[0])
 
     @contextmanager
@@ -166,6 +179,8 @@ class SQLiteJournal:
                 connection.executemany(
                     "INSERT INTO journal_keys VALUES (?, ?)", [(event.key, position) for position, event in new]
                 )
+                identifiers = [(digest, position) for position, event in new for digest in event.identifiers]
+                connection.executemany(_INSERT_IDENTIFIER, identifiers)
                 connection.execute("UPDATE journal_head SET last_position = ?", (new[-1][0],))
         return answers
 
@@ -176,6 +191,19 @@ class SQLiteJournal:
 
 def _last_position(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT last_position FROM journal_head").fetchone()[0])
+
+
+def _remove(connection: sqlite3.Connection, rows: Sequence[StoredRow]) -> None:
+    connection.executemany("DELETE FROM journal_events WHERE position = ?", [(row[0],) for row in rows])
+    identifiers = [(digest, row[0]) for row in rows for digest in digests_of_row(row)]
+    connection.executemany("DELETE FROM journal_identifiers WHERE identifier = ? AND position = ?", identifiers)
+
+
+def _index_identifiers(connection: sqlite3.Connection) -> None:
+    """Once, for a journal that was made before it had this index."""
+    if connection.execute("SELECT 1 FROM journal_identifiers LIMIT 1").fetchone() is None:
+        rows = connection.execute(f"SELECT {_COLUMNS} FROM journal_events")
+        connection.executemany(_INSERT_IDENTIFIER, ((digest, row[0]) for row in rows for digest in digests_of_row(row)))
 
 
 def _known(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from feature_repo.event_table import EVENT_SCHEMA, ensure_table
@@ -74,6 +75,18 @@ def last_position(path: Path) -> int:
         register(connection, path, "lake")
         row = connection.execute("SELECT coalesce(max(position), 0) FROM lake").fetchone()
     return int(row[0]) if row else 0
+
+
+def newest_position(path: Path) -> tuple[int | None, int]:
+    """The lake's version, and the highest position in it, from the table's own statistics; (None, 0) without a lake."""
+    if not DeltaTable.is_deltatable(str(path)):
+        return None, 0
+    table = DeltaTable(str(path))
+    actions = pa.table(table.get_add_actions(flatten=True))
+    if actions.num_rows == 0:
+        return int(table.version()), 0
+    newest = pc.max(actions["max.position"]).as_py()
+    return int(table.version()), last_position(path) if newest is None else int(newest)
 
 
 def append(

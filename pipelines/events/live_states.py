@@ -3,38 +3,56 @@
 A state says up to which position it has a customer's events, and positions become visible in their order.
 So whoever folds a customer reads all that came after the state's position, those of others included, and
 two that do so at once write states of which the later one holds all that the earlier one does.
+
+Which events are a customer's changes too, with every link between identifiers and with consent. A state
+says at which revision of that it was made; where identifiers only came on top, their events are folded on
+top, else the state is made anew from all events.
 """
 
 from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.plan import plan_state
-from feature_repo.state.storage import StateStorage, stored_state
-from feature_repo.state.tiles import LoggedEvent, fold
+from feature_repo.state.storage import StateStorage, StoredState, grave, stored_state
+from feature_repo.state.tiles import fold_more
+from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import Journal, StoredEvent
+from pipelines.identity.store import IdentityStore
 
 _ROWS_A_PAGE = 5_000
+# Each time, somebody else changed a customer meanwhile.
+_ATTEMPTS = 20
 
 
 class StatesBusy(Exception):
-    """The states are being built in bulk; nothing was folded. Try again later."""
+    """The states are being built in bulk, or others change them too fast; nothing was folded. Try again later."""
 
 
 class LiveStates:
     """States of one spec over one journal. Thread-safe; several processes may each have one."""
 
-    def __init__(self, spec: FeatureSpec, storage: StateStorage, journal: Journal, lock: Path) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        storage: StateStorage,
+        journal: Journal,
+        identity: IdentityStore,
+        log: CustomerLog,
+        lock: Path,
+    ) -> None:
         """`lock` is the file that keeps bulk builds and this apart (see `building`)."""
         self._hash = spec.hash
         self._plan = plan_state(spec)
         self._storage = storage
         self._journal = journal
+        self._identity = identity
+        self._log = log
         self._folding = threading.Lock()
         lock.parent.mkdir(parents=True, exist_ok=True)
         self._file = lock.open("a")
@@ -44,41 +62,81 @@ class LiveStates:
         """Whether there are states that history was folded into."""
         return self._storage.newest(self._hash) is not None
 
-    def update(self, customers: Iterable[str]) -> None:
-        """Fold what the journal holds of `customers` and their states lack.
+    def take(self, events: Sequence[StoredEvent]) -> None:
+        """Fold events that are in the journal, and whatever they change about whose events are whose.
 
-        Raises StatesBusy, JournalUnavailable and sqlite3.Error.
+        Raises StatesBusy, JournalUnavailable, EncryptionKeyMissing and sqlite3.Error. Repeating it is safe.
         """
+        self.update([*self._identity.apply(events), *self._owners(events)])
+
+    def update(self, customers: Iterable[str]) -> None:
+        """Bring the states of `customers` up to the journal and to the identity store. Raises as `take`."""
         wanted = list(dict.fromkeys(customers))
         with self._folding, self._no_build():
-            self._update(wanted)
+            for _ in range(_ATTEMPTS):
+                wanted = self._update(wanted)
+                if not wanted:
+                    return
+        raise StatesBusy
 
     def catch_up(self) -> int:
-        """Fold all that the journal holds and states lack; how many customers had something. Raises as `update`."""
-        changed = after = 0
+        """Fold all that the journal holds and states lack; how many customers had something. Raises as `take`."""
+        version, _ = self._identity.head()
+        changed = set(self._changed_since(self._storage.noted(self._hash)))
+        self.update(changed)
+        after = 0
         while rows := self._journal.read(after, _ROWS_A_PAGE):
             after = rows[-1].position
-            last = {row.event.user_id: row.position for row in rows if row.event.user_id is not None}
-            known = self._storage.get_many(self._hash, list(last))
-            behind = [who for who, position in last.items() if who not in known or known[who].position < position]
+            behind = self._behind(rows)
             self.update(behind)
-            changed += len(behind)
-        return changed
+            changed |= set(behind)
+        self._storage.note(self._hash, version)
+        return len(changed)
 
     def close(self) -> None:
         self._file.close()
 
-    def _update(self, customers: list[str]) -> None:
+    def _changed_since(self, version: int) -> list[str]:
+        rows = self._identity.rows("SELECT customer_id, revision FROM identity_customers WHERE revision > ?", (version,))
+        known = self._storage.get_many(self._hash, [customer for customer, _ in rows])
+        return [who for who, revision in rows if who not in known or known[who].revision != revision]
+
+    def _behind(self, rows: Sequence[StoredEvent]) -> list[str]:
+        last = {}
+        for row in rows:
+            owner = self._identity.owner(row.event)
+            if owner is not None:
+                last[owner.customer_id] = row.position
+        known = self._storage.get_many(self._hash, list(last))
+        return [who for who, position in last.items() if who not in known or known[who].position < position]
+
+    def _owners(self, events: Iterable[StoredEvent]) -> list[str]:
+        found = (self._identity.owner(stored.event) for stored in events)
+        return [owner.customer_id for owner in found if owner is not None]
+
+    def _update(self, customers: Sequence[str]) -> list[str]:
+        """Those who have to be done again: somebody changed them meanwhile."""
+        revisions = {customer: self._identity.revision(customer) for customer in customers}
         known = self._storage.get_many(self._hash, customers)
-        changed = []
-        for customer in customers:
-            state = known.get(customer)
-            events = self._journal.read_customer(customer, state.position if state else 0)
-            if events:
-                data = fold(self._plan, state.data if state else None, map(logged, events))
-                changed.append(stored_state(customer, data))
-        if changed:
-            self._storage.put_many(self._hash, changed)
+        made = {who: self._made(who, known.get(who), revision) for who, revision in revisions.items()}
+        # What belongs to a customer must not have changed while their events were read.
+        again = [who for who, revision in revisions.items() if self._identity.revision(who) != revision]
+        changed = [state for who, state in made.items() if state is not None and who not in again]
+        return again + (self._storage.put_many(self._hash, changed) if changed else [])
+
+    def _made(self, customer: str, state: StoredState | None, revision: int) -> StoredState | None:
+        """The state as it has to be now; None where it is so already."""
+        added = self._identity.added_since(customer, state.revision) if state and state.data else None
+        if state is not None and state.data and added is not None:
+            events = self._log.after(customer, state.position, added)
+            before: bytes | None = state.data
+        else:
+            events, before = self._log.everything(customer), None
+        if before is None and not events:
+            return None if state is None else grave(customer, state.position, revision)
+        if before is not None and not events and state is not None and state.revision == revision:
+            return None
+        return stored_state(customer, fold_more(self._plan, before, events), revision)
 
     @contextmanager
     def _no_build(self) -> Iterator[None]:
@@ -99,17 +157,3 @@ def building(lock: Path) -> Iterator[None]:
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def logged(stored: StoredEvent) -> LoggedEvent:
-    """The part of an event that states read."""
-    event = stored.event
-    return LoggedEvent(
-        stored.position,
-        event.event,
-        event.event_time,
-        event.available_at,
-        event.channel,
-        event.value,
-        event.properties,
-    )

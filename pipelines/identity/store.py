@@ -6,6 +6,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from pipelines.identity.decisions import Decision
 from pipelines.identity.facts import Evidence, Facts, Pair, facts_of
 from pipelines.identity.graph import FROM_THE_BEGINNING, Node
 from pipelines.identity.tables import Connections
-from pipelines.identity.update import Update
+from pipelines.identity.update import NOT_SEEN, Update
 from pipelines.identity.vocabulary import Form, Vocabulary
 from pipelines.privacy import Sealer, sealer_of
 from pipelines.settings import Settings
@@ -117,7 +118,7 @@ class IdentityStore:
         with self._connections.transaction(durable=True) as connection:
             update = Update(connection, self.vocabulary)
             # Kept as forms, so that user ids which stood nowhere yet have the events they always had.
-            update.record(Facts(forms=dict.fromkeys(ends, 0)), keep=ends)
+            update.record(Facts(forms=dict.fromkeys(ends, NOT_SEEN)))
             left, right = sorted(update.number(self._node(form)) for form in ends)
             connection.execute(
                 "INSERT INTO identity_decisions (verdict, left_node, right_node, method, probability, evidence,"
@@ -133,6 +134,36 @@ class IdentityStore:
         """Note that all events up to `position` were applied."""
         with self._connections.transaction() as connection:
             connection.execute("UPDATE identity_head SET position = max(position, ?)", (position,))
+
+    def expect(self, first_position: int, count: int) -> None:
+        """Announce a bulk load: `count` events from `first_position` on will be in the lake."""
+        with self._connections.transaction(durable=True) as connection:
+            values = (first_position - 1, first_position + count - 1)
+            connection.execute("INSERT INTO identity_expected VALUES (?, ?)", values)
+
+    def expected(self) -> list[tuple[int, int]]:
+        """Announced positions, as (after, last)."""
+        return self._read("SELECT first, last FROM identity_expected ORDER BY first")
+
+    def arrived(self, after: int, last: int) -> None:
+        """Note that the events of an announced range were applied."""
+        with self._connections.transaction() as connection:
+            connection.execute("DELETE FROM identity_expected WHERE first = ? AND last = ?", (after, last))
+
+    def new_version(self) -> None:
+        """Count the version on, where something beside the map changed whose events count."""
+        with self._connections.transaction() as connection:
+            connection.execute("UPDATE identity_head SET version = version + 1")
+
+    @contextmanager
+    def unchanging(self) -> Iterator[None]:
+        """Reads within are all of one moment."""
+        connection = self._connections.mine()
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            connection.execute("COMMIT")
 
     # Reading ----------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ TABLES = (
       node INTEGER NOT NULL, purpose TEXT NOT NULL, at INTEGER NOT NULL, granted INTEGER NOT NULL,
       source TEXT NOT NULL, event_id TEXT NOT NULL, version INTEGER NOT NULL,
       PRIMARY KEY (node, purpose)) WITHOUT ROWID""",
+    # Positions of bulk loads that were announced and are not taken in yet: first < position <= last.
+    "CREATE TABLE IF NOT EXISTS identity_expected (first INTEGER NOT NULL, last INTEGER NOT NULL)",
     # The version at which the events that belong to a customer last changed other than by new ones.
     "CREATE TABLE IF NOT EXISTS identity_customers (customer_id TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID",
     # Of each change, the identifiers that came on top; null where it was another kind of change.

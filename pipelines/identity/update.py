@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipelines.identity.facts import Consent, Evidence, Facts, Pair
-from pipelines.identity.graph import FROM_THE_BEGINNING, Link, Node, Resolution, resolve
+from pipelines.identity.graph import FROM_THE_BEGINNING, Link, Node, Refused, Resolution, resolve
 from pipelines.identity.tables import Neighbourhood
 from pipelines.identity.vocabulary import Form, Vocabulary
 from pipelines.settings.identity import USER_ID, IdentityConfig
 
 # With more than this, reading the whole graph is faster than looking at each one's surroundings.
 _MANY = 5_000
-# A position above all: of a form that is linked by these facts and was recorded by earlier ones.
-_SEEN_BEFORE = 2**62
+# A position above all: of a form that something says of, without an event that has it.
+NOT_SEEN = 2**62
 
 
 class Assignment(NamedTuple):
@@ -48,12 +48,12 @@ class Update:
         self.touched = Touched()
         self._numbers: dict[Node, int] = {}
 
-    def record(self, facts: Facts, keep: Iterable[Form] = ()) -> None:
-        """Write what is new of `facts`; the forms of `keep` even where they are linked with nothing."""
-        linked = {form for pair in facts.pairs for form in (pair.left, pair.right)}
-        linked |= {consent.form for consent in facts.consents} | set(keep)
-        seen = {**dict.fromkeys(linked, _SEEN_BEFORE), **facts.forms}
-        numbers = {form: self._form(form, at, form in linked) for form, at in seen.items()}
+    def record(self, facts: Facts) -> None:
+        """Write what is new of `facts`."""
+        named = {form for pair in facts.pairs for form in (pair.left, pair.right)}
+        named |= {consent.form for consent in facts.consents}
+        seen = {**dict.fromkeys(named, NOT_SEEN), **facts.forms}
+        numbers = {form: self._form(form, at) for form, at in seen.items()}
         for pair, evidence in facts.pairs.items():
             left, right = numbers[pair.left], numbers[pair.right]
             if left is not None and right is not None and left != right:
@@ -88,29 +88,22 @@ class Update:
         self.touched.nodes.add(number)
         return number
 
-    def _form(self, form: Form, position: int, linked: bool) -> int | None:
-        """The id of a form's node; None where it names nobody.
-
-        A user id that is written as it is normalised, and is linked with nothing, is kept nowhere: it is
-        its own customer. So the first position of a user id is not known.
-        """
+    def _form(self, form: Form, position: int) -> int | None:
+        """The id of a form's node; None where it names nobody."""
         query = "SELECT node, first_position FROM identity_forms WHERE kind = ? AND stored = ?"
         row = self._connection.execute(query, form).fetchone()
-        first = 0 if form.kind == USER_ID else position
         if row is not None:
-            if first < row[1]:
+            if position < row[1]:
                 lower = "UPDATE identity_forms SET first_position = ? WHERE kind = ? AND stored = ?"
-                self._connection.execute(lower, (first, *form))
+                self._connection.execute(lower, (position, *form))
             return None if row[0] is None else int(row[0])
         node = self._vocabulary.node(form)
-        if form.kind == USER_ID and not linked and node is not None and node.key == form.stored:
-            return None
         number = None if node is None else self.number(node)
-        self._connection.execute("INSERT INTO identity_forms VALUES (?, ?, ?, ?)", (*form, number, first))
-        if node is not None and node.key != form.stored and form.kind == USER_ID:
-            # Others write it as it is normalised.
-            plain = (USER_ID, node.key, number, 0)
-            self._connection.execute("INSERT OR IGNORE INTO identity_forms VALUES (?, ?, ?, ?)", plain)
+        insert = "INSERT OR IGNORE INTO identity_forms VALUES (?, ?, ?, ?)"
+        self._connection.execute(insert, (*form, number, position))
+        if node is not None and form.kind == USER_ID:
+            # Applications ask with the id as it is normalised.
+            self._connection.execute(insert, (*node, number, position))
         return number
 
     def _link(self, left: int, right: int, pair: Pair, evidence: Evidence) -> None:
@@ -183,7 +176,7 @@ class _Settling:
             self._walk()
         edge = frozenset(self._around.node(number) for number in self._edge)
         found = resolve(self._inside, self._links, self._apart, self._config, edge)
-        return self._write(self._before(), _assignments(found, self._inside))
+        return self._write(self._before(), _assignments(found, self._inside), found.refused)
 
     def _walk(self) -> None:
         """Everything that the touched nodes could be of one customer with."""
@@ -227,7 +220,9 @@ class _Settling:
             found[number] = Assignment(customer, joined_at, bool(shared))
         return found
 
-    def _write(self, before: Mapping[int, Assignment], after: Mapping[int, Assignment]) -> frozenset[str]:
+    def _write(
+        self, before: Mapping[int, Assignment], after: Mapping[int, Assignment], refused: Iterable[Refused]
+    ) -> frozenset[str]:
         different = {number: new for number, new in after.items() if before[number] != new}
         self._connection.executemany(
             "UPDATE identity_nodes SET customer_id = ?, joined_at = ?, shared = ? WHERE id = ?",
@@ -236,19 +231,36 @@ class _Settling:
         concerned = {before[number].customer_id for number in different}
         concerned |= {new.customer_id for new in different.values()}
         old, new = _members(before), _members(after)
+        losing = self._losing(different.keys(), before, refused)
+        changed = set()
         names = {number: node for node, number in self._inside.items()}
         consenting = {row[0] for row in self._connection.execute("SELECT DISTINCT node FROM identity_consents")}
-        for customer in concerned - {None}:
-            had = dict(old.get(str(customer), {}))
-            has = new.get(str(customer), {})
+        for customer in sorted(filter(None, concerned | losing)):
+            had, has = old.get(customer, {}), new.get(customer, {})
             if not had:
-                # A user id that was linked with nothing was its own customer, and stood nowhere.
+                # A user id that was linked with nothing was its own customer before it was known.
                 had = {n: at for n, at in has.items() if names[n] == (USER_ID, customer) and at == FROM_THE_BEGINNING}
+            if had == has and customer not in losing:
+                continue
             added = has.keys() - had.keys()
             # Who said something of a purpose before they were known said it for all their events.
-            only_more = bool(has) and had.items() <= has.items() and not added & consenting
-            note_change(self._connection, str(customer), self._version, added if only_more else None)
-        return frozenset(str(customer) for customer in concerned - {None})
+            only_more = bool(has) and had.items() <= has.items() and not added & consenting and customer not in losing
+            note_change(self._connection, customer, self._version, added if only_more else None)
+            changed.add(customer)
+        return frozenset(changed)
+
+
+    def _losing(
+        self, different: Collection[int], before: Mapping[int, Assignment], refused: Iterable[Refused]
+    ) -> set[str | None]:
+        """Customers whom an event may leave though their identifiers stay: it holds one of theirs and a stronger one,
+        which has another owner now."""
+        found = set()
+        for link, _ in refused:
+            ends = [self._inside[node] for node in (link.left, link.right) if node in self._inside]
+            if any(end in different for end in ends):
+                found |= {before[end].customer_id for end in ends}
+        return found
 
 
 def _assignments(found: Resolution, numbers: Mapping[Node, int]) -> dict[int, Assignment]:

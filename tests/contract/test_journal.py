@@ -101,7 +101,7 @@ class JournalContract:
 
     def test_nothing_is_there_at_first(self, journal: Journal) -> None:
         assert journal.read(0, 10) == []
-        assert journal.read_customer("C1", 0) == []
+        assert journal.read_identifiers([("user_id", "C1")], 0) == []
         assert journal.last_position() == 0
         assert journal.contains([("shop", "e1")]) == set()
         assert journal.append([]) == []
@@ -109,7 +109,7 @@ class JournalContract:
 
     def test_an_event_comes_back_as_it_was(self, journal: Journal) -> None:
         assert journal.append([FULL]) == [Appended(1, False)]
-        assert journal.read(0, 10) == [StoredEvent(1, FULL)] == journal.read_customer("C1", 0)
+        assert journal.read(0, 10) == [StoredEvent(1, FULL)] == journal.read_identifiers([("user_id", "C1")], 0)
         assert [decode(row) for row in journal.read_rows(0, 10)] == [StoredEvent(1, FULL)]
 
     def test_positions_ascend_and_a_duplicate_keeps_its_own(self, journal: Journal) -> None:
@@ -149,9 +149,21 @@ class JournalContract:
         assert len(journal.contains([*keys, ("shop", "other")])) == 25_000
         assert journal.append([event(1), event(7)]) == [(1, True), (first + 7, True)]
 
-    def test_a_customer_has_their_own_rows(self, journal: Journal) -> None:
+    def test_rows_are_found_by_each_of_their_identifiers(self, journal: Journal) -> None:
         journal.append([event(number, user=f"C{number % 3}" if number % 3 else None) for number in range(9)])
-        assert [each.position for each in journal.read_customer("C1", 2)] == [5, 8]
+        journal.append([event(9, user="C2", anonymous_id="C1", identifiers={"email": "x", "odd": 7})])
+
+        def found(*identifiers: tuple[str, str], after: int = 0) -> list[int]:
+            return [each.position for each in journal.read_identifiers(identifiers, after)]
+
+        assert found(("user_id", "C1"), after=2) == [5, 8]
+        assert found(("user_id", "C1"), ("anonymous_id", "C1")) == [2, 5, 8, 10]
+        assert found(("email", "x")) == found(("user_id", "C2"), ("email", "x"), after=9) == [10]
+        assert found(("email", "y")) == found(("email", "C1")) == found() == []
+        journal.remove_until(5)
+        assert found(("user_id", "C1")) == [8]
+        many = [("user_id", f"C{number}") for number in range(3_000)]
+        assert found(*many) == [6, 8, 9, 10]
 
     @pytest.mark.parametrize("name", ["source", "event_id", "event", "user_id", "anonymous_id", "channel", "currency"])
     @pytest.mark.parametrize("value", ["a\0b", "\ud800", 7])
@@ -222,7 +234,7 @@ class JournalContract:
                     expected = [each for each in naive.stored if each.position > after]
                     assert journal.read(after, limit) == expected[:limit]
                     owned = [each for each in expected if each.event.user_id == "C1"]
-                    assert journal.read_customer("C1", after) == owned
+                    assert journal.read_identifiers([("user_id", "C1")], after) == owned
                 else:
                     assert take(journal, step) == take(naive, step)
                 assert journal.last_position() == naive.last

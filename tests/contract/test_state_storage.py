@@ -8,11 +8,12 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from feature_repo.state.storage import SQLiteStateStorage, StateStorage, StoredState
+from feature_repo.state.storage import SQLiteStateStorage, StateStorage, StoredState, grave
 
 SPEC, OTHER = "spec-one", "spec-two"
 
@@ -43,6 +44,29 @@ class StateStorageContract:
         storage.put_many(SPEC, [state("c1", 5)])
         storage.put_many(SPEC, [state("c1", 4)])
         assert storage.get_many(SPEC, ["c1"])["c1"].position == 5
+
+    def test_an_older_revision_never_overwrites_a_newer_one_and_is_told(self, storage: StateStorage) -> None:
+        assert storage.put_many(SPEC, [replace(state("c1", 5), revision=2), state("c2", 1)]) == []
+        assert storage.put_many(SPEC, [replace(state("c1", 9), revision=1), state("c2", 2)]) == ["c1"]
+        assert storage.put_many(SPEC, [replace(state("c1", 3), revision=3)]) == []
+        found = storage.get_many(SPEC, ["c1", "c2"])
+        assert (found["c1"].position, found["c1"].revision, found["c2"].position) == (3, 3, 2)
+
+    def test_a_grave_keeps_older_states_away_and_counts_for_nothing(self, storage: StateStorage) -> None:
+        storage.put_many(SPEC, [state("c1", 5, 50)])
+        storage.put_many(SPEC, [grave("c1", 5, 1)])
+        assert storage.put_many(SPEC, [state("c1", 6, 60)]) == ["c1"]
+        assert storage.count(SPEC) == 0
+        assert storage.newest(SPEC) is None
+        assert storage.get_many(SPEC, ["c1"])["c1"].data == b""
+
+    def test_a_build_replaces_what_stands_there_and_removes_the_rest(self, storage: StateStorage) -> None:
+        storage.put_many(SPEC, [replace(state("c1", 5), revision=2), state("c2", 1)])
+        storage.put_many(OTHER, [state("c2", 1)])
+        storage.replace_many(SPEC, [state("c1", 3)])
+        storage.keep_only(SPEC, ["c1"])
+        assert storage.get_many(SPEC, ["c1", "c2"]) == {"c1": state("c1", 3)}
+        assert storage.count(OTHER) == 1
 
     def test_specs_stand_side_by_side(self, storage: StateStorage) -> None:
         storage.put_many(SPEC, [state("c1", 1)])
