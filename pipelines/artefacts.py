@@ -52,6 +52,7 @@ class DatasetManifest:
     features: tuple[str, ...]
     spec_hash: str
     lake_version: int
+    identity_version: int
     config_hash: str
     dataset_hash: str
     horizon: int

@@ -10,6 +10,7 @@ from feast import FeatureStore
 
 from feature_repo.event_table import ensure_table
 from feature_repo.feast_objects import feast_objects
+from pipelines.identity.current import current_membership
 from pipelines.settings import CHECKOUT, Settings
 
 FEAST_REPO = CHECKOUT / "feature_repo"
@@ -18,9 +19,10 @@ FEAST_REPO = CHECKOUT / "feature_repo"
 def apply_features(settings: Settings) -> FeatureStore:
     """Register the spec's views and services with Feast, and open the store.
 
-    Writes `feature_store.yaml` into the workspace, for Feast's own commands.
+    Writes `feature_store.yaml` into the workspace, for Feast's own commands, and publishes whose events are whose.
     """
     ensure_table(settings.workspace.lake)
+    current_membership(settings)
     store = FeatureStore(repo_path=str(FEAST_REPO), fs_yaml_file=_write_yaml(settings))
     wanted = feast_objects(settings.features, settings.workspace.lake)
     names = {(type(item), item.name) for item in wanted}
@@ -52,6 +54,7 @@ def _write_yaml(settings: Settings) -> Path:
         "offline_store": {
             "type": "feature_repo.stores.offline.TwinDuckDBOfflineStore",
             "lake": _relative(workspace.lake),
+            "membership": _relative(workspace.membership),
             "features": _relative(settings.config_dir / "features.yaml"),
         },
         "entity_key_serialization_version": 3,

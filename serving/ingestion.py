@@ -17,13 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from feature_repo.configuration import Problem
-from feature_repo.spec import FeatureSpec
 from feature_repo.state.storage import SQLiteStateStorage
 from pipelines.access import AccessKey, Keys
-from pipelines.events.journal import Appended, JournalUnavailable, NewEvent
+from pipelines.events.customer_log import CustomerLog
+from pipelines.events.journal import Appended, JournalUnavailable, NewEvent, StoredEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.live_states import LiveStates, StatesBusy
-from pipelines.settings import Settings, Workspace, load_settings
+from pipelines.identity.catch_up import catch_up
+from pipelines.identity.permissions import AllowedSources
+from pipelines.identity.store import open_identity
+from pipelines.settings import Settings, load_settings
 from serving.api.errors import ApiError, ErrorDetail
 from serving.api.ingest.body import Envelope
 from serving.api.ingest.segment import Refused, Rules, Sender, Taken
@@ -59,8 +62,8 @@ class Ingestion:
     """Takes calls for one workspace. Opened when it is first needed: a service that gets no events makes no files."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._workspace = settings.workspace
-        self._spec = settings.features
         self.limits = settings.profile.ingestion
         self._rules = Rules(settings.tracking_plan, self.limits)
         self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="ingest")
@@ -145,23 +148,28 @@ class Ingestion:
     def _opened(self) -> _Store:
         with self._opening:
             if self._store is None:
-                self._store = _Store(self._workspace, self._spec)
+                self._store = _Store(self._settings)
             return self._store
 
 
 class _Store:
-    """The open files: journal and states."""
+    """The open files: journal, identity and states."""
 
-    def __init__(self, workspace: Workspace, spec: FeatureSpec) -> None:
-        """Raises JournalUnavailable, StatesBusy and sqlite3.Error."""
+    def __init__(self, settings: Settings) -> None:
+        """Raises JournalUnavailable, StatesBusy, EncryptionKeyMissing and sqlite3.Error."""
+        workspace = settings.workspace
         self._lake = workspace.lake
         self.journal = SQLiteJournal(workspace.journal)
         try:
-            self.states = LiveStates(spec, SQLiteStateStorage(workspace.state), self.journal, workspace.state_lock)
+            self.identity = open_identity(settings)
+            storage = SQLiteStateStorage(workspace.state)
+            allowed = AllowedSources(settings, settings.consent.uses.features)
+            log = CustomerLog(self.journal, self._lake, self.identity, allowed)
+            self.states = LiveStates(settings.features, storage, self.journal, self.identity, log, workspace.state_lock)
             # Without states, history that is in the lake would be missing from those that live events make.
             self._folding = self.states.built
             if self._folding:
-                self.states.catch_up()
+                self._catch_up()
         except BaseException:
             self.journal.close()
             raise
@@ -172,15 +180,30 @@ class _Store:
         """Append and fold. A duplicate is folded too: whoever appended it may have died before."""
         self._align()
         answers = self.journal.append(events)
+        stored = [self._stored(answer, event) for answer, event in zip(answers, events, strict=True)]
+        known = [event for event in stored if event is not None]
         # Where states were built meanwhile, from lake and journal, live events go on top from now on.
         self._folding = self._folding or self.states.built
         if self._folding:
-            self.states.update([event.user_id for event in events if event.user_id is not None])
+            self.states.take(known)
+        else:
+            self.identity.apply(known)
         return answers
 
     def close(self) -> None:
         self.journal.close()
         self.states.close()
+
+    def _stored(self, answer: Appended, event: NewEvent) -> StoredEvent | None:
+        """The event as it is stored; None of a duplicate that left the journal, and so was taken in by then."""
+        if not answer.duplicate:
+            return StoredEvent(answer.position, event)
+        first = self.journal.read(answer.position - 1, 1)
+        return first[0] if first and first[0].position == answer.position else None
+
+    def _catch_up(self) -> None:
+        catch_up(self.identity, self._lake, self.journal)
+        self.states.catch_up()
 
     def _align(self) -> None:
         """Before the first append: the journal's positions go on after those of the lake."""
@@ -193,7 +216,7 @@ class _Store:
 
             EventStore.open(self._lake, self.journal)
             if not self._folding and last_position(self._lake) == 0:
-                self.states.catch_up()
+                self._catch_up()
                 self._folding = True
             self._aligned = True
 

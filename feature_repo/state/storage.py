@@ -160,7 +160,9 @@ class SQLiteStateStorage:
             connection.execute("CREATE TEMP TABLE IF NOT EXISTS kept (customer_id TEXT PRIMARY KEY) WITHOUT ROWID")
             connection.execute("DELETE FROM kept")
             connection.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((who,) for who in customer_ids))
-            others = "DELETE FROM customer_state WHERE spec_hash = ? AND customer_id NOT IN (SELECT customer_id FROM kept)"
+            others = (
+                "DELETE FROM customer_state WHERE spec_hash = ? AND customer_id NOT IN (SELECT customer_id FROM kept)"
+            )
             connection.execute(others, (spec_hash,))
             connection.execute("DELETE FROM kept")
 

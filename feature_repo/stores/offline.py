@@ -22,6 +22,7 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
 from feature_repo.event_table import register_customer_events
+from feature_repo.membership import Membership, load
 from feature_repo.spec import FeatureSpec
 from feature_repo.sql import features_query
 from feature_repo.stores.common import MATERIALIZE_REFUSED, SpecViewError, resolve, spec_of
@@ -32,13 +33,16 @@ JOIN_KEY = "customer_id"
 class TwinDuckDBOfflineStoreConfig(FeastConfigBaseModel):
     """`offline_store:` of feature_store.yaml. Relative paths start from the Feast repo.
 
-    `lake_version` pins a version of the Delta table; without it the newest is read.
+    `lake_version` pins a version of the Delta table, `membership_version` one of whose events are whose
+    (published under `membership`); without them the newest is read.
     """
 
     type: str = "feature_repo.stores.offline.TwinDuckDBOfflineStore"
     lake: str
     features: str = "../configs/features.yaml"
     lake_version: int | None = None
+    membership: str
+    membership_version: int | None = None
 
 
 class TwinDuckDBOfflineStore(OfflineStore):
@@ -70,11 +74,14 @@ class TwinDuckDBOfflineStore(OfflineStore):
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         columns = _requested(feature_views, feature_refs, full_feature_names)
         lake = resolve(config, settings.lake)
+        membership = load(resolve(config, settings.membership), settings.membership_version)
+        if membership is None:
+            raise SpecViewError("it is not published yet whose events are whose: run `twin features apply`")
 
         def evaluate() -> pa.Table:
             entities = _entity_table(entity_df)
             points = _points(entities)
-            features = _compute(spec, lake, settings.lake_version, points, list(columns))
+            features = _compute(spec, lake, settings.lake_version, membership, points, list(columns))
             for name, output in columns.items():
                 entities = entities.append_column(output, features.column(name))
             return entities
@@ -204,8 +211,10 @@ def _points(entities: pa.Table) -> pa.Table:
     )
 
 
-def _compute(spec: FeatureSpec, lake: Path, version: int | None, points: pa.Table, names: list[str]) -> pa.Table:
+def _compute(
+    spec: FeatureSpec, lake: Path, version: int | None, membership: Membership, points: pa.Table, names: list[str]
+) -> pa.Table:
     connection = duckdb.connect()
-    register_customer_events(connection, lake, version)
+    register_customer_events(connection, lake, version, membership=membership)
     connection.register("points", points)
     return connection.sql(features_query(spec, names)).to_arrow_table()

@@ -55,6 +55,7 @@ def build_state(settings: Settings) -> StateSummary:
     from pipelines.events.compaction import compact
     from pipelines.events.live_states import building
     from pipelines.events.opening import event_store
+    from pipelines.identity.current import current_membership
 
     workspace = settings.workspace
     if not (workspace.lake.exists() or workspace.journal.exists()):
@@ -64,12 +65,13 @@ def build_state(settings: Settings) -> StateSummary:
             [Problem("lake", "a table of events", "nothing there", hint)],
         )
     with event_store(workspace) as store, building(workspace.state_lock):
+        membership = current_membership(settings)
         moved = compact(workspace.lake, store.journal).moved
         now = store.snapshot()
-        total = float(count_events(workspace.lake, now.version, now.tail))
+        total = float(count_events(workspace.lake, now.version, now.tail, membership))
         with progress("Building states", total) as advance:
             storage = SQLiteStateStorage(workspace.state)
-            built = build_states(settings.features, workspace.lake, storage, now.version, advance, now.tail)
+            built = build_states(settings.features, workspace.lake, storage, now.version, advance, now.tail, membership)
     return StateSummary(built.customers, built.events, moved, built.spec_hash, str(workspace.state))
 
 

@@ -16,9 +16,11 @@ from feature_repo.configuration import Problem
 from feature_repo.event_table import register_customer_events
 from pipelines.artefacts import DATASET, ID_COLUMNS, Dataset, DatasetManifest, Snapshot, save_dataset
 from pipelines.console import UserError, progress
+from pipelines.dataset.consent import barred_from_training
 from pipelines.dataset.features import historical_features
 from pipelines.dataset.labels import label_rows, log_range
 from pipelines.dataset.snapshots import LogRange, SnapshotPlan, day, plan_snapshots
+from pipelines.identity.current import current_membership
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig, microseconds
 
@@ -72,13 +74,24 @@ def build_dataset(settings: Settings, config: ModelConfig, store: FeatureStore) 
     lake = settings.workspace.lake
     newest, pinned = _lake_version(lake), getattr(store.config.offline_store, "lake_version", None)
     version = newest if pinned is None else int(pinned)
+    membership = current_membership(settings)
+    # Features are read as of the same version of the identity map as population and labels.
+    store.config.offline_store.membership_version = membership.version
     with duckdb.connect() as connection:
-        register_customer_events(connection, lake, version)
+        register_customer_events(connection, lake, version, membership=membership)
         log = log_range(connection, config.label)
         plan = plan_snapshots(config, log)
         train = label_rows(connection, config.label, plan.train, known_by=plan.test[0])
         rows = pd.concat([train, label_rows(connection, config.label, plan.test)], ignore_index=True)
-    rows, notes = _populated(rows, plan, config)
+        barred = barred_from_training(connection, settings)
+    kept = ~rows["customer_id"].isin(barred)
+    left_out = int(rows.loc[~kept, "customer_id"].nunique())
+    rows, notes = _populated(rows[kept].reset_index(drop=True), plan, config)
+    if left_out:
+        purpose = settings.consent.uses.training
+        notes.append(
+            f"{left_out:,} customers are left out: neither they nor all sources of their events allow {purpose}"
+        )
     rows = _split(rows, plan, config)
     _check(rows, config)
     names = settings.features.service_features(config.feature_service)
@@ -87,7 +100,7 @@ def build_dataset(settings: Settings, config: ModelConfig, store: FeatureStore) 
     if pinned is None and _lake_version(lake) != version:
         raise UserError("Events were ingested while the dataset was being made. Nothing was saved; run it again.")
     rows = pd.concat([rows, values], axis=1)
-    dataset = Dataset(_typed(rows), _manifest(settings, config, rows, names, version, log))
+    dataset = Dataset(_typed(rows), _manifest(settings, config, rows, names, (version, membership.version), log))
     folder = settings.workspace.artefacts(config.name)
     save_dataset(folder, dataset)
     return _summary(dataset, folder, notes)
@@ -179,7 +192,12 @@ def _typed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _manifest(
-    settings: Settings, config: ModelConfig, rows: pd.DataFrame, names: tuple[str, ...], version: int, log: LogRange
+    settings: Settings,
+    config: ModelConfig,
+    rows: pd.DataFrame,
+    names: tuple[str, ...],
+    pinned: tuple[int, int],
+    log: LogRange,
 ) -> DatasetManifest:
     grouped = rows.groupby(["as_of", "part"])["label"].agg(["size", "sum"]).reset_index()
     snapshots = (Snapshot(int(as_of), str(part), int(n), int(k)) for as_of, part, n, k in grouped.to_numpy())
@@ -189,7 +207,7 @@ def _manifest(
         config.feature_service,
         names,
         settings.features.hash,
-        version,
+        *pinned,
         config.hash,
         content_hash(rows, tuple(name for name in rows.columns if name not in ID_COLUMNS)),
         microseconds(label.horizon),

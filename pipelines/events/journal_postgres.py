@@ -76,7 +76,8 @@ _REMEMBER = f"INSERT INTO journal_keys SELECT * FROM unnest(%s::bytea[], {_INTEG
 _INDEX = f"INSERT INTO journal_identifiers SELECT * FROM unnest({_INTEGERS}, {_INTEGERS}) ON CONFLICT DO NOTHING"
 _REMOVE = f"""DELETE FROM journal_events WHERE position IN (
   SELECT position FROM journal_events WHERE position <= %s ORDER BY position LIMIT %s) RETURNING {_COLUMNS}"""
-_REMOVE_IDENTIFIERS = f"""DELETE FROM journal_identifiers i USING unnest({_INTEGERS}, {_INTEGERS}) AS gone (identifier, position)
+_REMOVE_IDENTIFIERS = f"""DELETE FROM journal_identifiers i
+USING unnest({_INTEGERS}, {_INTEGERS}) AS gone (identifier, position)
 WHERE i.identifier = gone.identifier AND i.position = gone.position"""
 _KEYS_A_QUERY = 20_000
 _ROWS_A_REMOVAL = 20_000

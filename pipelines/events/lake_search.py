@@ -22,7 +22,9 @@ def events_of(path: Path, version: int, identifiers: Sequence[Identifier], first
     tests = " OR ".join(f"list_contains(${kind}, {_column(kind)})" for kind in by_kind)
     with duckdb.connect() as connection:
         lake.register(connection, path, "lake", version)
-        return _fetch(connection, f"position >= $first_position AND ({tests})", {"first_position": first_position, **by_kind})
+        return _fetch(
+            connection, f"position >= $first_position AND ({tests})", {"first_position": first_position, **by_kind}
+        )
 
 
 def _column(kind: str) -> str:

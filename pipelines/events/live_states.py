@@ -97,7 +97,9 @@ class LiveStates:
         self._file.close()
 
     def _changed_since(self, version: int) -> list[str]:
-        rows = self._identity.rows("SELECT customer_id, revision FROM identity_customers WHERE revision > ?", (version,))
+        rows = self._identity.rows(
+            "SELECT customer_id, revision FROM identity_customers WHERE revision > ?", (version,)
+        )
         known = self._storage.get_many(self._hash, [customer for customer, _ in rows])
         return [who for who, revision in rows if who not in known or known[who].revision != revision]
 

@@ -97,7 +97,8 @@ def _made(manifest: DatasetManifest, tuning: Mapping[str, Any]) -> list[tuple[st
                            for key, value in tuning.get("params", {}).items())  # fmt: skip
     return [
         ("Feature service", manifest.feature_service), ("Features", str(len(manifest.features))),
-        ("Lake version", str(manifest.lake_version)), ("Dataset", manifest.dataset_hash),
+        ("Lake version", str(manifest.lake_version)), ("Identity version", str(manifest.identity_version)),
+        ("Dataset", manifest.dataset_hash),
         ("Feature spec", manifest.spec_hash), ("Configuration", manifest.config_hash),
         ("LightGBM parameters", f"{parameters}, rounds={tuning['rounds']}" if tuning else "defaults"),
         ("LightGBM", lightgbm.__version__),

@@ -106,9 +106,9 @@ def _said(event: str, properties: Mapping[str, Any], consent: ConsentConfig) -> 
             if isinstance(granted, bool):
                 # Two categories may stand for one purpose: what one of them denies is denied.
                 said[purpose] = granted and said.get(purpose, True)
-    purpose, granted = properties.get("purpose"), properties.get("granted")
-    if event == CONSENT_UPDATED and purpose in consent.purposes and isinstance(granted, bool):
-        said[purpose] = granted
+    named, answer = properties.get("purpose"), properties.get("granted")
+    if event == CONSENT_UPDATED and named in consent.purposes and isinstance(answer, bool):
+        said[str(named)] = answer
     return said
 
 

@@ -186,7 +186,10 @@ class _Groups:
 
     def _kept_apart(self, one: Node, other: Node) -> bool:
         return any(
-            self.find(foe) == other for node in self.bound.get(one, ()) for foe in self.apart[node] if foe in self.parent
+            self.find(foe) == other
+            for node in self.bound.get(one, ())
+            for foe in self.apart[node]
+            if foe in self.parent
         )
 
     def _too_many(self, one: Node, other: Node) -> bool:

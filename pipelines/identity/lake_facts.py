@@ -71,9 +71,7 @@ def _telling(connection: duckdb.DuckDBPyConnection, after: int, until: int) -> I
     columns = ", ".join(f"epoch_us({name})" if name in _INSTANTS else name for name in COLUMNS)
     query = f"""SELECT {columns} FROM lake WHERE position > $after AND position <= $until AND
       (event IN ($aliased, $updated) OR contains(properties, '"categoryPreferences"'))"""
-    cursor = connection.execute(
-        query, {"after": after, "until": until, "aliased": ALIASED, "updated": CONSENT_UPDATED}
-    )
+    cursor = connection.execute(query, {"after": after, "until": until, "aliased": ALIASED, "updated": CONSENT_UPDATED})
     while rows := cursor.fetchmany(_ROWS_A_FETCH):
         yield [decode(row) for row in rows]
 

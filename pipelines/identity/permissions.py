@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from pipelines.settings import Settings
 
 
@@ -9,3 +11,22 @@ def sources_under(settings: Settings, purpose: str) -> frozenset[str]:
     """The sources whose events may be used for `purpose` unless their customer said no."""
     files = {name for name, source in settings.sources.items() if source.consent and purpose in source.consent.purposes}
     return frozenset(files)
+
+
+class AllowedSources:
+    """`sources_under` for a service that runs: a key that is made meanwhile counts a second later."""
+
+    def __init__(self, settings: Settings, purpose: str) -> None:
+        self._settings = settings
+        self._purpose = purpose
+        self._read_at = float("-inf")
+        self._found: frozenset[str] = frozenset()
+
+    def __call__(self) -> frozenset[str]:
+        now = time.monotonic()
+        if now - self._read_at > _SECONDS:
+            self._found, self._read_at = sources_under(self._settings, self._purpose), now
+        return self._found
+
+
+_SECONDS = 1.0

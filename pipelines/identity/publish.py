@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,16 +32,22 @@ def membership_of(identity: IdentityStore, sources: Collection[str]) -> Membersh
     with identity.unchanging():
         version, _ = identity.head()
         owners = identity.rows(_OWNERS, (USER_ID, FROM_THE_BEGINNING))
-        permissions = identity.rows(_PERMISSIONS, (identity.consent.uses.features,))
+        permissions = permissions_table(identity, identity.consent.uses.features)
         revisions = identity.rows("SELECT customer_id, revision FROM identity_customers")
     ranked = [(kind, stored, identity.config.rank(kind), who, at) for kind, stored, who, at in owners]
     return Membership(
         version,
         _table(OWNERS, ranked),
-        _table(PERMISSIONS, [(who, bool(granted), at) for who, granted, at in permissions]),
+        permissions,
         _table(REVISIONS, revisions),
         tuple(sorted(sources)),
     )
+
+
+def permissions_table(identity: IdentityStore, purpose: str) -> pa.Table:
+    """What every customer who said something about `purpose` said last (PERMISSIONS)."""
+    rows = identity.rows(_PERMISSIONS, (purpose,))
+    return _table(PERMISSIONS, [(who, bool(granted), at) for who, granted, at in rows])
 
 
 def publish(identity: IdentityStore, sources: Collection[str], folder: Path) -> Membership:
@@ -58,8 +64,8 @@ def publish(identity: IdentityStore, sources: Collection[str], folder: Path) -> 
     return now
 
 
-def _table(schema: pa.Schema, rows: list[tuple[object, ...]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in schema]
+def _table(schema: pa.Schema, rows: Sequence[tuple[object, ...]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) if rows else [() for _ in schema]
     return pa.Table.from_arrays(
         [pa.array(column, field.type) for field, column in zip(schema, columns, strict=True)], schema=schema
     )

@@ -135,12 +135,6 @@ class IdentityStore:
         with self._connections.transaction() as connection:
             connection.execute("UPDATE identity_head SET position = max(position, ?)", (position,))
 
-    def expect(self, first_position: int, count: int) -> None:
-        """Announce a bulk load: `count` events from `first_position` on will be in the lake."""
-        with self._connections.transaction(durable=True) as connection:
-            values = (first_position - 1, first_position + count - 1)
-            connection.execute("INSERT INTO identity_expected VALUES (?, ?)", values)
-
     def expected(self) -> list[tuple[int, int]]:
         """Announced positions, as (after, last)."""
         return self._read("SELECT first, last FROM identity_expected ORDER BY first")
@@ -173,7 +167,7 @@ class IdentityStore:
         return version, position
 
     def owner(self, event: NewEvent) -> Owner | None:
-        """Whose an event is: the customer of its strongest identifier that names somebody; None where it is nobody's."""
+        """Whose an event is: the customer of its strongest identifier that is somebody's; None where it is nobody's."""
         for form in self.vocabulary.forms(event):
             found = self._owner_of(form)
             if found is not None:

@@ -43,7 +43,9 @@ TABLES = (
     # Positions of bulk loads that were announced and are not taken in yet: first < position <= last.
     "CREATE TABLE IF NOT EXISTS identity_expected (first INTEGER NOT NULL, last INTEGER NOT NULL)",
     # The version at which the events that belong to a customer last changed other than by new ones.
-    "CREATE TABLE IF NOT EXISTS identity_customers (customer_id TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS identity_customers (
+      customer_id TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS identity_customers_revision ON identity_customers (revision)",
     # Of each change, the identifiers that came on top; null where it was another kind of change.
     """CREATE TABLE IF NOT EXISTS identity_changes (
       customer_id TEXT NOT NULL, revision INTEGER NOT NULL, added TEXT,
@@ -98,6 +100,13 @@ class Connections:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+
+def expect_events(path: Path, first_position: int, count: int) -> None:
+    """Announce to the identity store at `path` that `count` events from `first_position` on will be in the lake."""
+    with Connections(path).transaction(durable=True) as connection:
+        values = (first_position - 1, first_position + count - 1)
+        connection.execute("INSERT INTO identity_expected VALUES (?, ?)", values)
 
 
 class Neighbourhood:

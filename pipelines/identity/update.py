@@ -114,7 +114,9 @@ class Update:
             return
         version = self.version
         if row is None:
-            self._connection.execute("INSERT INTO identity_links VALUES (?, ?, ?, ?, ?, ?, ?)", (*where, *evidence, version))
+            self._connection.execute(
+                "INSERT INTO identity_links VALUES (?, ?, ?, ?, ?, ?, ?)", (*where, *evidence, version)
+            )
         else:
             earlier = """UPDATE identity_links SET at = ?, source = ?, event_id = ?
               WHERE left_node = ? AND right_node = ? AND method = ?"""
@@ -155,9 +157,7 @@ def note_change(connection: sqlite3.Connection, customer_id: str, version: int, 
 class _Settling:
     """Resolution around touched nodes, and the difference that it makes."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, config: IdentityConfig, version: int, touched: Touched
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, config: IdentityConfig, version: int, touched: Touched) -> None:
         self._connection = connection
         self._config = config
         self._version = version
@@ -248,7 +248,6 @@ class _Settling:
             note_change(self._connection, customer, self._version, added if only_more else None)
             changed.add(customer)
         return frozenset(changed)
-
 
     def _losing(
         self, different: Collection[int], before: Mapping[int, Assignment], refused: Iterable[Refused]

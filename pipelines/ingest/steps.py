@@ -16,6 +16,7 @@ from feature_repo.configuration import Problem
 from pipelines.console import UserError, progress
 from pipelines.events import lake
 from pipelines.events.opening import event_store
+from pipelines.identity.tables import expect_events
 from pipelines.ingest import convert
 from pipelines.ingest.layout import Layout
 from pipelines.ingest.lock import IngestLock
@@ -122,8 +123,10 @@ def commit(batch: StagedBatch) -> IngestReport:
         counts = _settle_again(batch)
     if counts.accepted:
         note = {"twin_source": batch.source.source, "twin_file": batch.file.name}
+        count = parquet.read_metadata(batch.events).num_rows
         with event_store(workspace) as store:
-            first = store.journal.reserve(parquet.read_metadata(batch.events).num_rows)
+            first = store.journal.reserve(count)
+        expect_events(workspace.identity, first, count)
         version = lake.append(workspace.lake, _batches(batch.events), note, first)
     kept = _keep_quarantine(batch)
     discard(batch)

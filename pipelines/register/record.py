@@ -32,6 +32,7 @@ def record(client: MlflowClient, run_id: str, config: ModelConfig, folder: Path,
             "config_hash": manifest.config_hash,
             "dataset_hash": manifest.dataset_hash,
             "lake_version": manifest.lake_version,
+            "identity_version": manifest.identity_version,
             "git_commit": git_commit() or "unknown",
         },
     )

@@ -168,7 +168,7 @@ def build_manifest(
         "description": config.description,
         "owner": config.owner,
         "lake_version": dataset.lake_version,
-        "identity_version": None,
+        "identity_version": dataset.identity_version,
         "spec_hash": dataset.spec_hash,
         "feature_service": dataset.feature_service,
         "features": list(dataset.features),
@@ -225,7 +225,7 @@ def _add_version(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {name: str(manifest[name]) for name in ("spec_hash", "dataset_hash", "lake_version")}
+    tags = {name: str(manifest[name]) for name in ("spec_hash", "dataset_hash", "lake_version", "identity_version")}
     version = client.create_model_version(
         config.name, logged.model_uri, run_id, tags=tags, description=verdict, model_id=logged.model_id
     )

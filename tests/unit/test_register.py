@@ -95,8 +95,7 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
     assert (found.version, found.run_id) == ("1", registration.run_id)
     manifest = found.manifest
     assert manifest["features"] == list(dataset.manifest.features)
-    assert manifest["identity_version"] is None
-    for name in ("lake_version", "spec_hash", "config_hash", "dataset_hash", "feature_service"):
+    for name in ("lake_version", "identity_version", "spec_hash", "config_hash", "dataset_hash", "feature_service"):
         assert manifest[name] == getattr(dataset.manifest, name)
     assert manifest["params"] == {"num_leaves": 7}
     assert manifest["label"]["horizon"] == config.label.horizon

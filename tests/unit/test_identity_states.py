@@ -1,0 +1,132 @@
+"""Links, aliases, consents and decisions in any order: live states, SQL over the lake and a rebuild are equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_repo.event_table import register_customer_events
+from feature_repo.spec import FeatureSpec
+from feature_repo.state.build import build_states
+from feature_repo.state.storage import SQLiteStateStorage
+from pipelines.events.compaction import compact
+from pipelines.events.customer_log import CustomerLog
+from pipelines.events.journal import NewEvent, StoredEvent
+from pipelines.events.journal_sqlite import SQLiteJournal
+from pipelines.events.live_states import LiveStates
+from pipelines.events.store import EventStore
+from pipelines.identity.catch_up import catch_up
+from pipelines.identity.publish import membership_of
+from pipelines.identity.store import IdentityStore
+from pipelines.settings import load_settings
+from tests.unit.test_identity_store import CONFIG, CONSENT, SEALER, decisions, happenings
+
+SPEC: FeatureSpec = load_settings().features
+HOUR = 3_600_000_000
+START = 1_780_000_000_000_000
+ALLOWED = frozenset({"web"})
+
+
+def told(stored: StoredEvent, random: Any) -> NewEvent:
+    """The event with a name that features read, at an hour of its own, from one of two sources."""
+    event = stored.event
+    name = event.event if event.event != "Page Viewed" else random.choice(["Page Viewed", "Order Completed"])
+    at = START + event.event_time * HOUR
+    return NewEvent(
+        random.choice(["web", "web", "pos"]),
+        event.event_id,
+        name,
+        at,
+        at + random.choice([0, 0, 5 * HOUR]),
+        "web",
+        event.user_id,
+        event.anonymous_id,
+        event.identifiers,
+        value=100 if name == "Order Completed" else None,
+        currency="THB",
+        properties={**event.properties, "order_id": "1", "total": 100, "units": 1},
+    )
+
+
+class Place:
+    """One workspace, as a service has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lake = folder / "lake"
+        self.journal = SQLiteJournal(folder / "journal.db")
+        self.identity = IdentityStore(folder / "identity.db", CONFIG, CONSENT, lambda: SEALER)
+        self.storage = SQLiteStateStorage(folder / "state.db")
+        self.log = CustomerLog(self.journal, self.lake, self.identity, lambda: ALLOWED)
+        self.states = LiveStates(SPEC, self.storage, self.journal, self.identity, self.log, folder / "state.lock")
+        self.store = EventStore.open(self.lake, self.journal)
+
+    def send(self, events: list[NewEvent]) -> None:
+        answers = self.journal.append(events)
+        pairs = zip(answers, events, strict=True)
+        self.states.take([StoredEvent(answer.position, event) for answer, event in pairs if not answer.duplicate])
+
+    def compact(self) -> None:
+        catch_up(self.identity, self.lake, self.journal)
+        self.states.catch_up()
+        compact(self.lake, self.journal)
+
+    def live(self) -> dict[str, tuple[bytes, int]]:
+        with self.storage._connection() as connection:
+            rows = connection.execute("SELECT customer_id, data, revision FROM customer_state WHERE length(data) > 0")
+            return {who: (data, revision) for who, data, revision in rows}
+
+    def rebuilt(self) -> dict[str, tuple[bytes, int]]:
+        now, fresh = self.store.snapshot(), SQLiteStateStorage(self.folder / "rebuilt.db")
+        membership = membership_of(self.identity, ALLOWED)
+        build_states(SPEC, self.lake, fresh, now.version, tail=now.tail, membership=membership)
+        with fresh._connection() as connection:
+            rows = connection.execute("SELECT customer_id, data, revision FROM customer_state")
+            return {who: (data, revision) for who, data, revision in rows}
+
+    def in_sql(self) -> dict[str, list[tuple[int, int, int]]]:
+        now = self.store.snapshot()
+        found: dict[str, list[tuple[int, int, int]]] = {}
+        with duckdb.connect() as connection:
+            membership = membership_of(self.identity, ALLOWED)
+            register_customer_events(connection, self.lake, now.version, now.tail, membership)
+            query = "SELECT customer_id, position, event_time, available_at FROM customer_events ORDER BY position"
+            for who, *event in connection.execute(query).fetchall():
+                found.setdefault(who, []).append(tuple(event))
+        return found
+
+    def close(self) -> None:
+        self.states.close()
+        self.journal.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(happenings(), decisions, st.randoms(use_true_random=False), st.integers(1, 4))
+def test_any_order_gives_the_twins_of_a_rebuild(events, decided, random, size) -> None:
+    sent = [told(event, random) for event in events]
+    order = [*sent, *random.choices(sent, k=2)]
+    random.shuffle(order)
+    groups: list[Any] = [order[i : i + size] for i in range(0, len(order), size)]
+    for decision in decided:
+        groups.insert(random.randrange(len(groups) + 1), decision)
+    with TemporaryDirectory() as folder:
+        place = Place(Path(folder))
+        for group in groups:
+            if isinstance(group, list):
+                place.send(group)
+            else:
+                place.states.update(place.identity.decide(group))
+            if random.random() < 0.2:
+                place.compact()
+        live, sql = place.live(), place.in_sql()
+        assert live == place.rebuilt()
+        assert live.keys() == sql.keys()
+        for who, expected in sql.items():
+            logged = place.log.everything(who)
+            assert [(e.position, e.event_time, e.available_at) for e in logged] == expected
+        place.close()
