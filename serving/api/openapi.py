@@ -18,6 +18,8 @@ INFO = {
 SWITCHED_OFF = "/metrics"
 ERRORS = {
     "400": "Mistakes in the request, all of them",
+    "401": "No key that is known here; only where the profile requires keys",
+    "403": "A key without the scope `predict`",
     "404": "No such customer, model or path",
     "413": "The body is too large",
     "415": "The body is not plain JSON",
@@ -30,6 +32,7 @@ ERRORS = {
 INGESTION_ERRORS = {
     "400": "Mistakes in the call, all of them, or a limit that is named",
     "401": "No write key that is known here",
+    "403": "A key without the scope `ingest`",
     "415": "The body is neither plain nor gzip",
     "503": "Events cannot be kept now; `Retry-After` says when to come again",
 }

@@ -118,7 +118,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     file.write_text("\n".join(LINES.format(n, n % 20, 1 + n % 6, 100 + n) for n in range(120)) + "\n")
     commit(stage(shop.settings, "history", file))
     build_state(shop.settings)
-    _, key = Keys(workspace.access).create("web", "ingest", "web", "THB")
+    _, key = Keys(workspace.access).create("web", ["ingest"], "web", "THB")
     made = Place(shop, key, Server(workspace.name, "--port", "0"))
     try:
         yield made

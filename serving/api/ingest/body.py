@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from serving.api.authorisation import key_of
 from serving.api.body import invalid_json
 from serving.api.errors import ApiError, ErrorDetail, plain
 
@@ -114,14 +113,9 @@ def _items_of(batch: bytes) -> list[bytes]:
 
 
 def write_key_of(headers: Headers, envelope: Envelope) -> str | None:
-    """The key of a call: the user name of its Basic authentication, else `writeKey` in the body."""
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return envelope.write_key
-    try:
-        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
-    except (binascii.Error, ValueError):
-        return None
+    """The key of a call: of its header `Authorization`, else `writeKey` in the body."""
+    scheme = headers.get("authorization", "").partition(" ")[0].lower()
+    return key_of(headers) if scheme in ("basic", "bearer") else envelope.write_key
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:

@@ -74,11 +74,9 @@ def _detail(problem: Problem) -> ErrorDetail:
 
 
 def _refusal(error: ApiError, retry_after_seconds: int) -> Response:
-    headers = {}
+    headers = dict(error.headers)
     if error.status == 503:
         headers["Retry-After"] = str(retry_after_seconds)
-    if error.status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="write key"'
     if error.code == "body_too_large":
         # A body that was not read to its end cannot be followed by another request on this connection.
         headers["Connection"] = "close"
