@@ -92,7 +92,7 @@ def key_of(headers: Headers) -> str | None:
 
 
 def _unauthorised(scope: str, got: str) -> ApiError:
-    also = ", or as `writeKey` in the body" if scope == "ingest" else ""
+    also = "; to Segment's routes also as `writeKey` in the body" if scope == "ingest" else ""
     detail = ErrorDetail(
         field="Authorization",
         expected=f"a key of this service with the scope {scope}",
