@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import hmac
 import json
 import os
 import pwd
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -75,8 +77,8 @@ class AuditLog:
     def append(self, action: str, actor: str, subject: str, details: Mapping[str, Any] | None = None) -> Entry:
         """Log an act; when this returns, the entry is on the disk. Log before the act takes effect.
 
-        `subject` is what was acted on, such as `key:1f3a9c02`; never a name or another personal datum, nor may
-        `details` hold one.
+        `subject` is what was acted on, such as `key:1f3a9c02`, and a person's `pseudonym`; neither it nor `details`
+        may hold a name or another personal datum.
 
         Raises:
             AuditDamaged: the end of the log is not what was written.
@@ -102,6 +104,19 @@ class AuditLog:
             _write(file, line)
             self._write_head(Head(entry.sequence, head.length + len(line), entry.hash))
             return entry
+
+    def pseudonym(self, kind: str, identifier: str) -> str:
+        """A `subject` for somebody: `kind` and 32 hex digits, the same ones for the same identifier.
+
+        They are a keyed hash (HMAC-SHA256). Its key, made at the first use, is the file `audit.key`: who has it and
+        an identifier finds the entries, without it no identifier can be tried out. Raises OSError.
+        """
+        file = self._path.with_suffix(".key")
+        with self._locked():
+            if not file.exists():
+                _replace(file, secrets.token_bytes(32))
+            key = file.read_bytes()
+        return f"{kind}:{hmac.new(key, identifier.encode('utf-8', 'surrogatepass'), hashlib.sha256).hexdigest()[:32]}"
 
     def entries(self) -> list[Entry]:
         """Every entry, the oldest first, each checked against the one before, and the last against the anchor.
@@ -165,16 +180,7 @@ class AuditLog:
         return head
 
     def _write_head(self, head: Head) -> None:
-        fresh = self._head.with_suffix(".head-new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with FileIO(descriptor, "w") as file:
-            _write(file, _canonical(asdict(head)))
-        fresh.replace(self._head)
-        folder = os.open(self._head.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _replace(self._head, _canonical(asdict(head)))
 
 
 def operating_user() -> str:
@@ -223,6 +229,19 @@ def _line(entry: Entry) -> bytes:
 def _canonical(content: Mapping[str, Any]) -> bytes:
     """JSON with sorted keys, no blanks and ASCII alone: one text for one content."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a whole file at once: a process that dies leaves the old one, or none."""
+    fresh = path.with_name(f"{path.name}-new")
+    with FileIO(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        _write(file, content)
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _write(file: FileIO, content: bytes) -> None:

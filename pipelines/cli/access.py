@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -133,7 +133,7 @@ def audit_list_command(context: typer.Context, json: AsJson = False) -> None:
     found = AuditLog(settings_of(context).workspace.audit).entries()
     lines = [
         f"{entry.sequence:>5}  {entry.time}  {entry.actor:<16} {entry.action:<16} {entry.subject:<20} "
-        f"{', '.join(f'{name}={value}' for name, value in entry.details.items())}".rstrip()
+        f"{_told_details(entry.details)}".rstrip()
         for entry in found
     ]
     print(as_text([plain(entry) for entry in found]) if json else "\n".join(lines) or "no administrative act yet")
@@ -230,6 +230,11 @@ def _tell_purposes(key: AccessKey, keys: list[AccessKey]) -> None:
             f"what all of them stated: {', '.join(sorted(agreed)) or 'nothing'}. A new source has no such past.",
             file=sys.stderr,
         )
+
+
+def _told_details(details: Mapping[str, Any]) -> str:
+    told = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in details.items()}
+    return "  ".join(f"{name}={value}" for name, value in told.items() if value not in (None, ""))
 
 
 def _told(key: AccessKey) -> str:

@@ -30,6 +30,8 @@ ERRORS = {
 }
 
 
+KEYS = {"bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}
+WITH_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
 INGESTION_ERRORS = {
     "400": "Mistakes in the call, all of them, or a limit that is named",
     "401": "No write key that is known here",
@@ -56,7 +58,8 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     }
     paths |= {path: {"post": _call(path)} for path in PATHS}
     paths[CLOUD_EVENTS_PATH] = {"post": _cloud_events()}
-    return {**page, "info": INFO, "paths": paths, "components": {**page["components"], "schemas": schemas}}
+    components = {**page["components"], "schemas": schemas, "securitySchemes": KEYS}
+    return {**page, "info": INFO, "paths": paths, "components": components}
 
 
 def _call(path: str) -> dict[str, Any]:
@@ -86,6 +89,7 @@ def _taking(name: str, description: str, content: dict[str, Any]) -> dict[str, A
         "tags": ["Service APIs"],
         "operationId": f"CustomerTwin__{name}",
         "description": description,
+        "security": WITH_KEY,
         "requestBody": {"required": True, "content": content},
         "responses": {"200": stored, **errors},
     }
@@ -97,7 +101,8 @@ def _with_errors(item: dict[str, Any]) -> dict[str, Any]:
         return item
     errors = {status: _answer(text, "ErrorResponse") for status, text in ERRORS.items()}
     good = {status: answer for status, answer in post["responses"].items() if int(status) < 400}
-    return {**item, "post": {**post, "responses": good | errors}}
+    # A profile may ask for no key here.
+    return {**item, "post": {**post, "security": [{}, *WITH_KEY], "responses": good | errors}}
 
 
 def _answer(description: str, schema: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -163,6 +164,17 @@ def test_what_cannot_be_logged_leaves_no_trace(path: Path, whole: dict[str, byte
         with pytest.raises((ValueError, TypeError)):
             log.append("act", "os:tester", "key:9", details)
     assert {name: (path.parent / name).read_bytes() for name in whole} == whole
+
+
+def test_a_person_is_a_subject_without_being_named(tmp_path: Path) -> None:
+    log, other = AuditLog(tmp_path / "audit.jsonl"), AuditLog(tmp_path / "other.jsonl")
+    subject = log.pseudonym("customer", "C1")
+    assert subject == AuditLog(tmp_path / "audit.jsonl").pseudonym("customer", "C1")
+    assert re.fullmatch("customer:[0-9a-f]{32}", subject)
+    assert len({subject, log.pseudonym("customer", "C2"), other.pseudonym("customer", "C1")}) == 3
+    assert (tmp_path / "audit.key").stat().st_mode & 0o077 == 0
+    log.append("erasure", "os:tester", subject)
+    assert log.verify().count == 1
 
 
 def start(path: Path, name: str, count: int) -> subprocess.Popen[str]:
