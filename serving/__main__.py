@@ -15,6 +15,7 @@ import httpx
 
 from feature_repo.configuration import ConfigurationError
 from pipelines.settings import Settings, load_settings
+from serving.exposure import check_host
 
 READY_SECONDS = 60.0
 
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(options.workspace)
         host = _address(options.host or settings.profile.service.host)
+        check_host(host, settings.profile.service.require_keys)
         port = _free_port(host, settings.profile.service.port if options.port is None else options.port)
     except (ConfigurationError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from feature_repo.spec import FeatureSpec
 from feature_repo.words import words_of
 from pipelines.settings import Settings, load_settings
 from pipelines.settings.models import ModelConfig
+from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail, plain
 from serving.champion import Champion, load_champion
 from serving.features import FeatureReader
@@ -76,6 +77,12 @@ class Connection:
 def connect() -> Wiring:
     """Wire the workspace that the environment names."""
     return wire(load_settings())
+
+
+def connect_access() -> Access:
+    """The keys of the workspace that the environment names."""
+    settings = load_settings()
+    return Access(settings.workspace.access, settings.profile.service.require_keys)
 
 
 def wire(settings: Settings, open_features: OpenReader | None = None) -> Wiring:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from feature_repo.configuration import Problem
 from feature_repo.state.storage import SQLiteStateStorage
-from pipelines.access import AccessKey, Keys
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import Appended, JournalUnavailable, NewEvent, StoredEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
@@ -27,6 +26,7 @@ from pipelines.identity.catch_up import catch_up
 from pipelines.identity.permissions import AllowedSources
 from pipelines.identity.store import open_identity
 from pipelines.settings import Settings, load_settings
+from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail
 from serving.api.ingest.body import Envelope
 from serving.api.ingest.segment import Refused, Rules, Sender, Taken
@@ -68,7 +68,7 @@ class Ingestion:
         self._rules = Rules(settings.tracking_plan, self.limits)
         self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="ingest")
         self._opening = threading.Lock()
-        self._keys: Keys | None = None
+        self._access = Access(settings.workspace.access)
         self._store: _Store | None = None
         self._waiting = 0
 
@@ -85,8 +85,8 @@ class Ingestion:
         """Take the items of a call; `kind` is None for a batch.
 
         Raises:
-            ApiError: 401 for a key that is not known; 503 where the items cannot be kept now, or too many
-                calls wait. Repeating the call is safe.
+            ApiError: 401 for a key that is not known, 403 for one that may not ingest; 503 where the items cannot
+                be kept now, or too many calls wait. Repeating the call is safe.
         """
         if self._waiting >= self.limits.maximum_waiting:
             raise unavailable("overloaded", "too many calls are waiting", "fewer calls at a time", "one too many")
@@ -110,21 +110,9 @@ class Ingestion:
         if self._store is not None:
             self._store.close()
 
-    def _key(self, text: str | None) -> AccessKey:
-        """The key with this text. Raises ApiError (401) where there is none that may ingest."""
-        if self._keys is None and self._workspace.access.exists():
-            self._keys = Keys(self._workspace.access)
-        found = self._keys.find(text, "ingest") if text and self._keys is not None else None
-        if found is None:
-            hint = "make one with `twin keys create`; send it as user name of Basic authentication, or as writeKey"
-            got = "another" if text else "nothing"
-            detail = ErrorDetail(field="writeKey", expected="a write key of this service", got=got, hint=hint)
-            raise ApiError(401, "unauthorized", "the write key is not known here", [detail])
-        return found
-
     def _ingest(self, envelope: Envelope, write_key: str | None, kind: str | None) -> Ingested:
         received_at = time.time_ns() // 1000
-        sender = Sender(self._key(write_key), received_at, envelope.context, envelope.sent_at)
+        sender = Sender(self._access.check(write_key, "ingest"), received_at, envelope.context, envelope.sent_at)
         taken: list[tuple[int, Taken]] = []
         rejected: list[Rejected] = []
         for index, raw in enumerate(envelope.items):

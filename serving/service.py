@@ -16,11 +16,13 @@ from pipelines.settings import load_settings
 from serving import bootstrap, ingestion
 from serving.api import request_id
 from serving.api.answers import check_count, iso, item_of, reasons_of, unknown_customer
+from serving.api.authorisation import authorise_prediction
 from serving.api.errors import ApiError
 from serving.api.pages import pages
 from serving.api.request_door import RequestDoor
 from serving.api.requests import PredictManyRequest, PredictRequest
 from serving.api.responses import PredictManyResponse, PredictResponse
+from serving.exposure import end_where_exposed
 from serving.lifetime import end_with_starter
 from serving.shaped import ShapedService
 
@@ -38,7 +40,7 @@ def answering(method: Callable[Arguments, Awaitable[BaseModel]]) -> Callable[Arg
             return Response(content.model_dump_json(), media_type="application/json")
         except ApiError as error:
             body = error.body(request_id.current.get())
-            return Response(body, error.status, media_type="application/json")
+            return Response(body, error.status, error.headers, media_type="application/json")
 
     # BentoML asks for the signature at every request; without this it is worked out each time (70 µs).
     answer.__signature__ = signature(method)  # type: ignore[attr-defined]
@@ -49,6 +51,7 @@ def answering(method: Callable[Arguments, Awaitable[BaseModel]]) -> Callable[Arg
     name="customer_twin",
     service_class=ShapedService,
     workers=PROFILE.workers,
+    http={"host": PROFILE.host, "port": PROFILE.port},
     traffic={"timeout": PROFILE.timeout_seconds},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
@@ -60,6 +63,7 @@ class CustomerTwin:
 
     def __init__(self) -> None:
         self.connection = bootstrap.Connection(bootstrap.connect)
+        self.access = bootstrap.connect_access()
         self.ingestion = ingestion.connect()
         self.ingestion.recover()
 
@@ -71,6 +75,7 @@ class CustomerTwin:
     @bentoml.on_startup
     def settle(self) -> None:
         """Take what lives as long as the process out of the collector's sight: its pauses reach 380 ms."""
+        end_where_exposed(PROFILE.require_keys)
         end_with_starter()
         gc.collect()
         gc.freeze()
@@ -121,4 +126,5 @@ CustomerTwin.add_asgi_middleware(  # type: ignore[attr-defined]
     RequestDoor,
     bodies={"/v1/predict": PredictRequest, "/v1/predict_many": PredictManyRequest},
     maximum_bytes=PROFILE.maximum_body_bytes,
+    authorise=authorise_prediction,
 )

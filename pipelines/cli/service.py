@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from feature_repo.configuration import Problem
 from pipelines.cli.output import AsJson, as_text, settings_of
 from pipelines.console import UserError
 
@@ -59,7 +60,7 @@ def predict_command(
     url: Url = None,
     json: AsJson = False,
 ) -> None:
-    """Ask the running service about customers.
+    """Ask the running service about customers. Where it requires a key, set it as TWIN_API_KEY.
 
     Example: twin --workspace demo predict C000001 --reasons
     """
@@ -77,11 +78,16 @@ def ask(url: str, customers: list[str], reasons: bool) -> dict[str, Any]:
     import httpx
 
     body = {"customer_ids": customers, "reasons": reasons}
+    key = os.environ.get("TWIN_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        response = httpx.post(f"{url}/v1/predict_many", json=body, timeout=30.0, trust_env=False)
+        response = httpx.post(f"{url}/v1/predict_many", json=body, headers=headers, timeout=30.0, trust_env=False)
     except httpx.TransportError as error:
         raise UserError(f"no service answers at {url} ({error}); start it with: twin serve") from None
     answer: dict[str, Any] = response.json()
+    if response.status_code in (401, 403):
+        problem = Problem("TWIN_API_KEY", "a key with the scope predict", "another" if key else "nothing")
+        raise UserError(f"the service answered {response.status_code}: {answer['error']['message']}", [problem])
     if response.is_error:
         raise UserError(f"the service answered {response.status_code}: {answer['error']['message']}")
     return answer

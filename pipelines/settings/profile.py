@@ -10,8 +10,11 @@ from feature_repo.configuration import ConfigModel
 
 
 class ServiceProfile(ConfigModel):
+    """`require_keys` says whether predictions need a key; without, the service answers this machine alone."""
+
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
+    require_keys: bool = True
     workers: int = Field(default=1, ge=1, le=64)
     timeout_seconds: float = Field(default=5.0, gt=0)
     maximum_body_bytes: int = Field(default=500_000, ge=1_000)

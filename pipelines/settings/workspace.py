@@ -61,6 +61,11 @@ class Workspace:
         return self.root / "encryption.id"
 
     @property
+    def audit(self) -> Path:
+        """Log of administrative acts, one JSON line each; its anchor is `audit.head` beside it."""
+        return self.root / "audit.jsonl"
+
+    @property
     def quarantine(self) -> Path:
         """Rows that could not become events, one file an ingest, in the layout of their source."""
         return self.root / "quarantine"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,11 +66,20 @@ class ErrorResponse(BaseModel):
 class ApiError(Exception):
     """An answer other than the one asked for. Its text never holds personal data."""
 
-    def __init__(self, status: int, code: str, message: str, details: Iterable[ErrorDetail] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        details: Iterable[ErrorDetail] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`headers` belong to the answer, beside its body."""
         self.status = status
         self.code = code
         self.message = message
         self.details = tuple(details)
+        self.headers = dict(headers or {})
         super().__init__(f"{code}: {message}")
 
     def item(self) -> ItemError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from serving.api.errors import ErrorResponse
-from serving.api.ingest.routes import PATHS
+from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
+from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
 from serving.api.responses import ModelsResponse
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -18,6 +19,8 @@ INFO = {
 SWITCHED_OFF = "/metrics"
 ERRORS = {
     "400": "Mistakes in the request, all of them",
+    "401": "No key that is known here; only where the profile requires keys",
+    "403": "A key without the scope `predict`",
     "404": "No such customer, model or path",
     "413": "The body is too large",
     "415": "The body is not plain JSON",
@@ -27,10 +30,13 @@ ERRORS = {
 }
 
 
+KEYS = {"bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}
+WITH_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
 INGESTION_ERRORS = {
     "400": "Mistakes in the call, all of them, or a limit that is named",
     "401": "No write key that is known here",
-    "415": "The body is neither plain nor gzip",
+    "403": "A key without the scope `ingest`",
+    "415": "The body is in an encoding or a format that is not read here",
     "503": "Events cannot be kept now; `Retry-After` says when to come again",
 }
 
@@ -51,20 +57,40 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
         }
     }
     paths |= {path: {"post": _call(path)} for path in PATHS}
-    return {**page, "info": INFO, "paths": paths, "components": {**page["components"], "schemas": schemas}}
+    paths[CLOUD_EVENTS_PATH] = {"post": _cloud_events()}
+    components = {**page["components"], "schemas": schemas, "securitySchemes": KEYS}
+    return {**page, "info": INFO, "paths": paths, "components": components}
 
 
 def _call(path: str) -> dict[str, Any]:
     """A path of the Segment protocol, whose bodies its own documentation describes."""
     kind = path.rsplit("/", 1)[1]
+    description = (
+        f"Segment's `{kind}` call, JSON or gzip. The write key is the user name of Basic authentication, a Bearer "
+        "token, or `writeKey` in the body."
+    )
+    return _taking(kind, description, {"application/json": {"schema": {"type": "object"}}})
+
+
+def _cloud_events() -> dict[str, Any]:
+    description = (
+        "CloudEvents 1.0 in binary, structured or batched mode, JSON or gzip. The key is the user name of Basic "
+        "authentication, or a Bearer token."
+    )
+    one: dict[str, Any] = {"schema": {"type": "object"}}
+    many: dict[str, Any] = {"schema": {"type": "array", "items": {"type": "object"}}}
+    return _taking("events", description, {STRUCTURED: one, BATCH: many, "application/json": one})
+
+
+def _taking(name: str, description: str, content: dict[str, Any]) -> dict[str, Any]:
     errors = {status: _answer(text, "ErrorResponse") for status, text in INGESTION_ERRORS.items()}
     stored = {"description": "Durable, and in the customer's state; lists what was rejected"}
     return {
         "tags": ["Service APIs"],
-        "operationId": f"CustomerTwin__{kind}",
-        "description": f"Segment's `{kind}` call, JSON or gzip. The write key is the user name of Basic "
-        "authentication, or `writeKey` in the body.",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "operationId": f"CustomerTwin__{name}",
+        "description": description,
+        "security": WITH_KEY,
+        "requestBody": {"required": True, "content": content},
         "responses": {"200": stored, **errors},
     }
 
@@ -75,7 +101,8 @@ def _with_errors(item: dict[str, Any]) -> dict[str, Any]:
         return item
     errors = {status: _answer(text, "ErrorResponse") for status, text in ERRORS.items()}
     good = {status: answer for status, answer in post["responses"].items() if int(status) < 400}
-    return {**item, "post": {**post, "responses": good | errors}}
+    # A profile may ask for no key here.
+    return {**item, "post": {**post, "security": [{}, *WITH_KEY], "responses": good | errors}}
 
 
 def _answer(description: str, schema: str) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api import request_id
@@ -23,14 +23,22 @@ JSON = "application/json"
 class RequestDoor:
     """ASGI layer inside BentoML's time-out: reads and checks the bodies of `bodies`, by path.
 
+    `authorise` comes first: who may not ask has no body read. It raises `ApiError`.
     A request that passes carries its checked body in its scope. `ApiError` and any other exception
     of what lies behind are answered here, because BentoML's time-out would wait on them in vain.
     """
 
-    def __init__(self, app: ASGIApp, bodies: Mapping[str, type[RequestBody]], maximum_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        bodies: Mapping[str, type[RequestBody]],
+        maximum_bytes: int,
+        authorise: Callable[[HTTPConnection], None],
+    ) -> None:
         self.app = app
         self.bodies = bodies
         self.maximum_bytes = maximum_bytes
+        self.authorise = authorise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,6 +54,7 @@ class RequestDoor:
         try:
             body = self.bodies.get(scope["path"]) if scope["method"] == "POST" else None
             if body is not None:
+                self.authorise(HTTPConnection(scope))
                 scope[VALIDATED] = parse_body(await self._read(scope, receive), body)
             await self.app(scope, receive, watched)
         except ClientDisconnect:
@@ -113,5 +122,6 @@ async def _answer(error: Exception, send: Send) -> None:
         logger.error("request %s failed", request_id.current.get(), exc_info=error)
         error = internal_error()
     # A body that was not read to its end cannot be followed by another request on this connection.
-    closing = [(b"connection", b"close")] if error.status == 413 else []
-    await send_error(error, send, closing)
+    closing = [(b"connection", b"close")] if error.status in (401, 403, 413) else []
+    own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    await send_error(error, send, [*own, *closing])

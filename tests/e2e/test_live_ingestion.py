@@ -1,4 +1,4 @@
-"""Live ingestion as its users have it: another process, Segment's own client, curl, kill -9."""
+"""Live ingestion as its users have it: another process, Segment's and CloudEvents' own clients, curl, kill -9."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent
 from segment.analytics.client import Client
 
 from feature_repo.configuration import parse
@@ -118,7 +120,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     file.write_text("\n".join(LINES.format(n, n % 20, 1 + n % 6, 100 + n) for n in range(120)) + "\n")
     commit(stage(shop.settings, "history", file))
     build_state(shop.settings)
-    _, key = Keys(workspace.access).create("web", "ingest", "web", "THB")
+    _, key = Keys(workspace.access).create("web", ["ingest"], "web", "THB")
     made = Place(shop, key, Server(workspace.name, "--port", "0"))
     try:
         yield made
@@ -186,6 +188,38 @@ def test_curl_with_gzip_and_once_is_enough(place: Place, tmp_path: Path) -> None
     assert place.states(place.workspace.state) == states
     assert place.features("C5") == features
     assert place.message_ids().count("curl-1") == 1
+
+
+def test_the_official_cloudevents_sdk(place: Place) -> None:
+    before, features = place.predict("C8").json(), place.features("C8")
+    kind = {"type": "com.example.order.completed", "source": "/shop", "subject": "C8"}
+    order = {"order_id": "ce", "total": 75.25, "currency": "THB"}
+    once = CloudEvent({**kind, "id": "ce-1", "datacontenttype": "application/json", "note": "สวัสดี 100%"}, order)
+    answers = []
+    for message in (to_binary_event(once), to_structured_event(once)):
+        headers = {**message.headers, "Authorization": f"Bearer {place.key}"}
+        url = f"{place.server.url()}/v1/events"
+        answers.append(httpx.post(url, content=message.body, headers=headers, timeout=30, trust_env=False).json())
+    assert [(answer["accepted"], answer["duplicates"]) for answer in answers] == [(1, 0), (0, 1)]
+    assert place.predict("C8").json()["as_of"] > before["as_of"]
+    assert place.features("C8") != features
+    assert place.states(place.workspace.state) == place.rebuilt()
+
+
+def test_curl_with_a_gzipped_batch_of_cloudevents(place: Place, tmp_path: Path) -> None:
+    order = {"order_id": "c", "total": 1.5, "currency": "THB"}
+    one = {"specversion": "1.0", "id": "curl", "source": "/a", "type": "Order Completed", "subject": "C9"}
+    one |= {"data": order}  # type: ignore[dict-item]
+    batch = [one, {**one, "source": "/b"}, {**one, "specversion": "2"}, one]
+    file = tmp_path / "batch.json.gz"
+    file.write_bytes(gzip.compress(json.dumps(batch).encode()))
+    command = ["curl", "-sS", "--noproxy", "*", f"{place.server.url()}/v1/events", "-u", f"{place.key}:"]
+    command += ["-H", "Content-Encoding: gzip", "-H", "Content-Type: application/cloudevents-batch+json"]
+    command += ["--data-binary", f"@{file}"]
+    answer = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert (answer["accepted"], answer["duplicates"], answer["rejected_events"]) == (2, 1, 1)
+    assert (answer["rejected"][0]["index"], answer["rejected"][0]["field"]) == (2, "specversion")
+    assert place.states(place.workspace.state) == place.rebuilt()
 
 
 def test_positions_of_calls_follow_those_of_the_lake(place: Place) -> None:

@@ -21,7 +21,7 @@ from serving.api.ingest.segment import Refused, Rules, Sender, Taken
 RULES = Rules(load_settings().tracking_plan, IngestionProfile())
 NOW = int(datetime(2026, 7, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000
 SECOND = 1_000_000
-SENDER = Sender(AccessKey("id", "web", "ingest", "web", "THB", 0), NOW)
+SENDER = Sender(AccessKey("id", "web", ("ingest",), "web", "THB", 0), NOW)
 TRACK = {"userId": "c1", "event": "Order Completed", "properties": {"order_id": "o1", "total": 25.5}}
 
 

@@ -328,7 +328,7 @@ def test_every_route_answers_wrong_methods_and_bodies_in_the_shape(client: TestC
             assert answer.headers["x-request-id"]
             if answer.status_code >= 400:
                 check_shape(answer, answer.status_code, answer.json()["error"]["code"])
-                assert answer.status_code in (400, 404, 405), (method, path, answer.text)
+                assert answer.status_code in (400, 401, 404, 405), (method, path, answer.text)
 
 
 def test_a_mistyped_path_is_told_the_right_ones(client: TestClient) -> None:
@@ -350,7 +350,10 @@ def test_only_a_sane_request_id_is_taken_over(client: TestClient, bad: str | byt
 
 def test_the_documentation_shows_bodies_examples_and_our_errors(client: TestClient) -> None:
     page = client.get("/docs.json").json()
-    assert {"/v1/predict", "/v1/predict_many", "/v1/models", "/readyz"} <= page["paths"].keys()
+    assert {"/v1/predict", "/v1/predict_many", "/v1/models", "/v1/events", "/readyz"} <= page["paths"].keys()
+    assert {} in page["paths"]["/v1/predict"]["post"]["security"]
+    asked = {name for way in page["paths"]["/v1/events"]["post"]["security"] for name in way}
+    assert asked == page["components"]["securitySchemes"].keys()
     post = page["paths"]["/v1/predict"]["post"]
     body = post["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"customer_id", "model", "reasons"}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from bentoml._internal.server.http.traffic import MaxConcurrencyMiddleware, TimeoutMiddleware
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -70,8 +71,12 @@ class Client:
         return str(json.loads(self.body)["error"]["code"])
 
 
+def everybody(request: HTTPConnection) -> None:
+    """Nobody is refused."""
+
+
 def door(app: ASGIApp, maximum: int = 100) -> ASGIApp:
-    return ErrorShape(RequestDoor(app, {"/v1/predict": PredictRequest}, maximum))
+    return ErrorShape(RequestDoor(app, {"/v1/predict": PredictRequest}, maximum, everybody))
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,13 +155,13 @@ def test_a_stream_passes_part_by_part() -> None:
 
 @pytest.mark.parametrize("parts", [[b'{"customer_id": "1"}'], [b'{"cus', None]])
 def test_what_takes_too_long_is_a_504(parts: list[bytes | None]) -> None:
-    inner = RequestDoor(hanging, {"/v1/predict": PredictRequest}, 100)
+    inner = RequestDoor(hanging, {"/v1/predict": PredictRequest}, 100, everybody)
     client = Client(parts).call(ErrorShape(TimeoutMiddleware(inner, timeout=0.05)))
     assert (client.status, client.code) == (504, "timeout")
 
 
 def test_a_fault_does_not_wait_for_the_time_out() -> None:
-    inner = RequestDoor(failing, {"/v1/predict": PredictRequest}, 100)
+    inner = RequestDoor(failing, {"/v1/predict": PredictRequest}, 100, everybody)
     client = Client().call(ErrorShape(TimeoutMiddleware(inner, timeout=3600)))
     assert (client.status, client.code) == (500, "internal_error")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from serving.api.authorisation import key_of
 from serving.api.body import invalid_json
 from serving.api.errors import ApiError, ErrorDetail, plain
 
@@ -94,34 +93,40 @@ def open_batch(body: bytes, maximum_items: int) -> Envelope:
         ApiError: 400, not a JSON object with a list `batch`, or with more than `maximum_items`.
     """
     found = _decoded(_batch, body)
-    items = _items_of(bytes(found.batch))
-    if len(items) > maximum_items:
-        hint = "split the batch; the limit is `ingestion.maximum_events` of the profile"
-        detail = ErrorDetail(field="batch", expected=f"at most {maximum_items} calls", got=f"{len(items)}", hint=hint)
-        raise ApiError(400, "too_many_events", f"one batch may hold {maximum_items} events", [detail])
+    items = items_of(bytes(found.batch), "batch")
+    if not items:
+        raise _no_list("batch", "a list of at least one call")
+    check_count(len(items), maximum_items, "batch")
     return Envelope(items, _text(found.write_key), found.context, found.sent_at)
 
 
-def _items_of(batch: bytes) -> list[bytes]:
+def items_of(batch: bytes, field: str) -> list[bytes]:
+    """The items of a JSON list. Raises ApiError (400): another JSON value, or no JSON."""
     try:
-        items = [bytes(item) for item in _items.decode(batch)]
+        return [bytes(item) for item in _items.decode(batch)]
     except msgspec.ValidationError:
-        items = []
-    if not items:
-        detail = ErrorDetail(field="batch", expected="a list of at least one call", got="nothing of that kind")
-        raise ApiError(400, "invalid_request", "1 mistake in the request", [detail])
-    return items
+        raise _no_list(field, "a list") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise invalid_json("text that is not JSON") from None
+
+
+def check_count(count: int, maximum: int, field: str) -> None:
+    """Raises ApiError (400) for more than `maximum` items."""
+    if count > maximum:
+        hint = "split the batch; the limit is `ingestion.maximum_events` of the profile"
+        detail = ErrorDetail(field=field, expected=f"at most {maximum} items", got=f"{count}", hint=hint)
+        raise ApiError(400, "too_many_events", f"one batch may hold {maximum} events", [detail])
+
+
+def _no_list(field: str, expected: str) -> ApiError:
+    detail = ErrorDetail(field=field, expected=expected, got="nothing of that kind")
+    return ApiError(400, "invalid_request", "1 mistake in the request", [detail])
 
 
 def write_key_of(headers: Headers, envelope: Envelope) -> str | None:
-    """The key of a call: the user name of its Basic authentication, else `writeKey` in the body."""
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return envelope.write_key
-    try:
-        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
-    except (binascii.Error, ValueError):
-        return None
+    """The key of a call: of its header `Authorization`, else `writeKey` in the body."""
+    scheme = headers.get("authorization", "").partition(" ")[0].lower()
+    return key_of(headers) if scheme in ("basic", "bearer") else envelope.write_key
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""One call of the Segment protocol, checked and made into an event.
+"""One call of the Segment protocol, or a CloudEvent, checked and made into an event.
 
 The event keeps the identifiers it came with. How it came stands in its property `$call`: kind of call, the
 client's own times, its context, and what was done to it (`unplanned`, `clamped`, `corrected`).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipelines.settings.profile import IngestionProfile
 from pipelines.settings.tracking_plan import TrackingPlan
 from serving.api.ingest.body import shared_context
 from serving.api.ingest.clock import Happened, happened
+from serving.api.ingest.cloudevents import CLOUD_EVENT, event_names, track_call
 from serving.api.requests import MAXIMUM_ID_LENGTH
 
 KINDS = ("identify", "track", "page", "screen", "group", "alias")
@@ -74,9 +75,13 @@ class Rules:
 
     plan: TrackingPlan
     limits: IngestionProfile
+    names: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", event_names(self.plan.events))
 
     def take(self, raw: bytes, sender: Sender, kind: str | None = None) -> Taken:
-        """The event of one item: JSON `raw`, of a batch unless `kind` says which call it is.
+        """The event of one item: JSON `raw`, of a batch unless `kind` says which call it is, or a CloudEvent.
 
         Raises:
             Refused: with every mistake that can be told at once.
@@ -84,7 +89,20 @@ class Rules:
         if len(raw) > self.limits.maximum_event_bytes:
             hint = "the limit is `ingestion.maximum_event_bytes` of the profile"
             raise Refused([Problem("(event)", f"at most {self.limits.maximum_event_bytes} bytes", "more", hint)])
-        call = _Call(_object(raw), kind)
+        content = _object(raw)
+        return self._cloud_event(content, sender) if kind == CLOUD_EVENT else self._taken(_Call(content, kind), sender)
+
+    def _cloud_event(self, content: dict[str, Any], sender: Sender) -> Taken:
+        found = track_call(content, self.names, _object)
+        if isinstance(found, list):
+            raise Refused(found)
+        call = _Call(found.item, "track", found.attributes)
+        try:
+            return self._taken(call, sender)
+        except Refused as refused:
+            raise Refused([found.named(problem) for problem in refused.problems]) from None
+
+    def _taken(self, call: _Call, sender: Sender) -> Taken:
         name, properties = call.content()
         context = shared_context(sender.context, call.item.get("context"))
         when = self._when(call, sender)
@@ -136,8 +154,10 @@ class Rules:
 class _Call:
     """The fields that all calls have in common; what is wrong gathers in `problems`."""
 
-    def __init__(self, item: dict[str, Any], kind: str | None) -> None:
+    def __init__(self, item: dict[str, Any], kind: str | None, cloud_event: dict[str, Any] | None = None) -> None:
+        """`cloud_event` are the attributes of the CloudEvent that the call was."""
         self.item = item
+        self.cloud_event = cloud_event
         self.problems: list[Problem] = []
         self.kind = kind or self._kind()
         self.user_id = self._identifier("userId")
@@ -240,7 +260,8 @@ def _how(call: _Call, context: Mapping[str, Any], sender: Sender, when: Happened
     own = call.item.get("sentAt")
     sent_at = sender.sent_at if own is None else own
     told = {
-        "type": call.kind,
+        "type": CLOUD_EVENT if call.cloud_event else call.kind,
+        "attributes": call.cloud_event,
         "timestamp": call.item.get("timestamp"),
         "originalTimestamp": call.item.get("originalTimestamp"),
         "sentAt": sent_at,
