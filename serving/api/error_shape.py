@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api import request_id
+from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, internal_error, of_status
-
-logger = logging.getLogger("bentoml.twin")
 
 _KEPT_HEADERS = (b"allow", b"connection", b"retry-after", b"server", b"www-authenticate")
 
@@ -30,7 +28,7 @@ class ErrorShape:
 
     Answers below 400 pass untouched but for `X-Request-Id`. The others are held back until they are
     complete; those that are not in the one shape yet are put into it, by their status. An exception
-    becomes a 500 without its text, which goes to the log.
+    becomes a 500; its kind and place go to the log.
 
     `paths` are what the server answers to, for the hint of a 404.
     """
@@ -48,8 +46,8 @@ class ErrorShape:
         reply = _Reply((request_id.HEADER, identifier.encode()), send, self.paths)
         try:
             await self.app(scope, receive, reply.send)
-        except Exception:
-            logger.exception("request %s failed", identifier)
+        except Exception as error:  # noqa: BLE001 (the one that answers for all)
+            log_failure(error)
         await reply.finish()
 
 

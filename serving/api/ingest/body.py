@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from serving.api.body import invalid_json
-from serving.api.errors import ApiError, ErrorDetail, plain
+from serving.api.errors import ApiError, ErrorDetail
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -54,7 +54,7 @@ async def read_bytes(request: Request, maximum: int) -> bytes:
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", ""):
-        detail = ErrorDetail(field="Content-Encoding", expected="gzip or identity", got=plain(encoding))
+        detail = ErrorDetail(field="Content-Encoding", expected="gzip or identity", got="another encoding")
         raise ApiError(415, "unsupported_media_type", "the body is in an encoding that is not read here", [detail])
     chunks: list[bytes] = []
     size = 0
