@@ -7,6 +7,7 @@ import binascii
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -40,9 +41,10 @@ class _Single(msgspec.Struct, rename="camel"):
     write_key: Any = None
 
 
-_batch = msgspec.json.Decoder(_Batch)
+# Fractions as in items: a number that 64 bits cannot hold matters only where it is kept.
+_batch = msgspec.json.Decoder(_Batch, float_hook=Decimal)
 _items = msgspec.json.Decoder(list[msgspec.Raw])
-_single = msgspec.json.Decoder(_Single)
+_single = msgspec.json.Decoder(_Single, float_hook=Decimal)
 
 
 async def read_bytes(request: Request, maximum: int) -> bytes:
@@ -136,6 +138,8 @@ def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         raise invalid_json("bytes that are not UTF-8") from None
     except RecursionError:
         raise invalid_json("objects and lists too deep in each other") from None
+    except ArithmeticError:
+        raise invalid_json("a number with too large an exponent") from None
 
 
 def _text(value: object) -> str | None:
