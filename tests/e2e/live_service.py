@@ -69,13 +69,10 @@ class LiveService:
             journal.close()
 
     def states(self, file: Path | None = None) -> dict[str, bytes]:
-        """The state of each customer with events, as stored."""
-        customers = sorted({event.event.user_id for event in self.all_events() if event.event.user_id is not None})
+        """The state of each customer with events in the journal, as stored."""
+        customers = sorted({event.event.user_id for event in self.events() if event.event.user_id is not None})
         found = SQLiteStateStorage(file or self.workspace.state).get_many(self.shop.settings.features.hash, customers)
         return {who: state.data for who, state in found.items()}
-
-    def all_events(self) -> list[StoredEvent]:
-        return self.events()
 
     def rebuilt(self, file: Path) -> dict[str, bytes]:
         """The states, made again from lake and journal into `file`."""
@@ -101,9 +98,8 @@ class LiveService:
 
 
 @contextmanager
-def live_service(name: str) -> Iterator[LiveService]:
-    """The service over a new workspace of this name; both are gone at the end."""
-    workspace = Workspace(f"{name}-{os.getpid()}")
+def live_service(workspace: Workspace) -> Iterator[LiveService]:
+    """The service over a new workspace; what is in it is gone at the end."""
     try:
         shop, key = furnish(workspace)
         made = LiveService(shop, key, Server(workspace.name, "--port", "0"))

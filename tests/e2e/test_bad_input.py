@@ -26,7 +26,7 @@ import pytest
 
 from pipelines.events.compaction import compact
 from pipelines.events.journal_sqlite import SQLiteJournal
-from pipelines.settings import CHECKOUT
+from pipelines.settings import CHECKOUT, Workspace
 from tests.e2e.live_service import LiveService, check_error, live_service
 from tests.nasty import RAW, TELLTALES, Unreadable, read, storable
 
@@ -180,7 +180,7 @@ PREDICTIONS = {
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[LiveService]:
-    with live_service("test-bad-input") as made:
+    with live_service(Workspace(f"test-bad-input-{os.getpid()}")) as made:
         made.check_well("first")
         before = _outside(made)
         yield made
