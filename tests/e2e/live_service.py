@@ -20,7 +20,7 @@ from pipelines.access import Keys
 from pipelines.events.journal import StoredEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.opening import event_store
-from pipelines.settings import CHECKOUT, Workspace
+from pipelines.settings import CHECKOUT, Settings, Workspace
 from tests.e2e.test_service import Server
 from tests.unit.serving_parts import Shop, make_shop
 
@@ -69,32 +69,24 @@ class LiveService:
             journal.close()
 
     def states(self, file: Path | None = None) -> dict[str, bytes]:
-        """The state of each customer with events in the journal, as stored."""
-        customers = sorted({event.event.user_id for event in self.events() if event.event.user_id is not None})
-        found = SQLiteStateStorage(file or self.workspace.state).get_many(self.shop.settings.features.hash, customers)
-        return {who: state.data for who, state in found.items()}
+        """The state of each customer with events, as stored."""
+        return states(self.shop.settings, file or self.workspace.state)
 
     def rebuilt(self, file: Path) -> dict[str, bytes]:
         """The states, made again from lake and journal into `file`."""
-        with event_store(self.workspace) as store:
-            now = store.snapshot()
-        build_states(
-            self.shop.settings.features, self.workspace.lake, SQLiteStateStorage(file), now.version, tail=now.tail
-        )
-        return self.states(file)
+        return rebuilt(self.shop.settings, file)
 
     def kill(self) -> None:
-        """kill -9 for the starter and its workers, which have sessions of their own."""
         self.client.close()
-        if self.server.process.poll() is None:
-            doomed = [self.server.process.pid, *self.server.workers()]
-            for process in doomed:
-                os.kill(process, signal.SIGKILL)
-            self.server.process.wait(timeout=30)
+        kill_outright(self.server)
 
-    def restart(self) -> None:
-        self.server = Server(self.workspace.name, "--port", "0")
-        self.client = self.connect()
+
+def kill_outright(server: Server) -> None:
+    """kill -9 for the starter and its workers, which have sessions of their own."""
+    if server.process.poll() is None:
+        for process in (*server.workers(), server.process.pid):
+            os.kill(process, signal.SIGKILL)
+        server.process.wait(timeout=30)
 
 
 @contextmanager
@@ -109,6 +101,22 @@ def live_service(workspace: Workspace) -> Iterator[LiveService]:
             made.kill()
     finally:
         shutil.rmtree(workspace.root, ignore_errors=True)
+
+
+def states(settings: Settings, file: Path) -> dict[str, bytes]:
+    """The states in `file` of all customers with events in the workspace's lake or journal."""
+    with event_store(settings.workspace) as store:
+        customers = sorted(set(store.read()["user_id"].drop_null().to_pylist()))
+    found = SQLiteStateStorage(file).get_many(settings.features.hash, customers)
+    return {who: state.data for who, state in found.items()}
+
+
+def rebuilt(settings: Settings, file: Path) -> dict[str, bytes]:
+    """The same states, made from lake and journal anew into `file`."""
+    with event_store(settings.workspace) as store:
+        now = store.snapshot()
+    build_states(settings.features, settings.workspace.lake, SQLiteStateStorage(file), now.version, tail=now.tail)
+    return states(settings, file)
 
 
 def furnish(workspace: Workspace) -> tuple[Shop, str]:
