@@ -52,10 +52,13 @@ class LiveService:
 
     def check_well(self, message_id: str) -> None:
         """It is ready, and takes a good event."""
+        until = time.monotonic() + 60
         answer = self.track(message_id)
+        # The first event imports engines; on a busy machine that takes longer than an answer may.
+        while answer.status_code == 504 and time.monotonic() < until:
+            answer = self.track(message_id)
         assert answer.status_code == 200, answer.text
-        assert answer.json()["accepted"] == 1
-        until = time.monotonic() + 20
+        assert answer.json()["accepted"] + answer.json()["duplicates"] == 1
         # What could not be served is wired again once a second.
         while self.client.get("/readyz").status_code != 200:
             assert time.monotonic() < until, self.client.get("/readyz").text

@@ -97,6 +97,7 @@ _COMMON = {
     "context.anything": "kept",
     "integrations": "unread",
     "writeKey": "unread",
+    "channel": "unread",
     "anything": "unread",
 }
 _ORDER = {"order_id": "o1", "total": 12.5, "currency": "THB"}

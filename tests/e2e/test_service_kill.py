@@ -51,7 +51,7 @@ class Victim(Protocol):
 
 @dataclass
 class RealService:
-    """`python -m serving`. Its worker alone is killed, which BentoML starts again, and the starter with it, in turns."""
+    """`python -m serving`. In turns its worker alone is killed, which BentoML starts again, and the starter too."""
 
     workspace: Workspace
     port: int
@@ -179,7 +179,7 @@ class Load:
                 self.acknowledged += names
 
     def _answer(self, client: httpx.Client, path: str, body: dict[str, Any]) -> httpx.Response:
-        """The first answer that is neither a torn connection nor a 503."""
+        """The first answer that is no invitation to come again."""
         while True:
             try:
                 answer = client.post(path, json=body)
@@ -187,6 +187,10 @@ class Load:
                 # Nobody listens while the service starts; what counts is what was cut off in the middle.
                 self.unanswered += not isinstance(error, httpx.ConnectError)
                 time.sleep(0.01)
+                continue
+            if answer.status_code == 504:
+                # A machine that is too busy; the call may have been stored or not.
+                self.unanswered += 1
                 continue
             if answer.status_code != 503:
                 return answer
