@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup demo serve mlflow test test-fast parity bench lint lock clean
+.PHONY: help setup demo serve mlflow test test-fast parity kill-test bench lint lock clean
 
 help:
 	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test      all tests         make lint    ruff, mypy, import-linter"
 	@echo "make bench     how fast it is on this machine, each figure beside its peer"
 	@echo "make parity    the full parity check of features     make lock    pin the dependencies anew"
+	@echo "make kill-test kill -9 of service and journal under load, 100 times each (KILLS=100; about 10 minutes)"
 
 setup: $(VENV)/.ready
 
@@ -51,6 +52,11 @@ test-fast: setup
 
 parity: setup
 	$(BIN)/python -m tests.parity
+
+# Each acknowledged event is there once afterwards, and the states equal those built anew, to the last bit.
+KILLS ?= 100
+kill-test: setup
+	TWIN_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/e2e/test_service_kill.py tests/e2e/test_journal_kill.py
 
 # BENCH chooses parts and options, e.g. make bench BENCH="http online --rounds 3 --json"
 bench: setup

@@ -15,7 +15,7 @@ from feature_repo.words import words_of
 from pipelines.settings import Settings, load_settings
 from pipelines.settings.models import ModelConfig
 from serving.api.authorisation import Access
-from serving.api.errors import ApiError, ErrorDetail, plain
+from serving.api.errors import ApiError, ErrorDetail
 from serving.champion import Champion, load_champion
 from serving.features import FeatureReader
 from serving.predictor import Predictor, empty_state, mismatch
@@ -54,7 +54,7 @@ class Wiring:
         if model in self.refusals:
             raise self.refusals[model]
         known = ", ".join(sorted(self.models)) or "none"
-        detail = ErrorDetail(field="model", expected=f"one of: {known}", got=plain(model))
+        detail = ErrorDetail(field="model", expected=f"one of: {known}", got="another name")
         raise ApiError(404, "unknown_model", "there is no such model", [detail])
 
 

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import logging
+import mmap
 import os
 import sqlite3
 import threading
@@ -213,10 +214,11 @@ def write_quarantine(file: Path, lines: Sequence[bytes]) -> None:
     """Append lines; when this returns, they are on the disk. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     rest = memoryview(b"".join(lines))
-    with file.open("ab", buffering=0) as stream:
+    with file.open("a+b", buffering=0) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        end = stream.seek(0, os.SEEK_END)
+        end = _end_of_lines(stream.fileno())
         try:
+            stream.truncate(end)
             # A disk that fills up takes a part before it refuses.
             while rest:
                 rest = rest[stream.write(rest) :]
@@ -224,6 +226,15 @@ def write_quarantine(file: Path, lines: Sequence[bytes]) -> None:
         except OSError:
             stream.truncate(end)
             raise
+
+
+def _end_of_lines(file: int) -> int:
+    """Where the last whole line ends: a process that was killed may have left a part of one, never acknowledged."""
+    size = os.fstat(file).st_size
+    if size == 0 or os.pread(file, 1, size - 1) == b"\n":
+        return size
+    with mmap.mmap(file, size, access=mmap.ACCESS_READ) as content:
+        return content.rfind(b"\n") + 1
 
 
 def unavailable(code: str, message: str, expected: str, got: str) -> ApiError:

@@ -17,7 +17,8 @@ from serving import bootstrap, ingestion
 from serving.api import request_id
 from serving.api.answers import check_count, iso, item_of, reasons_of, unknown_customer
 from serving.api.authorisation import authorise_prediction
-from serving.api.errors import ApiError
+from serving.api.error_log import log_failure
+from serving.api.errors import ApiError, internal_error
 from serving.api.pages import pages
 from serving.api.request_door import RequestDoor
 from serving.api.requests import PredictManyRequest, PredictRequest
@@ -39,8 +40,11 @@ def answering(method: Callable[Arguments, Awaitable[BaseModel]]) -> Callable[Arg
             content = await method(*args, **kwargs)
             return Response(content.model_dump_json(), media_type="application/json")
         except ApiError as error:
-            body = error.body(request_id.current.get())
-            return Response(body, error.status, error.headers, media_type="application/json")
+            told = error
+        except Exception as error:  # noqa: BLE001 (BentoML would log its text)
+            log_failure(error)
+            told = internal_error()
+        return Response(told.body(request_id.current.get()), told.status, told.headers, media_type="application/json")
 
     # BentoML asks for the signature at every request; without this it is worked out each time (70 µs).
     answer.__signature__ = signature(method)  # type: ignore[attr-defined]

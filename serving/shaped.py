@@ -27,7 +27,10 @@ class ShapedService(bentoml.Service[Inner]):
     """Puts `ErrorShape` outside of BentoML's own layers, which `add_asgi_middleware` cannot do."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        return ErrorShape(super().to_asgi(is_main), sorted(self.openapi_spec.asdict()["paths"]))
+        app = super().to_asgi(is_main)
+        # A path with a slash too many is no path of ours; a redirect would repeat whatever the client calls our host.
+        app.router.redirect_slashes = False
+        return ErrorShape(app, sorted(self.openapi_spec.asdict()["paths"]))
 
     @property
     def openapi_spec(self) -> Any:

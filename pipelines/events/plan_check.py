@@ -32,7 +32,7 @@ _INTEGER_LIMIT = 10**18
 _DECIMAL_LIMIT = 10**10
 _EIGHT_DECIMALS = Decimal("1e-8")
 # Of the years 1 to 9000, as in files.
-_EARLIEST, _LATEST = -62_135_510_400_000_000, 221_845_392_000_000_000
+EARLIEST, _LATEST = -62_135_510_400_000_000, 221_845_392_000_000_000
 _DEEPEST = 50
 
 _EXPECTED: Mapping[PropertyType, str] = {
@@ -124,7 +124,7 @@ def instant_of(text: object) -> int | None:
         found = (datetime.fromisoformat(text) - _EPOCH) // datetime.resolution
     except (ValueError, OverflowError):
         return None
-    return found if _EARLIEST <= found <= _LATEST else None
+    return found if EARLIEST <= found <= _LATEST else None
 
 
 def iso(instant: int) -> str:

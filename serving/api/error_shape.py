@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api import request_id
-from serving.api.errors import ApiError, internal_error, of_status
+from serving.api.error_log import log_failure
+from serving.api.errors import ApiError, ErrorDetail, internal_error, of_status
 
-logger = logging.getLogger("bentoml.twin")
-
+# Names and values together. The server below reads any number of them.
+_MOST_HEADER_BYTES = 65_536
 _KEPT_HEADERS = (b"allow", b"connection", b"retry-after", b"server", b"www-authenticate")
 
 
@@ -30,7 +30,7 @@ class ErrorShape:
 
     Answers below 400 pass untouched but for `X-Request-Id`. The others are held back until they are
     complete; those that are not in the one shape yet are put into it, by their status. An exception
-    becomes a 500 without its text, which goes to the log.
+    becomes a 500; its kind and place go to the log.
 
     `paths` are what the server answers to, for the hint of a 404.
     """
@@ -47,9 +47,12 @@ class ErrorShape:
         request_id.current.set(identifier)
         reply = _Reply((request_id.HEADER, identifier.encode()), send, self.paths)
         try:
+            _check_size(scope["headers"])
             await self.app(scope, receive, reply.send)
-        except Exception:
-            logger.exception("request %s failed", identifier)
+        except ApiError as error:
+            await reply.refuse(error)
+        except Exception as error:  # noqa: BLE001 (the one that answers for all)
+            log_failure(error)
         await reply.finish()
 
 
@@ -76,10 +79,14 @@ class _Reply:
         else:
             self._held = message
 
+    async def refuse(self, error: ApiError) -> None:
+        """Answer `error`, unless an answer has begun."""
+        if not self.started:
+            await self._answer(error)
+
     async def finish(self) -> None:
         """Answer 500 where the app has answered nothing, or only half of an error."""
-        if not self.started:
-            await self._answer(internal_error())
+        await self.refuse(internal_error())
 
     async def _hold(self, start: Message, message: Message) -> None:
         if self.started:
@@ -100,6 +107,13 @@ class _Reply:
         held = self._held["headers"] if self._held is not None else ()
         kept = [(name, value) for name, value in held if name.lower() in _KEPT_HEADERS]
         await send_error(error, self._send, [*kept, self.mark])
+
+
+def _check_size(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raises ApiError (431)."""
+    if sum(len(name) + len(value) for name, value in headers) > _MOST_HEADER_BYTES:
+        detail = ErrorDetail(field="headers", expected=f"at most {_MOST_HEADER_BYTES} bytes", got="more")
+        raise ApiError(431, "headers_too_large", "the request's headers are too large", [detail])
 
 
 def _in_shape(body: bytes) -> bool:

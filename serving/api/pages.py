@@ -72,3 +72,4 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
 pages = Starlette(
     routes=[Route("/", _index, methods=["GET"]), Route("/v1/models", _models, methods=["GET"]), *INGEST_ROUTES]
 )
+pages.router.redirect_slashes = False

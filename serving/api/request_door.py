@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api import request_id
 from serving.api.body import invalid_json, parse_body
+from serving.api.error_log import log_failure
 from serving.api.error_shape import send_error
 from serving.api.errors import ApiError, ErrorDetail, internal_error, plain
 from serving.api.requests import VALIDATED, RequestBody
-
-logger = logging.getLogger("bentoml.twin")
 
 JSON = "application/json"
 
@@ -108,18 +105,18 @@ def _check_type(headers: Headers) -> None:
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if kind.strip().lower() != JSON or charset not in ("", "utf-8", "utf8"):
         hint = f"send the header `Content-Type: {JSON}`"
-        details.append(ErrorDetail(field="Content-Type", expected=JSON, got=plain(kind.strip()), hint=hint))
+        details.append(ErrorDetail(field="Content-Type", expected=JSON, got="another type", hint=hint))
     encoding = headers.get("content-encoding", "identity")
     if encoding.strip().lower() != "identity":
         hint = "send the body uncompressed"
-        details.append(ErrorDetail(field="Content-Encoding", expected="identity", got=plain(encoding), hint=hint))
+        details.append(ErrorDetail(field="Content-Encoding", expected="identity", got="another encoding", hint=hint))
     if details:
         raise ApiError(415, "unsupported_media_type", "the body must be plain JSON", details)
 
 
 async def _answer(error: Exception, send: Send) -> None:
     if not isinstance(error, ApiError):
-        logger.error("request %s failed", request_id.current.get(), exc_info=error)
+        log_failure(error)
         error = internal_error()
     # A body that was not read to its end cannot be followed by another request on this connection.
     closing = [(b"connection", b"close")] if error.status in (401, 403, 413) else []

@@ -225,6 +225,15 @@ def test_a_full_disk_is_told_and_gets_over(live: Live) -> None:
     assert live.quarantined() == []
 
 
+@pytest.mark.parametrize("torn", [b"", b'{"half', b'{"a": 1}\n{"half', b'{"a": 1}\n'])
+def test_a_line_that_a_killed_process_left_half_written_is_gone(tmp_path: Path, torn: bytes) -> None:
+    file = tmp_path / "live.jsonl"
+    file.write_bytes(torn)
+    ingestion.write_quarantine(file, [b'{"b": 2}\n', b'{"c": 3}\n'])
+    whole = torn[: torn.rfind(b"\n") + 1]
+    assert file.read_bytes() == whole + b'{"b": 2}\n{"c": 3}\n'
+
+
 def test_more_calls_than_may_wait_are_sent_away(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(live.ingestion, "_waiting", live.ingestion.limits.maximum_waiting)

@@ -185,6 +185,12 @@ def test_events_ahead_of_our_clock_are_clamped_or_refused() -> None:
     assert take({**TRACK, "timestamp": "8999-12-31T23:59:59Z"}).event.event_time == NOW
 
 
+def test_a_clock_so_wrong_that_no_time_is_left_is_refused() -> None:
+    ancient = {**TRACK, "timestamp": "0001-01-02T00:00:00Z"}
+    assert iso(take(ancient).event.event_time) == "0001-01-02T00:00:00.000000Z"
+    assert fields({**ancient, "sentAt": "8999-01-01T00:00:00Z"}) == {"sentAt"}
+
+
 def test_unknown_events_are_marked_or_refused() -> None:
     item = {"userId": "c", "event": "Door Opened", "properties": {"n": 1}}
     taken = take(item)

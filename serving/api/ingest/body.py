@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from starlette.requests import Request
 
 from serving.api.authorisation import key_of
 from serving.api.body import invalid_json
-from serving.api.errors import ApiError, ErrorDetail, plain
+from serving.api.errors import ApiError, ErrorDetail
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -39,9 +40,10 @@ class _Single(msgspec.Struct, rename="camel"):
     write_key: Any = None
 
 
-_batch = msgspec.json.Decoder(_Batch)
+# Fractions as in items: a number that 64 bits cannot hold matters only where it is kept.
+_batch = msgspec.json.Decoder(_Batch, float_hook=Decimal)
 _items = msgspec.json.Decoder(list[msgspec.Raw])
-_single = msgspec.json.Decoder(_Single)
+_single = msgspec.json.Decoder(_Single, float_hook=Decimal)
 
 
 async def read_bytes(request: Request, maximum: int) -> bytes:
@@ -53,7 +55,7 @@ async def read_bytes(request: Request, maximum: int) -> bytes:
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", ""):
-        detail = ErrorDetail(field="Content-Encoding", expected="gzip or identity", got=plain(encoding))
+        detail = ErrorDetail(field="Content-Encoding", expected="gzip or identity", got="another encoding")
         raise ApiError(415, "unsupported_media_type", "the body is in an encoding that is not read here", [detail])
     chunks: list[bytes] = []
     size = 0
@@ -141,6 +143,8 @@ def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         raise invalid_json("bytes that are not UTF-8") from None
     except RecursionError:
         raise invalid_json("objects and lists too deep in each other") from None
+    except ArithmeticError:
+        raise invalid_json("a number with too large an exponent") from None
 
 
 def _text(value: object) -> str | None:

@@ -18,7 +18,16 @@ import msgspec
 from feature_repo.configuration import Problem
 from pipelines.access import AccessKey
 from pipelines.events.journal import NewEvent, UnstorableEvent, encode
-from pipelines.events.plan_check import CheckedEvent, OutsidePlan, channel_of, check_event, instant_of, kept, kind_of
+from pipelines.events.plan_check import (
+    EARLIEST,
+    CheckedEvent,
+    OutsidePlan,
+    channel_of,
+    check_event,
+    instant_of,
+    kept,
+    kind_of,
+)
 from pipelines.settings.profile import IngestionProfile
 from pipelines.settings.tracking_plan import TrackingPlan
 from serving.api.ingest.body import shared_context
@@ -132,6 +141,8 @@ class Rules:
         when = happened(timestamp, sent_at, sender.received_at, int(self.limits.clock_threshold_seconds * 1_000_000))
         if when.ahead and self.limits.future_events == "refuse":
             call.wrong("timestamp", "a time that has come", "a time in the future", "check the client's clock")
+        if when.at < EARLIEST:
+            call.wrong("sentAt", "a clock that leaves timestamp in the years of our era", "a time far ahead of ours")
         return when
 
     def _channel(self, context: Mapping[str, Any], event: str, default: str) -> str:
