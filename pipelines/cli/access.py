@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from pipelines.access import AccessKey
     from pipelines.settings import Settings
 
-keys = typer.Typer(help="Keys that clients show to the service.", no_args_is_help=True)
+keys = typer.Typer(
+    help="Keys that clients show to the service, and the key that personal data is encrypted with.",
+    no_args_is_help=True,
+)
 _SOURCE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
@@ -46,6 +49,18 @@ def create_command(
         print(as_text({**plain(key), "key": text}))
         return
     print(f"{text}\n  key {key.key_id} of source {source}, scope {scope}; kept as a hash, so copy it now")
+
+
+@keys.command("encryption")
+def encryption_command(json: AsJson = False) -> None:
+    """Print a fresh key for personal data; it is kept nowhere.
+
+    Example: export TWIN_ENCRYPTION_KEY="$(twin keys encryption)"
+    """
+    from pipelines.privacy import ENVIRONMENT_KEY, new_key
+
+    key = new_key()
+    print(as_text({ENVIRONMENT_KEY: key}) if json else key)
 
 
 @keys.command("list")

@@ -28,6 +28,8 @@ from feature_repo.configuration import ConfigurationError, Problem
 from pipelines.console import UserError
 from pipelines.settings.workspace import Workspace
 
+# Kind of text that is sealed whole, because nobody can tell what it holds.
+WHOLE_ROW = "quarantine"
 ENVIRONMENT_KEY = "TWIN_ENCRYPTION_KEY"
 _MARK = "enc:1:"
 _TOKEN = re.compile(r"enc:1:[A-Za-z0-9_-]{22,}")
@@ -135,6 +137,19 @@ def sealer_of(workspace: Workspace) -> Sealer:
             [Problem(ENVIRONMENT_KEY, f"the key with id {noted}", f"the key with id {sealer.key_id}", hint)],
         )
     return sealer
+
+
+def make_demo_key(workspace: Workspace) -> bool:
+    """Give a workspace a key of its own where the environment has none; False if there was one already."""
+    if os.environ.get(ENVIRONMENT_KEY, "").strip() or workspace.demo_key.exists():
+        return False
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(workspace.demo_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as stream:
+        stream.write(new_key() + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    return True
 
 
 def _key(workspace: Workspace) -> bytes:

@@ -19,10 +19,12 @@ from feature_repo.configuration import Problem
 from pipelines.access import AccessKey
 from pipelines.events.journal import NewEvent, UnstorableEvent, encode
 from pipelines.events.plan_check import CheckedEvent, OutsidePlan, channel_of, check_event, instant_of, kept, kind_of
+from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.profile import IngestionProfile
 from pipelines.settings.tracking_plan import TrackingPlan
 from serving.api.ingest.body import shared_context
 from serving.api.ingest.clock import Happened, happened
+from serving.api.ingest.identifiers import identifiers_of
 from serving.api.requests import MAXIMUM_ID_LENGTH
 
 KINDS = ("identify", "track", "page", "screen", "group", "alias")
@@ -74,6 +76,7 @@ class Rules:
 
     plan: TrackingPlan
     limits: IngestionProfile
+    identity: IdentityConfig
 
     def take(self, raw: bytes, sender: Sender, kind: str | None = None) -> Taken:
         """The event of one item: JSON `raw`, of a batch unless `kind` says which call it is.
@@ -101,6 +104,7 @@ class Rules:
             channel=channel,
             user_id=call.user_id,
             anonymous_id=call.anonymous_id,
+            identifiers=identifiers_of(call.kind, properties, context, self.identity),
             value=checked.value,
             currency=checked.currency,
             properties={**checked.properties, _CALL: _how(call, context, sender, when, checked.planned)},
