@@ -31,6 +31,7 @@ from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail
 from serving.api.ingest.body import Envelope
 from serving.api.ingest.segment import Refused, Rules, Sender, Taken
+from serving.sealing_door import SealingDoor
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -66,7 +67,8 @@ class Ingestion:
         self._settings = settings
         self._workspace = settings.workspace
         self.limits = settings.profile.ingestion
-        self._rules = Rules(settings.tracking_plan, self.limits)
+        self._rules = Rules(settings.tracking_plan, self.limits, settings.identity)
+        self._door = SealingDoor(settings.workspace, settings.identity)
         self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="ingest")
         self._opening = threading.Lock()
         self._access = Access(settings.workspace.access)
@@ -87,7 +89,8 @@ class Ingestion:
 
         Raises:
             ApiError: 401 for a key that is not known, 403 for one that may not ingest; 503 where the items cannot
-                be kept now, or too many calls wait. Repeating the call is safe.
+                be kept now, name a person and there is no key to encrypt them with, or too many calls wait.
+                Repeating the call is safe.
         """
         if self._waiting >= self.limits.maximum_waiting:
             raise unavailable("overloaded", "too many calls are waiting", "fewer calls at a time", "one too many")
@@ -121,10 +124,13 @@ class Ingestion:
                 taken.append((index, self._rules.take(raw, sender, kind)))
             except Refused as refused:
                 rejected.append(Rejected(index, refused.problems))
-        if rejected:
+        # Before anything is kept: a call that cannot be sealed leaves nothing behind.
+        events = self._door.sealed([item.event for _, item in taken])
+        kept = [(r, self._door.sealed_text(envelope.items[r.index])) for r in rejected]
+        if kept:
             file = self._workspace.quarantine / f"live-{_day(received_at)}.jsonl"
-            write_quarantine(file, [_line(envelope.items[r.index], r, sender, kind) for r in rejected])
-        answers = self._opened().keep([item.event for _, item in taken]) if taken else []
+            write_quarantine(file, [_line(text, r, sender, kind) for r, text in kept])
+        answers = self._opened().keep(events) if events else []
         duplicates = sum(answer.duplicate for answer in answers)
         return Ingested(
             len(taken) - duplicates,
@@ -243,7 +249,7 @@ def unavailable(code: str, message: str, expected: str, got: str) -> ApiError:
     return ApiError(503, code, message, [ErrorDetail(field="request", expected=expected, got=got, hint=hint)])
 
 
-def _line(raw: bytes, rejected: Rejected, sender: Sender, kind: str | None) -> bytes:
+def _line(text: str, rejected: Rejected, sender: Sender, kind: str | None) -> bytes:
     reasons = [{"field": p.field, "expected": p.expected, "got": p.got} for p in rejected.problems]
     told = {
         "received_at": datetime.fromtimestamp(sender.received_at / 1e6, UTC).isoformat(),
@@ -251,8 +257,7 @@ def _line(raw: bytes, rejected: Rejected, sender: Sender, kind: str | None) -> b
         "call": kind or "batch",
         "index": rejected.index,
         "problems": reasons,
-        # As text: it may be no JSON that others can read.
-        "text": raw.decode("utf-8", "backslashreplace"),
+        "text": text,
     }
     return json.dumps(told).encode() + b"\n"
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from pipelines.access import AccessKey
     from pipelines.settings import Settings, Workspace
 
-keys = typer.Typer(help="Keys that clients show to the service.", no_args_is_help=True)
+keys = typer.Typer(
+    help="Keys that clients show to the service, and the key that personal data is encrypted with.",
+    no_args_is_help=True,
+)
 audit = typer.Typer(help="The log of administrative acts.", no_args_is_help=True)
 _SOURCE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
@@ -90,6 +93,18 @@ def create_command(
     print(as_text({**plain(key), "key": text}) if json else told)
     if may_ingest:
         _tell_purposes(key, store.all())
+
+
+@keys.command("encryption")
+def encryption_command(json: AsJson = False) -> None:
+    """Print a fresh key for personal data; it is kept nowhere.
+
+    Example: export TWIN_ENCRYPTION_KEY="$(twin keys encryption)"
+    """
+    from pipelines.privacy import ENVIRONMENT_KEY, new_key
+
+    key = new_key()
+    print(as_text({ENVIRONMENT_KEY: key}) if json else key)
 
 
 @keys.command("list")

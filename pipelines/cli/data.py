@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 SourceName = Annotated[str, typer.Option("--source", "-s", help="a file of configs/sources, without .yaml")]
 InputFile = Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet, also gzipped")]
 
+quarantine = typer.Typer(help="Rows and calls that could not become events.", no_args_is_help=True)
 sources = typer.Typer(help="The mappings that turn files into events.", no_args_is_help=True)
 
 
 def register_commands(app: typer.Typer) -> None:
     app.add_typer(sources, name="sources")
+    app.add_typer(quarantine, name="quarantine")
     app.command("ingest")(ingest_command)
     app.command("validate")(validate_command)
 
@@ -111,3 +113,19 @@ def check_command(
     from pipelines.ingest import check
 
     tell(check(settings_of(context), source, file, rows), json)
+
+
+@quarantine.command("show")
+def show_command(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="a file of .twin/<workspace>/quarantine")],
+    json: AsJson = False,
+) -> None:
+    """Print a quarantine file with its encrypted values opened; needs the key.
+
+    Example: twin quarantine show .twin/demo/quarantine/demo_crm/crm-0123456789ab.csv > mended.csv
+    """
+    from pipelines.ingest import show
+
+    content = show(settings_of(context), file)
+    print(as_text(content.rows) if json else content.text())

@@ -41,6 +41,7 @@ def demo_command(
     Example: twin --workspace demo demo
     """
     from pipelines.demo import generate, load_demo_config, source_files
+    from pipelines.privacy import make_demo_key
 
     settings = settings_of(context)
     _refuse_foreign_events(settings)
@@ -49,6 +50,8 @@ def demo_command(
     print(generate(config, settings.workspace.sources).text(), end="\n\n")
     if generate_only:
         return
+    if make_demo_key(settings.workspace):
+        print(f"personal data is encrypted with a key of the demo's own: {settings.workspace.demo_key}", end="\n\n")
     for source, file in source_files(settings.workspace.sources):
         report, _ = ingest_file(settings, source, file)
         print(report.text(), end="\n\n")

@@ -13,6 +13,7 @@ from pipelines.console import UserError
 from pipelines.events.lake import STAGED_SCHEMA, register
 from pipelines.ingest.events import facts_and_events_sql, grouped_sql
 from pipelines.ingest.layout import Layout, check_columns, look_at
+from pipelines.ingest.protection import Protection
 from pipelines.ingest.quoting import literal
 from pipelines.ingest.report import Counts
 from pipelines.ingest.rows import REASON_SEPARATOR, raw_columns, raw_insert_sql, typed_sql
@@ -70,13 +71,22 @@ def load(
     connection.execute("COMMIT")
 
 
-def convert(connection: duckdb.DuckDBPyConnection, source: SourceConfig, plan: TrackingPlan, layout: Layout) -> None:
+def convert(
+    connection: duckdb.DuckDBPyConnection,
+    source: SourceConfig,
+    plan: TrackingPlan,
+    layout: Layout,
+    protection: Protection,
+) -> None:
     """From table `raw`: table `events`, and table `refused` (row, reason) of the rows that are none.
+
+    In `events`, `protection` stands for what names a person.
 
     Raises:
         UserError: a sum of amounts is beyond 38 digits, or the events do not fit into memory.
     """
-    facts, events = facts_and_events_sql(source, plan)
+    facts, events = facts_and_events_sql(source, plan, protection)
+    protection.register(connection)
     try:
         for step in (typed_sql(source, layout), grouped_sql(source), facts, events, _REFUSED):
             connection.execute(step)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pipelines.ingest.checks import CarriedProperty, event_checks, property_checks
 from pipelines.ingest.folds import Fold, ManyRows, OneRow
+from pipelines.ingest.protection import Protection
 from pipelines.ingest.quoting import case, joined, literal
 from pipelines.ingest.rows import REASON_SEPARATOR, names_of
 from pipelines.ingest.values import Values, json_field, json_object
@@ -46,21 +47,21 @@ def grouped_sql(source: SourceConfig) -> str:
     """
 
 
-def facts_and_events_sql(source: SourceConfig, plan: TrackingPlan) -> tuple[str, str]:
+def facts_and_events_sql(source: SourceConfig, plan: TrackingPlan, protection: Protection) -> tuple[str, str]:
     """View `facts` (one row an event, values as in the file) and table `events` (as the lake wants them).
 
     `events` has `g`, `rows`, `faults` (rows with reasons of their own), `reason` (of the event as a
     whole, or null) and the columns of the lake but position.
     """
-    return _Compiler(source, plan).compile()
+    return _Compiler(source, plan, protection).compile()
 
 
 class _Compiler:
-    def __init__(self, source: SourceConfig, plan: TrackingPlan) -> None:
+    def __init__(self, source: SourceConfig, plan: TrackingPlan, protection: Protection) -> None:
         self._source = source
         self._plan = plan
         self._fold: Fold = ManyRows() if source.group_by else OneRow()
-        self._values = Values(source, names_of(source), plan.currencies)
+        self._values = Values(source, names_of(source), plan.currencies, protection)
         self._facts = _Columns("f")
         self._finished = _Columns("p")
 
@@ -148,13 +149,16 @@ class _Compiler:
         return f"({happened} + to_microseconds({microseconds(arrival.delay or '0d')}))"
 
     def _identifiers(self) -> str:
-        names = self._values.names
         return json_object(
             [
-                json_field(kind, self._first(names.text(column)), "string")
+                json_field(kind, self._identifier(kind, self._first(self._values.names.text(column))), "string")
                 for kind, column in sorted(self._source.identifiers.items())
             ]
         )
+
+    def _identifier(self, kind: str, value: str) -> str:
+        protection = self._values.protection
+        return protection.text(kind, value) if kind in protection.identity.personal_kinds else value
 
     def _value(self) -> str:
         branches = []
@@ -175,7 +179,9 @@ class _Compiler:
     def _properties(self) -> str:
         branches = []
         for condition, event, _ in self._cases():
-            fields = [json_field(p.name, p.column, p.kind) for p in self._carried(condition, event)]
+            fields = [
+                self._values.property_field(event, p.name, p.column, p.kind) for p in self._carried(condition, event)
+            ]
             branches.append((condition, json_object(fields)))
         return case(branches, "'{}'")
 
@@ -195,14 +201,14 @@ class _Compiler:
         rule = self._source.events[int(condition.split()[2])]
         given = properties_of(self._source, rule, event, self._plan)
         return [
-            CarriedProperty(name, planned, *self._property(given[name]))
+            CarriedProperty(name, planned, *self._property(name, given[name]))
             for name, planned in self._plan.events[event].properties.items()
             if name in given
         ]
 
-    def _property(self, expression: Expression) -> tuple[str, ValueType, str]:
+    def _property(self, name: str, expression: Expression) -> tuple[str, ValueType, str]:
         """(column with the final value, its type, column with the value before it was scaled)."""
-        raw = self._facts.add(self._values.folded(expression, self._fold))
+        raw = self._facts.add(self._values.folded(name, expression, self._fold))
         column = self._finished.add(self._values.scaled(expression, raw, "source_currency"))
         return column, expression.value_type(self._source.columns), raw
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.compute as compute
@@ -29,14 +30,15 @@ def _fault(given: int, expected: int) -> str | None:
     return None if given == expected else f"{given} fields where {expected} were expected"
 
 
-def put_right(table: pa.Table, layout: Layout) -> pa.Table:
+def put_right(table: pa.Table, layout: Layout, opened: Callable[[str], str]) -> pa.Table:
     """Rows of a quarantine file that stand whole in its first column, split anew into their fields.
 
     Without this, a row that was not mended would no longer be known as part of its event, and the
-    event would be stored without it.
+    event would be stored without it. `opened` gives the text of one that was sealed.
     """
     if layout.source_width == len(layout.header) or layout.source_width < 2:
         return table
+    table = _unsealed(table, opened)
     whole = compute.greater(compute.find_substring(table["c0"], layout.format.delimiter), -1)
     for name, column in zip(layout.header[1:], layout.columns[1:], strict=True):
         if name not in QUARANTINE_COLUMNS:
@@ -47,3 +49,11 @@ def put_right(table: pa.Table, layout: Layout) -> pa.Table:
     numbers = table["row"].filter(whole).combine_chunks()
     mended = with_fields(numbers, [(text, split(text, layout)) for text in texts], layout)
     return pa.concat_tables([table.filter(compute.invert(whole)), mended])
+
+
+def _unsealed(table: pa.Table, opened: Callable[[str], str]) -> pa.Table:
+    sealed = compute.starts_with(table["c0"], "enc:1:")
+    if not compute.any(sealed).as_py():
+        return table
+    texts = pa.array([opened(text) for text in table["c0"].to_pylist()], pa.string())
+    return table.set_column(table.schema.get_field_index("c0"), "c0", texts)

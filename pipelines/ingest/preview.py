@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipelines.ingest import convert
 from pipelines.ingest.layout import Layout
+from pipelines.ingest.protection import masking
 from pipelines.ingest.read import read
 from pipelines.settings import Settings
 
@@ -41,7 +42,7 @@ class Preview:
 
 
 def check(settings: Settings, source: str, file: Path, rows: int = 5) -> Preview:
-    """The first `rows` canonical events that `file` gives by the mapping `source`.
+    """The first `rows` canonical events that `file` gives by the mapping `source`, personal values masked.
 
     Only the first LOOKED_AT rows are read, so an event whose rows go on beyond them is shown in part.
 
@@ -53,7 +54,7 @@ def check(settings: Settings, source: str, file: Path, rows: int = 5) -> Preview
     layout = convert.layout_of(mapping, plan, file)
     with convert.open_database(None) as connection:
         convert.load(connection, mapping, layout, _first(file, layout))
-        convert.convert(connection, mapping, plan, layout)
+        convert.convert(connection, mapping, plan, layout, masking(settings.identity))
         connection.execute(
             "CREATE TABLE outcomes AS SELECT g, rows, CASE WHEN faults > 0 OR reason IS NOT NULL"
             " THEN 'quarantined' ELSE 'accepted' END AS outcome, false AS differs FROM events"

@@ -32,11 +32,14 @@ class _Faults:
         return "skip"
 
 
-def read(file: Path, layout: Layout, advance: Callable[[float], None]) -> Iterator[pa.Table]:
+def read(
+    file: Path, layout: Layout, advance: Callable[[float], None], opened: Callable[[str], str] = str
+) -> Iterator[pa.Table]:
     """The rows of `file`, in order: `row` from 1, `fault` (or null), `text` and the file's columns.
 
     CSV columns are text as written; Parquet columns have their own types; JSON lines have only
-    `text`. A row with a `fault` has its `text` and no columns. `advance` is told the bytes read.
+    `text`. A row with a `fault` has its `text` and no columns. `advance` is told the bytes read;
+    `opened` gives the text of a row that stands sealed in a quarantine file.
 
     Raises:
         UserError: the file ends early, is not in its encoding, or never closes a quote.
@@ -45,7 +48,7 @@ def read(file: Path, layout: Layout, advance: Callable[[float], None]) -> Iterat
         if layout.format.type == "parquet":
             yield from _parquet_rows(file, layout, advance)
         else:
-            yield from _text_rows(file, layout, advance)
+            yield from _text_rows(file, layout, advance, opened)
 
 
 def _parquet_rows(file: Path, layout: Layout, advance: Callable[[float], None]) -> Iterator[pa.Table]:
@@ -60,7 +63,9 @@ def _parquet_rows(file: Path, layout: Layout, advance: Callable[[float], None]) 
         advance(share * batch.num_rows)
 
 
-def _text_rows(file: Path, layout: Layout, advance: Callable[[float], None]) -> Iterator[pa.Table]:
+def _text_rows(
+    file: Path, layout: Layout, advance: Callable[[float], None], opened: Callable[[str], str]
+) -> Iterator[pa.Table]:
     faults = _Faults()
     whole_lines = layout.format.type == "jsonl"
     names = ["text"] if whole_lines else list(layout.columns)
@@ -87,7 +92,7 @@ def _text_rows(file: Path, layout: Layout, advance: Callable[[float], None]) -> 
         good = 0
         last: pa.RecordBatch | None = None
         for batch in reader:
-            yield _numbered(batch, good, faults, layout)
+            yield _numbered(batch, good, faults, layout, opened)
             good += batch.num_rows
             last = batch if batch.num_rows else last
         if not whole_lines and stream.quotes % 2:
@@ -96,7 +101,9 @@ def _text_rows(file: Path, layout: Layout, advance: Callable[[float], None]) -> 
     yield _faulty(faults, layout)
 
 
-def _numbered(batch: pa.RecordBatch, before: int, faults: _Faults, layout: Layout) -> pa.Table:
+def _numbered(
+    batch: pa.RecordBatch, before: int, faults: _Faults, layout: Layout, opened: Callable[[str], str]
+) -> pa.Table:
     """Give rows their numbers in the file: good ones count on, and skip the faulty ones between them."""
     counted = np.arange(before + 1, before + batch.num_rows + 1)
     skipped = np.array(faults.numbers, dtype=np.int64) - layout.header_lines - np.arange(len(faults.numbers))
@@ -105,7 +112,7 @@ def _numbered(batch: pa.RecordBatch, before: int, faults: _Faults, layout: Layou
     if layout.format.type == "jsonl":
         return pa.table([pa.array(numbers), nothing, batch.column(0)], ["row", "fault", "text"])
     table = pa.table([pa.array(numbers), nothing, nothing, *batch.columns], ["row", "fault", "text", *layout.columns])
-    return put_right(table, layout)
+    return put_right(table, layout, opened)
 
 
 def _faulty(faults: _Faults, layout: Layout) -> pa.Table:

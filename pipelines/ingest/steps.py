@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import duckdb
@@ -20,10 +21,14 @@ from pipelines.identity.tables import expect_events
 from pipelines.ingest import convert
 from pipelines.ingest.layout import Layout
 from pipelines.ingest.lock import IngestLock
+from pipelines.ingest.protection import explaining, sealing
 from pipelines.ingest.quarantine import name_of, write_quarantine
 from pipelines.ingest.read import read
 from pipelines.ingest.report import Counts, IngestReport
+from pipelines.ingest.sealed_rows import SealedRows
+from pipelines.privacy import sealer_of
 from pipelines.settings import Settings
+from pipelines.settings.personal_columns import personal_columns
 from pipelines.settings.sources import SourceConfig
 from pipelines.settings.workspace import Workspace
 
@@ -56,16 +61,19 @@ class StagedBatch:
 def stage(settings: Settings, source: str, file: Path) -> StagedBatch:
     """Convert `file` by the mapping `source`, and check it against the tracking plan and the lake.
 
-    Nothing in the lake changes. What a dead process left in staging is cleared first.
+    Nothing in the lake changes. What a dead process left in staging is cleared first. What names a person stands
+    there in the clear while this runs, and leaves it as tokens only.
 
     Raises:
         ConfigurationError: no such mapping, or it does not fit the tracking plan.
-        UserError: the file cannot be read, or another ingest of the workspace is running.
+        UserError: the file cannot be read, it names persons and there is no key to seal them with, or another ingest
+            of the workspace is running.
         ReconciliationError: rows were lost (a fault of the program).
     """
     began = time.monotonic()
     mapping, plan, workspace = settings.source(source), settings.tracking_plan, settings.workspace
     layout = convert.layout_of(mapping, plan, file)
+    rows = _sealed_rows(settings, mapping, layout)
     lock = IngestLock.acquire(workspace.root)
     try:
         shutil.rmtree(workspace.staging, ignore_errors=True)
@@ -84,15 +92,16 @@ def stage(settings: Settings, source: str, file: Path) -> StagedBatch:
             0.0,
             lock,
         )
-        with convert.open_database(batch.database) as connection:
+        with convert.open_database(batch.database) as connection, explaining(rows.protection):
             with progress(f"Reading {file.name}", float(file.stat().st_size)) as advance:
-                convert.load(connection, mapping, layout, read(file, layout, advance))
+                convert.load(connection, mapping, layout, read(file, layout, advance, rows.opened_whole))
+                rows.open_columns(connection)
             with progress("Making events"):
-                convert.convert(connection, mapping, plan, layout)
+                convert.convert(connection, mapping, plan, layout, rows.protection)
                 convert.settle(connection, mapping, workspace.lake)
                 counts = convert.count(connection)
                 convert.write_events(connection, batch.events)
-                refused = _write_refused(connection, counts, layout, batch)
+                refused = _write_refused(connection, counts, rows, batch)
         name = name_of(file, refused, layout) if refused else ""
         return replace(
             batch, quarantined=refused, quarantine_name=name, counts=counts, seconds=time.monotonic() - began
@@ -147,13 +156,22 @@ def discard(batch: StagedBatch) -> None:
         batch.lock.release()
 
 
+def _sealed_rows(settings: Settings, mapping: SourceConfig, layout: Layout) -> SealedRows:
+    sealer = cache(partial(sealer_of, settings.workspace))
+    personal = personal_columns(mapping, settings.tracking_plan, settings.identity)
+    if personal:
+        # Without a key nothing of such a file may be written, not even to staging.
+        sealer()
+    return SealedRows(mapping, layout, personal, sealing(settings.identity, sealer), sealer)
+
+
 def _write_refused(
-    connection: duckdb.DuckDBPyConnection, counts: Counts, layout: Layout, batch: StagedBatch
+    connection: duckdb.DuckDBPyConnection, counts: Counts, rows: SealedRows, batch: StagedBatch
 ) -> Path | None:
     if not counts.quarantined:
         return None
     file = batch.directory / "quarantined"
-    write_quarantine(connection, layout, file)
+    write_quarantine(connection, rows, file)
     return file
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pipelines.ingest.folds import Fold
+from pipelines.ingest.protection import Protection
 from pipelines.ingest.quoting import case, joined, literal
 from pipelines.ingest.rows import RowNames
 from pipelines.settings.mapping import Choice, ColumnType, Condition, Expression, ValueType, placeholders
@@ -22,6 +23,7 @@ class Values:
     source: SourceConfig
     names: RowNames
     decimals: dict[str, int]
+    protection: Protection
 
     def choice(self, value: str | Choice | None) -> str:
         """Name (VARCHAR) over one row; null where the row has none."""
@@ -62,15 +64,15 @@ class Values:
             tests.append(f"{text} IS {'' if condition.empty else 'NOT '}NULL")
         return "(" + " AND ".join(tests) + ")"
 
-    def folded(self, expression: Expression, fold: Fold) -> str:
-        """The expression over the rows of one event. Money is not scaled yet (see `scaled`)."""
+    def folded(self, name: str, expression: Expression, fold: Fold) -> str:
+        """The expression of property `name` over the rows of one event. Money is not scaled yet (see `scaled`)."""
         if expression.sum is not None:
             sign = "-" if expression.negate else ""
             return f"{sign}{fold.total(' * '.join(self._factor(name, expression.sum) for name in expression.sum))}"
         if expression.count is not None:
             return f"CAST({fold.rows()} AS BIGINT)"
         if expression.list is not None:
-            return fold.entries(self._entry(expression.list))
+            return fold.entries(self._entry(name, expression.list))
         return fold.first(self._single(expression))
 
     def scaled(self, expression: Expression, value: str, currency: str) -> str:
@@ -116,13 +118,21 @@ class Values:
             return _mapped(self.names.text(column), expression.map, expression.otherwise)
         return f"-{self.names.value(column)}" if expression.negate else self.names.value(column)
 
-    def _entry(self, parts: dict[str, Expression]) -> str:
-        """One row as a JSON object; what is empty is left out."""
+    def property_field(self, parent: str, name: str, value: str, kind: ValueType) -> str:
+        """`json_field` of a property of `parent`, protected where it names a person."""
+        if not self.protection.identity.is_personal(parent, name):
+            inside = self.protection.inside(name, value) if kind == "json" else value
+            return json_field(name, inside, kind)
+        protected = self.protection.text if kind == "string" else self.protection.json
+        return json_field(name, protected(name, value if kind == "string" else _json(value, kind)), "string")
+
+    def _entry(self, parent: str, parts: dict[str, Expression]) -> str:
+        """One row as a JSON object of the list `parent`; what is empty is left out."""
         currency = self.choice(self.source.currency)
         fields = []
         for key, part in parts.items():
             value = self.scaled(part, self._single(part), currency)
-            fields.append(json_field(key, value, part.value_type(self.source.columns)))
+            fields.append(self.property_field(parent, key, value, part.value_type(self.source.columns)))
         return json_object(fields)
 
 

@@ -12,7 +12,7 @@ from pipelines.settings.identity import IdentityConfig
 
 EXTERNAL_IDS = "externalIds"
 
-_Change = Callable[[str, Any], Any]
+Change = Callable[[str, Any], Any]
 
 
 def carries_personal(event: NewEvent, config: IdentityConfig) -> bool:
@@ -49,7 +49,7 @@ def open_event(event: NewEvent, config: IdentityConfig, sealer: Sealer) -> NewEv
     return _changed(event, config, opened)
 
 
-def _changed(event: NewEvent, config: IdentityConfig, change: _Change) -> NewEvent:
+def _changed(event: NewEvent, config: IdentityConfig, change: Change) -> NewEvent:
     identifiers = {
         kind: change(kind, value) if kind in config.personal_kinds and value is not None else value
         for kind, value in event.identifiers.items()
@@ -57,7 +57,12 @@ def _changed(event: NewEvent, config: IdentityConfig, change: _Change) -> NewEve
     return replace(event, identifiers=identifiers, properties=_object(event.properties, event.event, config, change))
 
 
-def _object(value: Mapping[str, Any], parent: str, config: IdentityConfig, change: _Change) -> dict[str, Any]:
+def change_personal(value: Any, parent: str, config: IdentityConfig, change: Change) -> Any:
+    """A JSON value that stands under the name `parent`, with `change` applied to what is personal inside it."""
+    return _part(value, parent, config, change)
+
+
+def _object(value: Mapping[str, Any], parent: str, config: IdentityConfig, change: Change) -> dict[str, Any]:
     """`value` with `change` applied to its personal properties; null names nobody and stays."""
     changed: dict[str, Any] = {}
     for name, part in value.items():
@@ -72,13 +77,13 @@ def _object(value: Mapping[str, Any], parent: str, config: IdentityConfig, chang
     return changed
 
 
-def _part(value: Any, parent: str, config: IdentityConfig, change: _Change) -> Any:
+def _part(value: Any, parent: str, config: IdentityConfig, change: Change) -> Any:
     if isinstance(value, Mapping):
         return _object(value, parent, config, change)
     return [_part(item, parent, config, change) for item in value] if isinstance(value, list) else value
 
 
-def _external_id(item: Any, config: IdentityConfig, change: _Change) -> Any:
+def _external_id(item: Any, config: IdentityConfig, change: Change) -> Any:
     """One of Segment's `{id, type}`: what its id is of, its type says."""
     kind = item.get("type") if isinstance(item, dict) else None
     if not isinstance(kind, str) or kind not in config.personal_kinds or item.get("id") is None:

@@ -28,6 +28,8 @@ from feature_repo.configuration import ConfigurationError, Problem
 from pipelines.console import UserError
 from pipelines.settings.workspace import Workspace
 
+# Kind of text that is sealed whole, because nobody can tell what it holds.
+WHOLE_ROW = "quarantine"
 ENVIRONMENT_KEY = "TWIN_ENCRYPTION_KEY"
 _MARK = "enc:1:"
 _TOKEN = re.compile(r"enc:1:[A-Za-z0-9_-]{22,}")
@@ -53,7 +55,7 @@ class Sealer:
     def seal(self, kind: str, value: str) -> str:
         """The token of `value`; only the same `kind` opens it. A token of this key and kind stays what it is."""
         # Text that only looks like a token is a value like any other.
-        if self._opened(kind, value) is not None:
+        if value.startswith(_MARK) and self._opened(kind, value) is not None:
             return value
         return _token(self._cipher.encrypt(value.encode("utf-8", "surrogatepass"), [kind.encode()]))
 
@@ -71,7 +73,8 @@ class Sealer:
     def seal_json(self, kind: str, value: Any) -> str:
         """The token of any JSON value; text has the token that `seal` gives it."""
         if isinstance(value, str):
-            return value if self._opened(_json_kind(kind), value) is not None else self.seal(kind, value)
+            known = value.startswith(_MARK) and self._opened(_json_kind(kind), value) is not None
+            return value if known else self.seal(kind, value)
         return self.seal(_json_kind(kind), msgspec.json.encode(value).decode())
 
     def open_json(self, kind: str, token: str) -> Any:
@@ -135,6 +138,19 @@ def sealer_of(workspace: Workspace) -> Sealer:
             [Problem(ENVIRONMENT_KEY, f"the key with id {noted}", f"the key with id {sealer.key_id}", hint)],
         )
     return sealer
+
+
+def make_demo_key(workspace: Workspace) -> bool:
+    """Give a workspace a key of its own where the environment has none; False if there was one already."""
+    if os.environ.get(ENVIRONMENT_KEY, "").strip() or workspace.demo_key.exists():
+        return False
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(workspace.demo_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as stream:
+        stream.write(new_key() + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    return True
 
 
 def _key(workspace: Workspace) -> bytes:

@@ -108,7 +108,9 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
         _loaded(place),
     )
     check_together(settings.tracking_plan, settings.features, settings.sources, settings.models, settings.expectations)
-    check_identity_and_consent(settings.sources, settings.identity, settings.consent)
+    check_identity_and_consent(
+        settings.sources, settings.identity, settings.consent, settings.tracking_plan, settings.features
+    )
     return settings
 
 

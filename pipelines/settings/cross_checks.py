@@ -10,6 +10,7 @@ from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.models import ModelConfig
+from pipelines.settings.personal_columns import check_personal_columns
 from pipelines.settings.source_checks import check_against_plan
 from pipelines.settings.sources import SourceConfig
 from pipelines.settings.tracking_plan import EventPlan, TrackingPlan
@@ -36,11 +37,17 @@ def check_together(
 
 
 def check_identity_and_consent(
-    sources: Mapping[str, SourceConfig], identity: IdentityConfig, consent: ConsentConfig
+    sources: Mapping[str, SourceConfig],
+    identity: IdentityConfig,
+    consent: ConsentConfig,
+    plan: TrackingPlan,
+    spec: FeatureSpec,
 ) -> None:
-    """Raises ConfigurationError where a source names a kind of identifier or a purpose that is not declared."""
-    problems = []
+    """Raises ConfigurationError where a source names a kind of identifier or a purpose that is not declared,
+    or where something that names a person would be kept in the clear or read by a feature."""
+    problems = list(_personal_features(spec, identity))
     for source in sources.values():
+        problems += check_personal_columns(source, plan, identity)
         file = f"sources/{source.source}.yaml"
         for kind in source.identifiers:
             if kind not in identity.kinds:
@@ -52,6 +59,18 @@ def check_identity_and_consent(
                 problems.append(_problem(file, "consent.purposes", f"purposes of consent.yaml ({known})", purpose))
     if problems:
         raise ConfigurationError(problems)
+
+
+def _personal_features(spec: FeatureSpec, identity: IdentityConfig) -> Iterator[Problem]:
+    for feature in spec.by_name.values():
+        if feature.stream is None or feature.measure is None or feature.measure.path in COLUMN_MEASURES:
+            continue
+        parent = feature.stream.event
+        for name in feature.measure.path.removeprefix("properties.").replace("[]", "").split("."):
+            if identity.is_personal(parent, name):
+                expected = "a property that names nobody: personal ones are encrypted (identity.yaml)"
+                yield _problem("features.yaml", feature.name, expected, feature.measure.path)
+            parent = name
 
 
 def _plan(plan: TrackingPlan) -> Iterator[Problem]:

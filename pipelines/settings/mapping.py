@@ -77,6 +77,7 @@ class ColumnConfig(ConfigModel):
     path: str | None = None
     column: str | None = None
     map: ValueMap | None = Field(default=None, min_length=1)
+    personal: bool = Field(default=False, description="names a person: encrypted wherever the row is kept")
 
     @model_validator(mode="after")
     def _is_in_the_file_or_mapped(self) -> ColumnConfig:

@@ -16,6 +16,7 @@ from feature_repo.configuration import ConfigurationError
 from pipelines.console import UserError
 from pipelines.events import lake
 from pipelines.ingest import check, commit, discard, stage
+from pipelines.privacy import WHOLE_ROW, sealer_of
 from tests.unit.ingest_parts import HEADER, ORDERS, ingest, mapping, settings_for, shop, stored, written
 
 
@@ -328,9 +329,10 @@ def test_json_lines(tmp_path: Path) -> None:
         "Order Completed: address is not a JSON object": 1,
         "at is not a time": 1,
     }
+    sealer = sealer_of(settings.workspace)
     view, order = stored(settings)
     assert view["properties"] == {"path": '/ก"x'}
-    assert (view["user_id"], view["identifiers"]) == ("7", {"email": "x@example.com"})
+    assert (view["user_id"], view["identifiers"]) == ("7", {"email": sealer.seal("email", "x@example.com")})
     assert view["event_time"] == 1767225600123000
     assert view["available_at"] - view["event_time"] == 2 * 3600 * 1_000_000
     assert view["currency"] is None
@@ -338,14 +340,14 @@ def test_json_lines(tmp_path: Path) -> None:
         "order_id": "b",
         "total": 1250,
         "gift": True,
-        "address": {"a": [1, None]},
+        "address": sealer.seal_json("address", {"a": [1, None]}),
         "products": [{"q": 1}],
     }
     kept = Path(str(report.quarantine))
     assert kept.suffix == ".jsonl"
     quarantined = [json.loads(line) for line in kept.read_text().splitlines()]
     assert [line["quarantine_row"] for line in quarantined] == [3, 4, 5, 6]
-    assert quarantined[3]["quarantine_text"] == '{"id": "cut'
+    assert sealer.open(WHOLE_ROW, quarantined[3]["quarantine_text"]) == '{"id": "cut'
     kept.write_text(json.dumps({**quarantined[1], "at": 1767225600999}) + "\n")
     assert ingest(settings, kept, "app").accepted == 1
 

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from feature_repo.configuration import load_yaml, parse
 from pipelines.ingest.layout import Layout
+from pipelines.ingest.protection import masking
 from pipelines.ingest.rows import RowNames, _value
 from pipelines.ingest.values import Values
+from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.mapping import ColumnConfig, Condition, FormatConfig
 from pipelines.settings.sources import SourceConfig
 from pipelines.settings.tracking_plan import TrackingPlan
@@ -101,6 +103,7 @@ def test_times_become_instants(text: str, form: str | None, zone: str, instant: 
     assert (got and got.astimezone(UTC)) == (instant and datetime.fromisoformat(instant).replace(tzinfo=UTC))
 
 
+IDENTITY = load_yaml(CHECKOUT / "configs" / "identity.yaml", IdentityConfig)
 CONDITIONS = [
     ({"equals": "a"}, "who", {"a"}),
     ({"in": ["a", "1"]}, "who", {"a", "1"}),
@@ -119,7 +122,7 @@ CONDITIONS = [
 @pytest.mark.parametrize(("raw", "column", "holds"), CONDITIONS)
 def test_conditions(raw: dict[str, object], column: str, holds: set[str | None]) -> None:
     source = mapping(ORDERS)
-    values = Values(source, RowNames(tuple(source.columns)), {})
+    values = Values(source, RowNames(tuple(source.columns)), {}, masking(IDENTITY))
     names = values.names
     texts: list[str | None] = ["1", "2", None] if column == "units" else ["a", "1", "b'", None]
     kind = "BIGINT" if column == "units" else "VARCHAR"

@@ -22,6 +22,7 @@ from pipelines.access import Keys
 from pipelines.events.journal import StoredEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.live_states import building
+from pipelines.privacy import WHOLE_ROW, sealer_of
 from pipelines.settings import Workspace
 from serving import ingestion
 from serving.api.ingest.routes import PATHS
@@ -130,7 +131,7 @@ def test_good_items_are_kept_and_bad_ones_told_and_quarantined(live: Live) -> No
     assert "secret-person" not in answer.text
     kept = live.quarantined()
     assert [line["index"] for line in kept] == [1, 2]
-    assert json.loads(kept[0]["text"])["userId"] == "secret-person"
+    assert json.loads(sealer_of(live.workspace).open(WHOLE_ROW, kept[0]["text"]))["userId"] == "secret-person"
     assert live.position("c2") is not None
 
 

@@ -18,7 +18,7 @@ from pipelines.settings.profile import IngestionProfile
 from serving.api.ingest.clock import happened
 from serving.api.ingest.segment import Refused, Rules, Sender, Taken
 
-RULES = Rules(load_settings().tracking_plan, IngestionProfile())
+RULES = Rules(load_settings().tracking_plan, IngestionProfile(), load_settings().identity)
 NOW = int(datetime(2026, 7, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000
 SECOND = 1_000_000
 SENDER = Sender(AccessKey("id", "web", ("ingest",), "web", "THB", 0), NOW)

@@ -28,11 +28,13 @@ from pipelines.events.plan_check import (
     kept,
     kind_of,
 )
+from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.profile import IngestionProfile
 from pipelines.settings.tracking_plan import TrackingPlan
 from serving.api.ingest.body import shared_context
 from serving.api.ingest.clock import Happened, happened
 from serving.api.ingest.cloudevents import CLOUD_EVENT, event_names, track_call
+from serving.api.ingest.identifiers import identifiers_of
 from serving.api.requests import MAXIMUM_ID_LENGTH
 
 KINDS = ("identify", "track", "page", "screen", "group", "alias")
@@ -84,6 +86,7 @@ class Rules:
 
     plan: TrackingPlan
     limits: IngestionProfile
+    identity: IdentityConfig
     names: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +131,7 @@ class Rules:
             channel=channel,
             user_id=call.user_id,
             anonymous_id=call.anonymous_id,
+            identifiers=identifiers_of(call.kind, properties, context, self.identity),
             value=checked.value,
             currency=checked.currency,
             properties={**checked.properties, _CALL: _how(call, context, sender, when, checked.planned)},
