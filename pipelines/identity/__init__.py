@@ -1,1 +1,1 @@
-"""Who is who: identifiers in one way of writing, links between them, and customers that are probably one."""
+"""Whose events are whose: identifiers, the links between them, and what customers consented to."""
