@@ -34,6 +34,7 @@ class Level:
     words: str
     strong: bool = False
     agrees: bool = True
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Comparison:
     def words(self, gamma: int) -> Level:
         """What Splink's number of a level stands for: -1 nothing to compare, 0 disagreement, then upwards."""
         if gamma < 0:
-            return Level("", "not known of both", agrees=False)
+            return Level("", "not known of both", agrees=False, known=False)
         return Level("", self.otherwise, agrees=False) if gamma == 0 else self.levels[len(self.levels) - gamma]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.identity.decisions import Decisions
@@ -26,7 +26,8 @@ class Matching:
 
 @dataclass(frozen=True, slots=True)
 class MatchSummary:
-    """One run: customers compared, pairs that were linked now, that wait for review, and that had been decided.
+    """One run: user ids compared, pairs that were linked now, that wait for review, that had been decided, and
+    that are one customer by other links.
 
     `rules` counts all pairs found by verdict and rule. `certain`: pairs to learn from; of fewer than
     LEAST_CERTAIN nothing is learned, and nothing is linked. `changed`: customers whose events are others now.
@@ -37,6 +38,7 @@ class MatchSummary:
     linked: int
     waiting: int
     known: int
+    joined: int
     rules: Mapping[str, Mapping[str, int]]
     changed: tuple[str, ...]
     seconds: float
@@ -47,7 +49,8 @@ class MatchSummary:
         if self.certain < LEAST_CERTAIN:
             return f"{head}: only {self.certain} pairs are surely one person, too few of {LEAST_CERTAIN} to learn from"
         lines = [
-            f"{head}: {self.linked:,} pairs linked, {self.waiting:,} for review, {self.known:,} decided before",
+            f"{head}: {self.linked:,} pairs linked, {self.waiting:,} for review, "
+            f"{self.known:,} decided before, {self.joined:,} one customer already",
             *(
                 f"  {verdict:<8}{count:>6,}  {why}"
                 for verdict, rules in self.rules.items()
@@ -65,13 +68,21 @@ def match_profiles(profiles: Sequence[Profile], thresholds: MatchingConfig) -> M
     return Matching(len(profiles), scores.certain, tuple(decide_all(scores.pairs, thresholds)))
 
 
-def match_customers(
-    settings: Settings, decisions: Decisions | None = None, opened: Opened = stored_as_is
-) -> MatchSummary:
-    """Compare all customers of the workspace, link those that are surely one, and put up the rest for review.
+def itself(user_id: str) -> str:
+    """The customer of a user id where nothing is linked."""
+    return user_id
 
-    `opened` gives the plain text of personal values. Links are told to `decisions`; without it they are
-    noted, and told by the next call that has it.
+
+def match_customers(
+    settings: Settings,
+    decisions: Decisions | None = None,
+    opened: Opened = stored_as_is,
+    customer_of: Callable[[str], str] = itself,
+) -> MatchSummary:
+    """Compare all user ids of the workspace, link those that are surely one person, and put up the rest for review.
+
+    `opened` gives the plain text of personal values, `customer_of` the customer that a user id is of by
+    now. Links are told to `decisions`; without it they are noted, and told by the next call that has it.
 
     Raises:
         JournalUnavailable: the journal cannot be read.
@@ -79,16 +90,18 @@ def match_customers(
     """
     began = time.monotonic()
     matching = match_profiles(read_profiles(settings, opened), settings.identity.matching)
+    apart = [item for item in matching.outcomes if customer_of(item.pair.left) != customer_of(item.pair.right)]
     queue = ReviewQueue(settings.workspace.identity)
-    noted = queue.note(matching.outcomes, time.time_ns() // 1000)
+    noted = queue.note(apart, time.time_ns() // 1000)
     changed = queue.tell(decisions) if decisions is not None else frozenset()
     return MatchSummary(
-        matching.customers,
-        matching.certain,
-        noted.linked,
-        noted.waiting,
-        noted.known,
-        counts(matching.outcomes),
-        tuple(sorted(changed)),
-        round(time.monotonic() - began, 1),
+        customers=matching.customers,
+        certain=matching.certain,
+        linked=noted.linked,
+        waiting=noted.waiting,
+        known=noted.known,
+        joined=len(matching.outcomes) - len(apart),
+        rules=counts(matching.outcomes),
+        changed=tuple(sorted(changed)),
+        seconds=round(time.monotonic() - began, 1),
     )

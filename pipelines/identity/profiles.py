@@ -1,11 +1,12 @@
-"""What is known of who each customer is: one row a customer, from the newest of what events say."""
+"""What is known of who each customer is: one row a user id, from the newest of what events say."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -13,10 +14,10 @@ import duckdb
 import msgspec
 
 from pipelines.events.opening import event_store
-from pipelines.events.store import Snapshot
 from pipelines.identity.names import Name, read_name
 from pipelines.identity.normalise import normalise
 from pipelines.settings import Settings
+from pipelines.settings.identity import USER_ID
 
 # (kind of identifier or name of property, the value as it is stored) -> the plain value.
 Opened = Callable[[str, str], str]
@@ -34,7 +35,7 @@ _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?|(\d{1,2})[/.-](\d{1,
 class Profile:
     """Who a customer is. Lists are without repetition, the newest first; None where nothing is known.
 
-    `emails` and `phones` are normalised, values that name nobody left out.
+    `emails` and `phones` are normalised, values that name nobody or are shared by many left out.
     """
 
     customer_id: str
@@ -58,8 +59,15 @@ class _Seen:
     postcodes: dict[str, None] = field(default_factory=dict)
 
     def profile(self, customer: str) -> Profile:
-        newest = (next(iter(values), None) for values in (self.birth_dates, self.provinces, self.postcodes))
-        return Profile(customer, tuple(self.names), tuple(self.emails), tuple(self.phones), *newest)  # type: ignore[arg-type]
+        return Profile(
+            customer,
+            tuple(self.names),
+            tuple(self.emails),
+            tuple(self.phones),
+            next(iter(self.birth_dates), None),
+            next(iter(self.provinces), None),
+            next(iter(self.postcodes), None),
+        )
 
 
 def stored_as_is(kind: str, value: str) -> str:
@@ -68,7 +76,10 @@ def stored_as_is(kind: str, value: str) -> str:
 
 
 def read_profiles(settings: Settings, opened: Opened = stored_as_is) -> list[Profile]:
-    """The profiles of all customers of the workspace of whom anything is known, by customer id.
+    """The profiles of all user ids of the workspace of which anything is known, by user id.
+
+    Each user id stands for itself, whatever it has been linked with: how one person's records differ is
+    learned from those that are linked as well, and a pair stays the same pair over every link and its undoing.
 
     Raises:
         JournalUnavailable: the journal cannot be read.
@@ -77,33 +88,48 @@ def read_profiles(settings: Settings, opened: Opened = stored_as_is) -> list[Pro
         snapshot = store.snapshot()
     seen: dict[str, _Seen] = {}
     with duckdb.connect() as connection:
-        for customer, identifiers, event, properties in customer_values(connection, snapshot):
+        snapshot.register(connection, "events")
+        for customer, identifiers, event, properties in _values(connection):
+            if normalise(settings.identity.kinds[USER_ID], customer, settings.identity.blocked) is None:
+                continue
             mine = seen.setdefault(customer, _Seen())
             _take_identifiers(settings, mine, _object(identifiers), opened)
             if event in PROFILE_EVENTS:
                 _take_traits(mine, _object(properties), opened)
-    return [seen[customer].profile(customer) for customer in sorted(seen)]
+    return _without_shared(settings, [seen[customer].profile(customer) for customer in sorted(seen)])
 
 
-def customer_values(
-    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot
-) -> Iterable[tuple[str, str, str, str | None]]:
-    """What events say of customers: (customer, identifiers, event, properties), the newest first.
+def _without_shared(settings: Settings, profiles: list[Profile]) -> list[Profile]:
+    """The profiles without mailboxes and numbers of more user ids than the configuration lets one person have."""
+    emails = Counter(email for profile in profiles for email in profile.emails)
+    phones = Counter(phone for profile in profiles for phone in profile.phones)
+    most = {kind.normalise: kind.shared_beyond for kind in reversed(settings.identity.kinds.values())}
+    return [
+        replace(
+            profile,
+            emails=tuple(email for email in profile.emails if emails[email] <= most["email"]),
+            phones=tuple(phone for phone in profile.phones if phones[phone] <= most["phone"]),
+        )
+        for profile in profiles
+    ]
 
-    Identifiers and properties are JSON objects; each combination of a customer comes once, and the
-    properties only of events that tell who somebody is. Whose an event is, is decided here alone.
+
+def _values(connection: duckdb.DuckDBPyConnection) -> Iterable[tuple[str, str, str, str | None]]:
+    """What the view `events` says of user ids: (user id, identifiers, event, properties), the newest first.
+
+    Identifiers and properties are JSON objects. Each combination comes once a user id; events that do not
+    tell who somebody is come with their identifiers alone.
     """
-    snapshot.register(connection, "events")
     told = ", ".join(f"'{event}'" for event in PROFILE_EVENTS)
     query = f"""
-        SELECT user_id, identifiers, event_name, properties FROM (
+        SELECT user_id, identifiers, event_name, told FROM (
             SELECT user_id, identifiers, CASE WHEN event IN ({told}) THEN event ELSE '' END AS event_name,
-                   CASE WHEN event IN ({told}) THEN properties END AS properties,
+                   CASE WHEN event IN ({told}) THEN properties END AS told,
                    max(event_time) AS newest, max(position) AS last_position
             FROM events
             WHERE user_id IS NOT NULL AND (identifiers <> '{{}}' OR event IN ({told}))
             GROUP BY ALL)
-        ORDER BY user_id, newest DESC, last_position DESC, identifiers, properties"""
+        ORDER BY user_id, newest DESC, last_position DESC, identifiers, told"""
     result = connection.execute(query)
     while rows := result.fetchmany(10_000):
         yield from rows

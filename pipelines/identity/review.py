@@ -122,6 +122,12 @@ class ReviewQueue:
                 raise _not_waiting(connection, pair)
         return self._pairs("WHERE pair = ?", pair)[0]
 
+    def forget(self, customers: Iterable[str]) -> int:
+        """Remove every pair of these user ids, decided or not; how many there were."""
+        with self._transaction() as connection:
+            query = "DELETE FROM review_pairs WHERE left_id = ?1 OR right_id = ?1"
+            return sum(connection.execute(query, (customer,)).rowcount for customer in customers)
+
     def tell(self, decisions: Decisions) -> frozenset[str]:
         """Tell the store of links what it has not been told yet; the customers whose events changed.
 

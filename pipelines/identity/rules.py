@@ -54,8 +54,8 @@ def decide_pair(pair: ScoredPair, thresholds: MatchingConfig) -> Outcome:
 
 
 def _differs(pair: ScoredPair) -> bool:
-    given = pair.findings.get(_GIVEN_NAME)
-    return given is not None and not given.agrees and given.weight < 0
+    given = pair.findings[_GIVEN_NAME]
+    return given.known and not given.agrees
 
 
 def decide_all(pairs: Iterable[ScoredPair], thresholds: MatchingConfig) -> list[Outcome]:

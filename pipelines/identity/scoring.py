@@ -29,12 +29,16 @@ LEAST_CERTAIN = 20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one comparison says: its level in words, and what it adds to the match weight (log2 of odds)."""
+    """What one comparison says: its level in words, and what it adds to the match weight (log2 of odds).
+
+    `known`: both have something to compare. `strong`: see `Level`.
+    """
 
     words: str
     weight: float
     agrees: bool
     strong: bool
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +104,4 @@ def _pair(row: Mapping[str, object]) -> ScoredPair:
 
 def _finding(row: Mapping[str, object], name: str) -> Finding:
     level = BY_NAME[name].words(int(str(row[f"gamma_{name}"])))
-    return Finding(level.words, float(str(row[f"mw_{name}"])), level.agrees, level.strong)
+    return Finding(level.words, float(str(row[f"mw_{name}"])), level.agrees, level.strong, level.known)
