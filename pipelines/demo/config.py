@@ -146,6 +146,39 @@ class CampaignConfig(ConfigModel):
         return 1.0 if arm == "control" else self.rate_ratios[segment][arm]  # type: ignore[index]
 
 
+class RegisterConfig(ConfigModel):
+    """The stores' old loyalty register: who is in it beside the customers, and how it was kept."""
+
+    customer_share: Share = Field(default=0.225, description="customers who are in it, as a share of all")
+    other_share: Share = Field(default=0.15, description="members who are no customer, as a share of the customers")
+    family_share: Share = Field(default=0.07, description="of those: of a customer's family, with their phone")
+    twin_share: Share = Field(default=0.03, description="of those: a customer's twin, with their phone")
+    namesake_share: Share = Field(default=0.2, description="of those: with a customer's name")
+    thai_share: Share = Field(default=0.45, description="names in Thai; the others are romanised in any spelling")
+    title_share: Share = 0.35
+    typo_share: Share = Field(default=0.1, description="names with a slip")
+    maiden_share: Share = Field(default=0.06, description="customers under another family name")
+    moved_share: Share = Field(default=0.12, description="customers who lived in any other place")
+    missing_postcode_share: Share = 0.1
+    missing_phone_share: Share = 0.2
+    old_phone_share: Share = Field(default=0.3, description="customers with another number")
+    same_phone_share: Share = Field(default=0.06, description="customers with the very same number; the rest mistyped")
+    missing_email_share: Share = 0.45
+    other_email_share: Share = Field(default=0.15, description="customers with another address")
+    same_email_share: Share = Field(default=0.04, description="customers with the very same one; the rest mistyped")
+    missing_birth_date_share: Share = 0.15
+    swapped_birth_date_share: Share = Field(default=0.07, description="day for month, where that is a date")
+    wrong_birth_date_share: Share = Field(default=0.04, description="a year off")
+
+    @model_validator(mode="after")
+    def _fits(self) -> RegisterConfig:
+        if self.customer_share + self.other_share > 1.0:
+            raise ValueError("customer_share and other_share of 1 at most together")
+        if self.family_share + self.twin_share + self.namesake_share > 1.0:
+            raise ValueError("family_share, twin_share and namesake_share of 1 at most together")
+        return self
+
+
 class TruthConfig(ConfigModel):
     """At which instants the true churn probability is written, and for which definition of churn."""
 
@@ -173,6 +206,7 @@ class DemoConfig(ConfigModel):
     service: ServiceConfig = ServiceConfig()
     export: ExportConfig = ExportConfig()
     campaign: CampaignConfig = CampaignConfig()
+    loyalty_register: RegisterConfig = RegisterConfig()
     truth: TruthConfig = TruthConfig()
 
     @model_validator(mode="after")

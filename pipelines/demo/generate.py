@@ -20,6 +20,7 @@ from pipelines.demo.other_exports import (
     write_pos,
     write_surveys,
 )
+from pipelines.demo.register import write_register
 from pipelines.demo.simulation import simulate
 from pipelines.demo.traits import draw_traits
 from pipelines.demo.truth import ExportCounts, write_truth
@@ -28,6 +29,7 @@ TRUTH = "truth"
 # In this order an ingest meets registrations before what they explain.
 _FILES = {
     "demo_crm": "crm.parquet",
+    "demo_register": "register.csv",
     "demo_web": "web.jsonl.gz",
     "demo_app": "app.jsonl.gz",
     "demo_pos": "pos.csv.gz",
@@ -78,13 +80,15 @@ def generate(config: DemoConfig, folder: Path) -> DemoSummary:
     """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder / TRUTH, ignore_errors=True)
+    (folder / TRUTH).mkdir()
     traits = draw_traits(config)
     world, identities = simulate(config, traits), make_identities(config, traits)
     rows: dict[str, int] = {}
     with progress("Writing exports", len(_FILES) + 1) as advance:
         rows["crm.parquet"] = write_crm(config, folder, world, identities)
+        rows["register.csv"] = write_register(config, folder, folder / TRUTH, world, identities)
         rows["web.jsonl.gz"] = write_web(config, folder, world, identities)
-        advance(2)
+        advance(3)
         rows["app.jsonl.gz"], late = write_app(config, folder, world, identities)
         rows["pos.csv.gz"] = write_pos(config, folder, world, identities)
         advance(2)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.demo.config import DemoConfig
-from pipelines.demo.names import FAMILY, GIVEN, PROVINCES
+from pipelines.demo.names import FAMILY, GIVEN, POSTCODES, PROVINCES
 from pipelines.demo.randomness import generator, tokens
 from pipelines.demo.traits import Traits
 
 _MAIL_DOMAINS = ("example.com", "example.net", "example.org")
 _COOKIE_DAYS = 150
+_FIRST_BIRTH, _BIRTH_DAYS = date(1950, 1, 1), 20_000
+_DISTRICTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,10 @@ class Identities:
     card: tuple[str, ...]
     device: tuple[str, ...]
     province: tuple[str, ...]
+    postcode: tuple[str, ...]
+    birth_date: tuple[date, ...]
+    # Places in GIVEN and FAMILY.
+    name_index: tuple[tuple[int, int], ...]
 
 
 def customer_ids(count: int) -> list[str]:
@@ -46,6 +53,10 @@ def make_identities(config: DemoConfig, traits: Traits) -> Identities:
     ways, domains = rng.integers(0, 3, count), rng.integers(0, len(_MAIL_DOMAINS), count)
     numbers = np.arange(count)
     line = tokens(config.seed, "line", numbers)
+    # Streams of their own: what was added later changes nothing of what was drawn before.
+    births = generator(config.seed, "birth dates").integers(0, _BIRTH_DAYS, count)
+    district = generator(config.seed, "postcodes")
+    provinces = tuple(PROVINCES[index][0] for index in province)
     return Identities(
         customer=tuple(customer_ids(count)),
         name_th=tuple(f"{GIVEN[g][0]} {FAMILY[f][0]}" for g, f in zip(given, family, strict=True)),
@@ -58,8 +69,21 @@ def make_identities(config: DemoConfig, traits: Traits) -> Identities:
         line=tuple(f"U{a}{a[::-1]}" if has else None for a, has in zip(line, traits.has_line, strict=True)),
         card=tuple(f"88{number:010d}" for number in (rng.permutation(10**6)[:count] + 10**9)),
         device=tuple(tokens(config.seed, "device", numbers)),
-        province=tuple(PROVINCES[index][0] for index in province),
+        province=provinces,
+        postcode=tuple(postcode_in(name, district) for name in provinces),
+        birth_date=tuple(_FIRST_BIRTH + timedelta(days=int(days)) for days in births),
+        name_index=tuple((int(g), int(f)) for g, f in zip(given, family, strict=True)),
     )
+
+
+def postcode_in(province: str, rng: np.random.Generator) -> str:
+    """A postcode of one of the province's districts."""
+    return f"{POSTCODES[province]}{10 * int(rng.integers(0, _DISTRICTS)):03d}"
+
+
+def mail_domain(rng: np.random.Generator) -> str:
+    """One of the example domains."""
+    return _MAIL_DOMAINS[int(rng.integers(0, len(_MAIL_DOMAINS)))]
 
 
 def _phone(number: int, way: int) -> str:

@@ -54,7 +54,9 @@ def write_crm(config: DemoConfig, folder: Path, world: Simulation, identities: I
             "phone": column(identities.phone),
             "line_id": column(identities.line),
             "loyalty_card": column(identities.card),
+            "birth_date": column(tuple(day.isoformat() for day in identities.birth_date)),
             "province": column(identities.province),
+            "postcode": column(identities.postcode),
             "registered_through": pa.array([SEGMENTS[index] for index in world.traits.segment[known]], pa.string()),
             "registered_at": pa.array(at, pa.int64()).cast(pa.timestamp("us")),
         }

@@ -61,8 +61,8 @@ def _early(name: str, folder: Path, until: date) -> list[str]:
             return datetime.fromisoformat(json.loads(line)["server_ts"]) < closes
         if name == "line.jsonl":
             return float(json.loads(line)["timestamp"]) < 1000 * stop
-        if name == "pos.csv.gz":
-            day, month, year = line.split(";")[2][:10].split("/")
+        if name in ("pos.csv.gz", "register.csv"):
+            day, month, year = line.split(";")[2 if name == "pos.csv.gz" else 1][:10].split("/")
             return f"{year}-{month}-{day}" < stop_local
         column = {"email.csv": 2, "call_centre.csv": 1, "campaign.csv": 4, "surveys.csv": 1}[name]
         return line.split(",")[column] < stop_local
