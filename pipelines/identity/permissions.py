@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 
+from pipelines.access import source_purposes
 from pipelines.settings import Settings
 
 
 def sources_under(settings: Settings, purpose: str) -> frozenset[str]:
     """The sources whose events may be used for `purpose` unless their customer said no."""
     files = {name for name, source in settings.sources.items() if source.consent and purpose in source.consent.purposes}
-    return frozenset(files)
+    stated = source_purposes(settings.workspace.access)
+    return frozenset(files | {source for source, purposes in stated.items() if purpose in purposes})
 
 
 class AllowedSources:

@@ -28,7 +28,7 @@ from tests.unit.test_ingestion_api import Live
 from tests.unit.test_serving_api import check_shape, serve
 
 SETTINGS = load_settings()
-RULES = Rules(SETTINGS.tracking_plan, IngestionProfile())
+RULES = Rules(SETTINGS.tracking_plan, IngestionProfile(), SETTINGS.identity)
 NOW = 1_782_907_200_000_000
 SENDER = Sender(AccessKey("id", "web", "ingest", "web", "THB", 0), NOW)
 
