@@ -34,7 +34,7 @@ def _row(chance: random.Random, position: int, customers: list[str]) -> dict[str
     anonymous = chance.random() < 0.1
     return {
         "position": position,
-        "source": "made_up",
+        "source": "online_retail",
         "event_id": str(position),
         "event": event,
         "event_time": event_time,

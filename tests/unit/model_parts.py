@@ -103,6 +103,7 @@ def _manifest(rows: pd.DataFrame, names: tuple[str, ...]) -> DatasetManifest:
         names,
         "0" * 16,
         1,
+        2,
         "1" * 16,
         content_hash(_in_microseconds(rows), names),
         1,

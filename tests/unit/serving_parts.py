@@ -15,6 +15,7 @@ from bentoml._internal.models import ModelStore
 from numpy.typing import NDArray
 
 from feature_repo.spec import FeatureSpec
+from pipelines.access import Keys
 from pipelines.settings import Settings, Workspace, load_settings
 from serving.features import FeatureReader, MemoryReader
 
@@ -84,3 +85,9 @@ def _values(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.flo
     values = rng.exponential(2.0, (rows, columns))
     values[rng.random((rows, columns)) < 0.2] = np.nan
     return values
+
+
+def ingest_key(workspace: Workspace, source: str = "web") -> str:
+    """The text of a fresh write key whose events count for features and models."""
+    purposes = ["profiling", "training"]
+    return Keys(workspace.access).create(source, ["ingest"], "web", "THB", purposes=purposes, legal_basis="contract")[1]

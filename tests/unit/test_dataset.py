@@ -211,7 +211,7 @@ def write_orders(project: Settings, customers: int = 80, days: int = 300, seed: 
     """Customers of whom half stop ordering somewhere on the way; some orders arrive a day late."""
     generator = np.random.default_rng(seed)
     constant = {
-        "source": "test", "event": "Order Completed", "identifiers": "{}", "channel": "web", "value": 1000,
+        "source": "online_retail", "event": "Order Completed", "identifiers": "{}", "channel": "web", "value": 1000,
         "currency": "GBP", "properties": "{}",
     }  # fmt: skip
     rows = []

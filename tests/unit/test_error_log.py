@@ -145,7 +145,9 @@ def test_of_a_failing_service_the_log_has_no_value(
 
     workspace = Workspace("live", checkout=tmp_path)
     monkeypatch.setattr(ingestion, "connect", lambda: Ingestion(replace(shop.settings, workspace=workspace)))
-    _, key = Keys(workspace.access).create("web", "ingest", "web", "THB")
+    _, key = Keys(workspace.access).create(
+        "web", ["ingest"], "web", "THB", purposes=["profiling", "training"], legal_basis="contract"
+    )
     monkeypatch.setattr("serving.predictor.Predictor.one", fail)
     monkeypatch.setattr("serving.predictor.Predictor.many", fail)
     monkeypatch.setattr("serving.api.ingest.segment.Rules.take", fail)

@@ -58,7 +58,9 @@ class Live:
 
     def quarantined(self) -> list[dict[str, Any]]:
         files = sorted(self.workspace.quarantine.glob("live-*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        sealer = sealer_of(self.workspace)
+        return [{**line, "text": sealer.open(WHOLE_ROW, line["text"])} for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,9 @@ def live(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     workspace = Workspace("live", checkout=tmp_path)
     made = Ingestion(replace(shop.settings, workspace=workspace))
     monkeypatch.setattr(ingestion, "connect", lambda: made)
-    _, key = Keys(workspace.access).create("web", ["ingest"], "web", "THB")
+    _, key = Keys(workspace.access).create(
+        "web", ["ingest"], "web", "THB", purposes=["profiling", "training"], legal_basis="contract"
+    )
     with serve(shop) as client:
         yield Live(client, workspace, shop.settings.features.hash, key, made)
 

@@ -136,7 +136,9 @@ def live(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     workspace = Workspace("live", checkout=tmp_path)
     made = Ingestion(replace(shop.settings, workspace=workspace))
     monkeypatch.setattr(ingestion, "connect", lambda: made)
-    _, key = Keys(workspace.access).create("web", "ingest", "web", "THB")
+    _, key = Keys(workspace.access).create(
+        "web", ["ingest"], "web", "THB", purposes=["profiling", "training"], legal_basis="contract"
+    )
     with serve(shop) as client:
         yield Live(client, workspace, shop.settings.features.hash, key, made)
 

@@ -67,7 +67,9 @@ def live(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     settings = replace(shop.settings, workspace=Workspace("live", checkout=tmp_path))
     made = Ingestion(settings)
     monkeypatch.setattr(ingestion, "connect", lambda: made)
-    _, key = Keys(settings.workspace.access).create("web", "ingest", "web", "THB")
+    _, key = Keys(settings.workspace.access).create(
+        "web", ["ingest"], "web", "THB", purposes=["profiling", "training"], legal_basis="contract"
+    )
     with serve(shop) as client:
         yield Live(client, settings, key)
 

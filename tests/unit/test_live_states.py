@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from feature_repo.state.build import build_states
 from feature_repo.state.storage import SQLiteStateStorage
+from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import NewEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.live_states import LiveStates, StatesBusy, building
 from pipelines.events.store import EventStore
+from pipelines.identity.store import open_identity
 from pipelines.settings import Settings, Workspace, load_settings
 
 START = 1_780_000_000_000_000
@@ -49,6 +52,14 @@ def states(storage: SQLiteStateStorage, spec_hash: str) -> dict[str, bytes]:
     return {who: state.data for who, state in storage.get_many(spec_hash, CUSTOMERS).items()}
 
 
+def follow(settings: Settings, workspace: Workspace, journal: SQLiteJournal) -> LiveStates:
+    """States as a process of its own has them."""
+    identity = open_identity(replace(settings, workspace=workspace))
+    log = CustomerLog(journal, workspace.lake, identity, lambda: frozenset({"web"}))
+    storage = SQLiteStateStorage(workspace.state)
+    return LiveStates(settings.features, storage, journal, identity, log, workspace.state_lock)
+
+
 def rebuilt(settings: Settings, workspace: Workspace, journal: SQLiteJournal) -> dict[str, bytes]:
     now = EventStore.open(workspace.lake, journal).snapshot()
     storage = SQLiteStateStorage(workspace.root / "rebuilt.db")
@@ -61,7 +72,7 @@ def test_folded_live_by_many_and_caught_up_are_equal_to_a_rebuild(settings: Sett
     journal = SQLiteJournal(workspace.journal)
     storage = SQLiteStateStorage(workspace.state)
     # As two processes have it: each its own lock within.
-    live = [LiveStates(settings.features, storage, journal, workspace.state_lock) for _ in range(2)]
+    live = [follow(settings, workspace, journal) for _ in range(2)]
     made = events(120)
 
     def send(part: list[NewEvent], who: LiveStates) -> None:
@@ -87,7 +98,7 @@ def test_folded_live_by_many_and_caught_up_are_equal_to_a_rebuild(settings: Sett
 def test_nothing_is_folded_while_states_are_built(settings: Settings, tmp_path: Path) -> None:
     workspace = Workspace("test", checkout=tmp_path)
     journal = SQLiteJournal(workspace.journal)
-    live = LiveStates(settings.features, SQLiteStateStorage(workspace.state), journal, workspace.state_lock)
+    live = follow(settings, workspace, journal)
     journal.append(events(1))
     with building(workspace.state_lock), pytest.raises(StatesBusy):
         live.update(CUSTOMERS)

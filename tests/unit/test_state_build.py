@@ -30,7 +30,7 @@ def live(number: int, customer: str) -> NewEvent:
     at = END + DAY + number
     properties = {"order_id": str(number), "total": 100 + number}
     return NewEvent(
-        source="live",
+        source="online_retail",
         event_id=f"m-{number}",
         event="Order Completed",
         event_time=at,
