@@ -17,16 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from feature_repo.configuration import Problem
-from feature_repo.spec import FeatureSpec
 from feature_repo.state.storage import SQLiteStateStorage
 from pipelines.access import AccessKey, Keys
-from pipelines.events.journal import Appended, JournalUnavailable, NewEvent
-from pipelines.events.journal_sqlite import SQLiteJournal
+from pipelines.events.journal import Appended, Journal, JournalUnavailable, NewEvent
 from pipelines.events.live_states import LiveStates, StatesBusy
-from pipelines.settings import Settings, Workspace, load_settings
+from pipelines.events.opening import may_have_journal, open_journal
+from pipelines.settings import Settings, load_settings
 from serving.api.errors import ApiError, ErrorDetail
 from serving.api.ingest.body import Envelope
 from serving.api.ingest.segment import Refused, Rules, Sender, Taken
+from serving.compactor import Compactor
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -59,8 +59,8 @@ class Ingestion:
     """Takes calls for one workspace. Opened when it is first needed: a service that gets no events makes no files."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._workspace = settings.workspace
-        self._spec = settings.features
         self.limits = settings.profile.ingestion
         self._rules = Rules(settings.tracking_plan, self.limits)
         self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="ingest")
@@ -68,13 +68,16 @@ class Ingestion:
         self._keys: Keys | None = None
         self._store: _Store | None = None
         self._waiting = 0
+        self._compactor = Compactor(settings, self._opened_if_any)
 
     def recover(self) -> None:
-        """Fold what a process that died had appended and not folded. A failure is logged: the next call tries again."""
-        if not self._workspace.journal.exists():
-            return
+        """Fold what a process that died had appended and not folded. A failure is logged: the next call tries again.
+
+        From here on the journal moves into the lake whenever it holds enough.
+        """
+        self._compactor.start()
         try:
-            self._opened()
+            self._opened_if_any()
         except (JournalUnavailable, StatesBusy, sqlite3.Error, OSError) as error:
             logger.error("live events are not in the states yet: %s", error)
 
@@ -104,6 +107,7 @@ class Ingestion:
     def close(self) -> None:
         """Finish what runs and let go of files."""
         self._threads.shutdown()
+        self._compactor.close()
         if self._store is not None:
             self._store.close()
 
@@ -145,19 +149,29 @@ class Ingestion:
     def _opened(self) -> _Store:
         with self._opening:
             if self._store is None:
-                self._store = _Store(self._workspace, self._spec)
+                self._store = _Store(self._settings)
             return self._store
+
+    def _opened_if_any(self) -> tuple[Journal, LiveStates] | None:
+        """Journal and states; None while there is no journal."""
+        if self._store is None and not may_have_journal(self._settings):
+            return None
+        store = self._opened()
+        return store.journal, store.states
 
 
 class _Store:
     """The open files: journal and states."""
 
-    def __init__(self, workspace: Workspace, spec: FeatureSpec) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Raises JournalUnavailable, StatesBusy and sqlite3.Error."""
+        workspace = settings.workspace
         self._lake = workspace.lake
-        self.journal = SQLiteJournal(workspace.journal)
+        self.journal = open_journal(settings)
         try:
-            self.states = LiveStates(spec, SQLiteStateStorage(workspace.state), self.journal, workspace.state_lock)
+            self.states = LiveStates(
+                settings.features, SQLiteStateStorage(workspace.state), self.journal, workspace.state_lock
+            )
             # Without states, history that is in the lake would be missing from those that live events make.
             self._folding = self.states.built
             if self._folding:

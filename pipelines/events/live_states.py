@@ -18,12 +18,11 @@ from feature_repo.state.plan import plan_state
 from feature_repo.state.storage import StateStorage, stored_state
 from feature_repo.state.tiles import LoggedEvent, fold
 from pipelines.events.journal import Journal, StoredEvent
+from pipelines.events.state_lock import StatesBusy, release, share
+
+__all__ = ["LiveStates", "StatesBusy", "building", "logged"]
 
 _ROWS_A_PAGE = 5_000
-
-
-class StatesBusy(Exception):
-    """The states are being built in bulk; nothing was folded. Try again later."""
 
 
 class LiveStates:
@@ -65,6 +64,27 @@ class LiveStates:
             changed += len(behind)
         return changed
 
+    def others_behind(self, until: int) -> list[str]:
+        """Hashes of other specs whose states lack an event up to position `until` that the journal holds."""
+        others = [spec for spec in self._storage.spec_hashes() if spec != self._hash]
+        return [spec for spec in others if self._is_behind(spec, until)]
+
+    def drop_others(self) -> None:
+        """Remove the states of all other specs."""
+        for spec in self._storage.spec_hashes():
+            if spec != self._hash:
+                self._storage.remove_spec(spec)
+
+    def _is_behind(self, spec: str, until: int) -> bool:
+        after = 0
+        while after < until and (rows := self._journal.read(after, _ROWS_A_PAGE)):
+            after = rows[-1].position
+            last = {r.event.user_id: r.position for r in rows if r.event.user_id is not None and r.position <= until}
+            known = self._storage.get_many(spec, list(last))
+            if any(who not in known or known[who].position < position for who, position in last.items()):
+                return True
+        return False
+
     def close(self) -> None:
         self._file.close()
 
@@ -82,14 +102,11 @@ class LiveStates:
 
     @contextmanager
     def _no_build(self) -> Iterator[None]:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StatesBusy from None
+        share(self._file)
         try:
             yield
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            release(self._file)
 
 
 @contextmanager
