@@ -27,14 +27,24 @@ def open_journal(settings: Settings) -> Journal:
     """
     if settings.profile.journal == "sqlite":
         return SQLiteJournal(settings.workspace.journal)
+    check_journal(settings)
+    from pipelines.events.journal_postgres import PostgresJournal
+
+    return PostgresJournal(schema=f"customer_twin_{settings.workspace.name}")
+
+
+def check_journal(settings: Settings) -> None:
+    """Raises UserError where the profile wants PostgreSQL, and its driver or its address is missing. Connects nowhere."""
+    if settings.profile.journal == "sqlite":
+        return
     try:
         # An extra, which an installation without PostgreSQL does not have.
-        from pipelines.events.journal_postgres import PostgresJournal
+        from pipelines.events.journal_postgres import url_from_environment
     except ImportError as error:
         hint = "pip install 'customer-twin[server]', or choose a profile with `journal: sqlite`"
         wanted = Problem("journal", "psycopg, the driver of PostgreSQL", "none that can be imported", hint)
         raise UserError("this profile keeps live events in PostgreSQL", [wanted]) from error
-    return PostgresJournal(schema=f"customer_twin_{settings.workspace.name}")
+    url_from_environment()
 
 
 def may_have_journal(settings: Settings) -> bool:

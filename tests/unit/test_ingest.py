@@ -382,8 +382,7 @@ def test_events_made_in_parts_are_those_made_at_once(tmp_path: Path, monkeypatch
     rules[0]["properties"]["products"] = products
     numbers = [(row * 7) % 23 for row in range(200)]
     lines = [
-        f"{n if n else ''},2026-03-0{1 + n % 9} 09:00:00,{n % 5},{row % 6},{row}.25"
-        for row, n in enumerate(numbers)
+        f"{n if n else ''},2026-03-0{1 + n % 9} 09:00:00,{n % 5},{row % 6},{row}.25" for row, n in enumerate(numbers)
     ]
     found = []
     for name, rows in (("whole", 10_000), ("parts", 30)):
