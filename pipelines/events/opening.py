@@ -34,7 +34,7 @@ def open_journal(settings: Settings) -> Journal:
 
 
 def check_journal(settings: Settings) -> None:
-    """Raises UserError where the profile wants PostgreSQL, and its driver or its address is missing. Connects nowhere."""
+    """Raises UserError where the profile wants PostgreSQL, and its driver or its address is missing; asks no server."""
     if settings.profile.journal == "sqlite":
         return
     try:
