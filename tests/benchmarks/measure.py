@@ -14,7 +14,8 @@ class Figure:
     """One contender's result over all rounds.
 
     `seconds` are of one call (the median, where the name says nothing else), a number a round;
-    `ratios` are `seconds` over those of `peer` in the same round (empty for the peer itself). One call handles `size` of `unit`.
+    `ratios` are `seconds` over those of `peer` in the same round (empty for the peer itself). One
+    call handles `size` of `unit`.
     """
 
     part: str
