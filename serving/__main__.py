@@ -14,6 +14,8 @@ import bentoml
 import httpx
 
 from feature_repo.configuration import ConfigurationError
+from pipelines.console import UserError
+from pipelines.events.opening import check_journal
 from pipelines.settings import Settings, load_settings
 from serving.exposure import check_host
 
@@ -29,12 +31,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = load_settings(options.workspace)
+        check_journal(settings)
         host = _address(options.host or settings.profile.service.host)
         check_host(host, settings.profile.service.require_keys)
         port = _free_port(host, settings.profile.service.port if options.port is None else options.port)
     except (ConfigurationError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"error: cannot listen there: {error}; choose another with --port or --host", file=sys.stderr)
         return 1

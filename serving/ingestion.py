@@ -18,19 +18,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from feature_repo.configuration import Problem
-from feature_repo.state.storage import SQLiteStateStorage
-from pipelines.events.customer_log import CustomerLog
-from pipelines.events.journal import Appended, JournalUnavailable, NewEvent, StoredEvent
-from pipelines.events.journal_sqlite import SQLiteJournal
+from pipelines.events.journal import Appended, Journal, JournalUnavailable, NewEvent, StoredEvent
+from pipelines.events.live import open_live_states
 from pipelines.events.live_states import LiveStates, StatesBusy
-from pipelines.identity.catch_up import catch_up
-from pipelines.identity.permissions import AllowedSources
+from pipelines.events.opening import may_have_journal, open_journal
 from pipelines.identity.store import open_identity
 from pipelines.settings import Settings, load_settings
 from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail
 from serving.api.ingest.body import Envelope
 from serving.api.ingest.segment import Refused, Rules, Sender, Taken
+from serving.compactor import Compactor
 from serving.sealing_door import SealingDoor
 
 logger = logging.getLogger("bentoml.twin")
@@ -74,13 +72,16 @@ class Ingestion:
         self._access = Access(settings.workspace.access)
         self._store: _Store | None = None
         self._waiting = 0
+        self._compactor = Compactor(settings, self._opened_if_any)
 
     def recover(self) -> None:
-        """Fold what a process that died had appended and not folded. A failure is logged: the next call tries again."""
-        if not self._workspace.journal.exists():
-            return
+        """Fold what a process that died had appended and not folded. A failure is logged: the next call tries again.
+
+        From here on the journal moves into the lake whenever it holds enough.
+        """
+        self._compactor.start()
         try:
-            self._opened()
+            self._opened_if_any()
         except (JournalUnavailable, StatesBusy, sqlite3.Error, OSError) as error:
             logger.error("live events are not in the states yet: %s", error)
 
@@ -111,6 +112,7 @@ class Ingestion:
     def close(self) -> None:
         """Finish what runs and let go of files."""
         self._threads.shutdown()
+        self._compactor.close()
         if self._store is not None:
             self._store.close()
 
@@ -146,25 +148,28 @@ class Ingestion:
                 self._store = _Store(self._settings)
             return self._store
 
+    def _opened_if_any(self) -> tuple[Journal, LiveStates] | None:
+        """Journal and states; None while there is no journal."""
+        if self._store is None and not may_have_journal(self._settings):
+            return None
+        store = self._opened()
+        return store.journal, store.states
+
 
 class _Store:
     """The open files: journal, identity and states."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises JournalUnavailable, StatesBusy, EncryptionKeyMissing and sqlite3.Error."""
-        workspace = settings.workspace
-        self._lake = workspace.lake
-        self.journal = SQLiteJournal(workspace.journal)
+        self._lake = settings.workspace.lake
+        self.journal = open_journal(settings)
         try:
             self.identity = open_identity(settings)
-            storage = SQLiteStateStorage(workspace.state)
-            allowed = AllowedSources(settings, settings.consent.uses.features)
-            log = CustomerLog(self.journal, self._lake, self.identity, allowed)
-            self.states = LiveStates(settings.features, storage, self.journal, self.identity, log, workspace.state_lock)
+            self.states = open_live_states(settings, self.journal, self.identity)
             # Without states, history that is in the lake would be missing from those that live events make.
             self._folding = self.states.built
             if self._folding:
-                self._catch_up()
+                self.states.catch_up()
         except BaseException:
             self.journal.close()
             raise
@@ -196,10 +201,6 @@ class _Store:
         first = self.journal.read(answer.position - 1, 1)
         return first[0] if first and first[0].position == answer.position else None
 
-    def _catch_up(self) -> None:
-        catch_up(self.identity, self._lake, self.journal)
-        self.states.catch_up()
-
     def _align(self) -> None:
         """Before the first append: the journal's positions go on after those of the lake."""
         with self._aligning:
@@ -211,7 +212,7 @@ class _Store:
 
             EventStore.open(self._lake, self.journal)
             if not self._folding and last_position(self._lake) == 0:
-                self._catch_up()
+                self.states.catch_up()
                 self._folding = True
             self._aligned = True
 

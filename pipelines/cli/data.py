@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ def register_commands(app: typer.Typer) -> None:
     app.add_typer(quarantine, name="quarantine")
     app.command("ingest")(ingest_command)
     app.command("validate")(validate_command)
+    app.command("compact")(compact_command)
 
 
 def ingest_file(settings: Settings, source: str, file: Path) -> tuple[IngestReport, ValidationReport | None]:
@@ -82,6 +84,66 @@ def validate_command(context: typer.Context, json: AsJson = False) -> None:
     report = validate_lake(settings_of(context))
     tell(report, json)
     raise_if_critical(report)
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What left the journal; `moved` is None where another process is moving it."""
+
+    moved: int | None
+    lake_version: int | None
+
+    def text(self) -> str:
+        """The summary for a person."""
+        if self.moved is None:
+            return "another process is moving live events into the lake; nothing to do here"
+        if self.lake_version is None:
+            return "no event arrived live yet"
+        return f"{self.moved:,} live events moved into the lake, now version {self.lake_version}"
+
+
+def compact_command(
+    context: typer.Context,
+    drop_other_states: Annotated[
+        bool, typer.Option("--drop-other-states", help="remove states of features that are no longer configured")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Move live events into the lake now; the service does so by itself once there are enough.
+
+    Example: twin --workspace demo compact
+    """
+    tell(compact_live(settings_of(context), drop_other_states), json)
+
+
+def compact_live(settings: Settings, drop_other_states: bool = False) -> Compacted:
+    """Fold all live events into the states, then move them into the lake.
+
+    Raises:
+        UserError: states are being built, or those of other features would lose events.
+        JournalUnavailable: the journal cannot be used now.
+    """
+    from contextlib import closing
+
+    from feature_repo.configuration import Problem
+    from pipelines.console import UserError
+    from pipelines.events.live import open_live_states
+    from pipelines.events.live_compaction import compact_folded
+    from pipelines.events.live_states import StatesBusy
+    from pipelines.events.opening import event_store, may_have_journal
+
+    workspace = settings.workspace
+    if not may_have_journal(settings):
+        return Compacted(0, None)
+    with event_store(settings) as store, closing(open_live_states(settings, store.journal)) as states:
+        if drop_other_states:
+            states.drop_others()
+        try:
+            report = compact_folded(workspace, store.journal, states)
+        except StatesBusy:
+            busy = Problem("states", "no build that runs", "one that does", "wait for `twin state build` to end")
+            raise UserError("live events cannot be moved now; nothing was changed", [busy]) from None
+    return Compacted(None, None) if report is None else Compacted(report.moved, report.lake_version)
 
 
 @sources.command("list")

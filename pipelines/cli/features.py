@@ -54,17 +54,17 @@ def build_state(settings: Settings) -> StateSummary:
     from pipelines.console import UserError, progress
     from pipelines.events.compaction import compact
     from pipelines.events.live_states import building
-    from pipelines.events.opening import event_store
+    from pipelines.events.opening import event_store, may_have_journal
     from pipelines.identity.current import current_membership
 
     workspace = settings.workspace
-    if not (workspace.lake.exists() or workspace.journal.exists()):
+    if not (workspace.lake.exists() or may_have_journal(settings)):
         hint = "ingest a file first, or name another workspace: twin --workspace NAME ..."
         raise UserError(
             f"Workspace {workspace.name!r} has no events.",
             [Problem("lake", "a table of events", "nothing there", hint)],
         )
-    with event_store(workspace) as store, building(workspace.state_lock):
+    with event_store(settings) as store, building(workspace.state_lock):
         membership = current_membership(settings)
         moved = compact(workspace.lake, store.journal).moved
         now = store.snapshot()

@@ -25,7 +25,8 @@ from feature_repo.event_table import EVENT_SCHEMA, INSTANT, ensure_table
 from pipelines.console import UserError
 from pipelines.events.journal import Journal, JournalUnavailable, StoredRow
 
-ROWS_A_PAGE = 10_000
+# Few, so that a service that compacts beside its requests never stops for long.
+ROWS_A_PAGE = 2_000
 # Each failed attempt means that another writer's commit succeeded meanwhile.
 _ATTEMPTS = 10
 
@@ -48,27 +49,29 @@ def watermark(table: DeltaTable, identity: str) -> int:
     return int(table.transaction_version(_application(identity)) or 0)
 
 
-def compact(lake_path: Path, journal: Journal) -> CompactionReport:
-    """Move what the journal holds now into the lake in one commit, then remove it there.
+def compact(lake_path: Path, journal: Journal, until: int | None = None) -> CompactionReport:
+    """Move what the journal holds now, or up to position `until`, into the lake in one commit, then remove it there.
 
-    Appends, bulk loads, readers and other compactions may go on meanwhile. Memory is bounded by a
+    Where states follow the journal, `compact_folded` is what to call: it sees to it that they have the
+    rows before they go. Appends, bulk loads, readers and other compactions may go on meanwhile. Memory is bounded by a
     page of rows. Raises JournalUnavailable, JournalBehindLake, and DeltaError or OSError where the lake
     cannot be written; nothing is lost then, and the next run goes on.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _compact_once(lake_path, journal)
+            return _compact_once(lake_path, journal, until)
         except CommitFailedError:
             # Another writer was faster; begin again from the watermark that holds now.
             continue
-    return _compact_once(lake_path, journal)
+    return _compact_once(lake_path, journal, until)
 
 
-def _compact_once(lake_path: Path, journal: Journal) -> CompactionReport:
+def _compact_once(lake_path: Path, journal: Journal, wanted: int | None) -> CompactionReport:
     table = ensure_table(lake_path)
     done = watermark(table, journal.identity)
-    until = journal.last_position()
-    check_not_behind(until, done)
+    last = journal.last_position()
+    check_not_behind(last, done)
+    until = last if wanted is None else min(wanted, last)
     moved = 0
     first = journal.read_rows(done, 1)
     if first and first[0][0] <= until:

@@ -22,7 +22,7 @@ class CustomerLog:
     ) -> None:
         """`sources` gives those whose events count unless their customer said no."""
         self._journal = journal
-        self._lake = lake
+        self.lake = lake
         self._identity = identity
         self._sources = sources
 
@@ -46,6 +46,15 @@ class CustomerLog:
         """All events of the customer, ascending by position."""
         return list(self._counting(customer_id, self._everywhere(self._identity.members(customer_id))))
 
+    def counts_for(self, stored: StoredEvent) -> str | None:
+        """The customer whose features read an event; None where nobody's do."""
+        owner = self._identity.owner(stored.event)
+        if owner is None:
+            return None
+        permission = self._identity.permission(owner.customer_id, self._identity.consent.uses.features)
+        since = counts_since(permission, stored.event.source in self._sources())
+        return None if since is None else owner.customer_id
+
     def raw(self, customer_id: str) -> list[StoredEvent]:
         """All events of the customer as they are stored, those that do not count included, ascending by position."""
         found = self._everywhere(self._identity.members(customer_id))
@@ -67,11 +76,11 @@ class CustomerLog:
         # Engines that take long to import: for whom there is something to find.
         from pipelines.events.lake import newest_position
 
-        version, newest = newest_position(self._lake)
+        version, newest = newest_position(self.lake)
         if version is not None and first <= newest:
             from pipelines.events.lake_search import events_of
 
-            in_lake = events_of(self._lake, version, forms_of(members), first)
+            in_lake = events_of(self.lake, version, forms_of(members), first)
             events = {**events, **{e.position: e for e in in_lake}}
         return [events[position] for position in sorted(events)]
 

@@ -23,15 +23,15 @@ from feature_repo.state.storage import StateStorage, StoredState, grave, stored_
 from feature_repo.state.tiles import fold_more
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import Journal, StoredEvent
+from pipelines.events.state_lock import StatesBusy, release, share
+from pipelines.identity.catch_up import catch_up
 from pipelines.identity.store import IdentityStore
+
+__all__ = ["LiveStates", "StatesBusy", "building"]
 
 _ROWS_A_PAGE = 5_000
 # Each time, somebody else changed a customer meanwhile.
 _ATTEMPTS = 20
-
-
-class StatesBusy(Exception):
-    """The states are being built in bulk, or others change them too fast; nothing was folded. Try again later."""
 
 
 class LiveStates:
@@ -79,19 +79,43 @@ class LiveStates:
                     return
         raise StatesBusy
 
+    def follow_identity(self) -> None:
+        """Take into the identity store whatever lake and journal hold and it lacks. Raises as `take`."""
+        catch_up(self._identity, self._log.lake, self._journal)
+
     def catch_up(self) -> int:
         """Fold all that the journal holds and states lack; how many customers had something. Raises as `take`."""
+        self.follow_identity()
         version, _ = self._identity.head()
         changed = set(self._changed_since(self._storage.noted(self._hash)))
         self.update(changed)
         after = 0
         while rows := self._journal.read(after, _ROWS_A_PAGE):
             after = rows[-1].position
-            behind = self._behind(rows)
+            behind = self._behind(rows, self._hash)
             self.update(behind)
             changed |= set(behind)
         self._storage.note(self._hash, version)
         return len(changed)
+
+    def others_behind(self, until: int) -> list[str]:
+        """Hashes of other specs whose states lack an event up to position `until` that the journal holds."""
+        others = [spec for spec in self._storage.spec_hashes() if spec != self._hash]
+        return [spec for spec in others if self._is_behind(spec, until)]
+
+    def drop_others(self) -> None:
+        """Remove the states of all other specs."""
+        for spec in self._storage.spec_hashes():
+            if spec != self._hash:
+                self._storage.remove_spec(spec)
+
+    def _is_behind(self, spec: str, until: int) -> bool:
+        after = 0
+        while after < until and (rows := self._journal.read(after, _ROWS_A_PAGE)):
+            after = rows[-1].position
+            if self._behind([row for row in rows if row.position <= until], spec):
+                return True
+        return False
 
     def close(self) -> None:
         self._file.close()
@@ -103,13 +127,11 @@ class LiveStates:
         known = self._storage.get_many(self._hash, [customer for customer, _ in rows])
         return [who for who, revision in rows if who not in known or known[who].revision != revision]
 
-    def _behind(self, rows: Sequence[StoredEvent]) -> list[str]:
-        last = {}
-        for row in rows:
-            owner = self._identity.owner(row.event)
-            if owner is not None:
-                last[owner.customer_id] = row.position
-        known = self._storage.get_many(self._hash, list(last))
+    def _behind(self, rows: Sequence[StoredEvent], spec: str) -> list[str]:
+        """Customers whose states of `spec` lack one of `rows` that counts."""
+        counting = ((self._log.counts_for(row), row.position) for row in rows)
+        last = {customer: position for customer, position in counting if customer is not None}
+        known = self._storage.get_many(spec, list(last))
         return [who for who, position in last.items() if who not in known or known[who].position < position]
 
     def _owners(self, events: Iterable[StoredEvent]) -> list[str]:
@@ -142,14 +164,11 @@ class LiveStates:
 
     @contextmanager
     def _no_build(self) -> Iterator[None]:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StatesBusy from None
+        share(self._file)
         try:
             yield
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            release(self._file)
 
 
 @contextmanager

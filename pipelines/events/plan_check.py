@@ -34,6 +34,7 @@ _EIGHT_DECIMALS = Decimal("1e-8")
 # Of the years 1 to 9000, as in files.
 EARLIEST, _LATEST = -62_135_510_400_000_000, 221_845_392_000_000_000
 _DEEPEST = 50
+_PLAIN = frozenset((str, int, bool, type(None)))
 
 _EXPECTED: Mapping[PropertyType, str] = {
     "string": "text",
@@ -135,7 +136,7 @@ def iso(instant: int) -> str:
 
 def kept(value: Any, depth: int = 0) -> Any:
     """A JSON value as it came, fractions as float64. Raises ValueError for what cannot be stored."""
-    if depth > _DEEPEST:
+    if depth > _DEEPEST or (depth == _DEEPEST and value and isinstance(value, dict | list)):
         raise _Unfit(f"at most {_DEEPEST} objects and lists in each other")
     if isinstance(value, Decimal):
         found = float(value)
@@ -143,8 +144,11 @@ def kept(value: Any, depth: int = 0) -> Any:
             raise _Unfit("numbers that 64 bits can hold")
         return found
     if isinstance(value, dict):
-        return {key: kept(item, depth + 1) for key, item in value.items()}
-    return [kept(item, depth + 1) for item in value] if isinstance(value, list) else value
+        # Most values are plain, and a call for each would cost more than all the rest of an event.
+        return {key: item if type(item) in _PLAIN else kept(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [item if type(item) in _PLAIN else kept(item, depth + 1) for item in value]
+    return value
 
 
 def _unknown(plan: TrackingPlan, properties: Mapping[str, Any]) -> CheckedEvent:

@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 @contextmanager
 def current_identity(settings: Settings) -> Iterator[IdentityStore]:
     """The identity store, with everything that lake and journal hold applied. Raises as `catch_up`."""
-    with event_store(settings.workspace) as store:
+    with event_store(settings) as store:
         identity = open_identity(settings)
         catch_up(identity, settings.workspace.lake, store.journal)
         yield identity

@@ -84,7 +84,7 @@ def read_profiles(settings: Settings, opened: Opened = stored_as_is) -> list[Pro
     Raises:
         JournalUnavailable: the journal cannot be read.
     """
-    with event_store(settings.workspace) as store:
+    with event_store(settings) as store:
         snapshot = store.snapshot()
     seen: dict[str, _Seen] = {}
     with duckdb.connect() as connection:

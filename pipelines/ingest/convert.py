@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ import pyarrow as pa
 from feature_repo.configuration import ConfigurationError, Problem
 from pipelines.console import UserError
 from pipelines.events.lake import STAGED_SCHEMA, register
-from pipelines.ingest.events import facts_and_events_sql, grouped_sql
+from pipelines.ingest.events import facts_and_events_sql, grouped_sql, part_sql
 from pipelines.ingest.layout import Layout, check_columns, look_at
 from pipelines.ingest.protection import Protection
 from pipelines.ingest.quoting import literal
@@ -21,7 +22,9 @@ from pipelines.settings.source_checks import check_against_plan
 from pipelines.settings.sources import SourceConfig
 from pipelines.settings.tracking_plan import TrackingPlan
 
-MEMORY_LIMIT = "2GB"
+MEMORY_LIMIT = "1GB"
+# Texts that are gathered over the rows of an event cannot spill, so events are made from this many rows at a time.
+ROWS_A_PART = 1_000_000
 LAKE_COLUMNS = ", ".join(STAGED_SCHEMA.names)
 ANOTHER_ROW = "another row of the same event is quarantined"
 # What an event says; when it arrived is not part of it.
@@ -62,13 +65,38 @@ def load(
     """Fill table `raw` with the rows of the file as text."""
     columns = "".join(f", {name} VARCHAR" for name in raw_columns(source, layout))
     connection.execute(f"CREATE TABLE raw (row BIGINT, fault VARCHAR, text VARCHAR{columns})")
-    insert = raw_insert_sql(source, layout)
-    connection.execute("BEGIN")
-    for chunk in chunks:
-        connection.register("chunk", chunk)
-        connection.execute(insert)
+    stream = _Stream(chunks)
+    connection.register("chunk", stream.reader())
+    try:
+        # One statement for all chunks: DuckDB stores some while the next ones are read.
+        connection.execute(raw_insert_sql(source, layout))
+    except duckdb.Error:
+        if stream.failed:
+            raise stream.failed[0] from None
+        raise
+    finally:
         connection.unregister("chunk")
-    connection.execute("COMMIT")
+
+
+class _Stream:
+    """Chunks of one schema as Arrow reads them. Remembers what went wrong, which DuckDB would only quote."""
+
+    def __init__(self, chunks: Iterable[pa.Table]) -> None:
+        self._chunks = iter(chunks)
+        self.failed: list[BaseException] = []
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Raises what reading the first chunk raises."""
+        first = next(self._chunks)
+        return pa.RecordBatchReader.from_batches(first.schema, self._batches(first))
+
+    def _batches(self, first: pa.Table) -> Iterator[pa.RecordBatch]:
+        try:
+            for chunk in chain([first], self._chunks):
+                yield from chunk.to_batches()
+        except BaseException as error:
+            self.failed.append(error)
+            raise
 
 
 def convert(
@@ -88,8 +116,16 @@ def convert(
     facts, events = facts_and_events_sql(source, plan, protection)
     protection.register(connection)
     try:
-        for step in (typed_sql(source, layout), grouped_sql(source), facts, events, _REFUSED):
-            connection.execute(step)
+        connection.execute(typed_sql(source, layout))
+        parts = _parts(connection, source)
+        for number in range(parts):
+            connection.execute(part_sql(source, number, parts))
+            if number == 0:
+                connection.execute(grouped_sql(source))
+                connection.execute(facts)
+            into = "CREATE TABLE {} AS {}" if number == 0 else "INSERT INTO {} {}"
+            connection.execute(into.format("events", events))
+            connection.execute(into.format("refused", _REFUSED))
     except duckdb.OutOfRangeException as error:
         raise UserError(
             "amounts in the file are too large to add up exactly; nothing was written",
@@ -102,8 +138,13 @@ def convert(
         ) from error
 
 
+def _parts(connection: duckdb.DuckDBPyConnection, source: SourceConfig) -> int:
+    """In how many parts to make events; an event of one row needs no memory of its own."""
+    rows = _number(connection, "SELECT count(*) FROM typed")
+    return max(1, -(-rows // ROWS_A_PART)) if source.group_by else 1
+
+
 _REFUSED = f"""
-    CREATE TABLE refused AS
     SELECT grouped.row, coalesce(grouped.reasons, events.reason, {literal(ANOTHER_ROW)}) AS reason
     FROM grouped JOIN events ON grouped.g = events.g
     WHERE events.faults > 0 OR events.reason IS NOT NULL

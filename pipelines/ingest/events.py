@@ -33,22 +33,33 @@ class _Columns:
         return "".join(f", {sql} AS {name}" for sql, name in self.names.items())
 
 
+def part_sql(source: SourceConfig, number: int, count: int) -> str:
+    """View `part`: the typed rows of one in `count` parts, each event as a whole in one of them."""
+    if count == 1:
+        return "CREATE OR REPLACE VIEW part AS SELECT * FROM typed"
+    return f"CREATE OR REPLACE VIEW part AS SELECT * FROM typed WHERE hash({_keys(source)}) % {count} = {number}"
+
+
 def grouped_sql(source: SourceConfig) -> str:
-    """View `grouped`: the typed rows with `g`, the number of the first row of their event."""
+    """View `grouped`: the rows of `part` with `g`, the number of the first row of their event."""
     if not source.group_by:
-        return "CREATE VIEW grouped AS SELECT row AS g, * FROM typed"
-    names = names_of(source)
-    keys = [names.text(column) for column in source.group_by]
-    same = " AND ".join(f"typed.{key} IS NOT DISTINCT FROM firsts.{key}" for key in keys)
+        return "CREATE VIEW grouped AS SELECT row AS g, * FROM part"
+    keys = _keys(source)
+    same = " AND ".join(f"part.{key} IS NOT DISTINCT FROM firsts.{key}" for key in keys.split(", "))
     return f"""
         CREATE VIEW grouped AS
-        SELECT firsts.g, typed.* FROM typed
-        JOIN (SELECT min(row) AS g, {", ".join(keys)} FROM typed GROUP BY {", ".join(keys)}) AS firsts ON {same}
+        SELECT firsts.g, part.* FROM part
+        JOIN (SELECT min(row) AS g, {keys} FROM part GROUP BY {keys}) AS firsts ON {same}
     """
 
 
+def _keys(source: SourceConfig) -> str:
+    names = names_of(source)
+    return ", ".join(names.text(column) for column in source.group_by)
+
+
 def facts_and_events_sql(source: SourceConfig, plan: TrackingPlan, protection: Protection) -> tuple[str, str]:
-    """View `facts` (one row an event, values as in the file) and table `events` (as the lake wants them).
+    """View `facts` (one row an event, values as in the file), and the query of `events` (as the lake wants them).
 
     `events` has `g`, `rows`, `faults` (rows with reasons of their own), `reason` (of the event as a
     whole, or null) and the columns of the lake but position.
@@ -70,7 +81,6 @@ class _Compiler:
         reason = joined([*self._event_reasons(), self._property_reasons()], REASON_SEPARATOR)
         listed = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
         events = f"""
-            CREATE TABLE events AS
             WITH named AS (SELECT *, {self._named()} FROM facts),
                  finished AS (SELECT *{self._finished.listed()} FROM named)
             SELECT g, rows, faults, {listed}, CASE WHEN faults = 0 THEN {reason} END AS reason FROM finished

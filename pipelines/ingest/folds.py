@@ -55,7 +55,9 @@ class ManyRows:
         return f"coalesce(min({value}) <> max({value}), false)"
 
     def entries(self, json: str) -> str:
-        return f"string_agg({json}, ',' ORDER BY row)"
+        # The same as string_agg(... ORDER BY row), which sorts each group at a higher cost.
+        pairs = f"list_sort(list({{'row': row, 'entry': {json}}}))"
+        return f"array_to_string(list_transform({pairs}, lambda pair: pair.entry), ',')"
 
 
 class OneRow:

@@ -41,7 +41,7 @@ class StagedBatch:
     `quarantined` is the file of refused rows, or None. `lake_version` is the version it was compared with.
     """
 
-    workspace: Workspace
+    settings: Settings
     source: SourceConfig
     file: Path
     directory: Path
@@ -52,6 +52,10 @@ class StagedBatch:
     lake_version: int | None
     seconds: float
     lock: IngestLock
+
+    @property
+    def workspace(self) -> Workspace:
+        return self.settings.workspace
 
     @property
     def database(self) -> Path:
@@ -80,7 +84,7 @@ def stage(settings: Settings, source: str, file: Path) -> StagedBatch:
         directory = workspace.staging / mapping.source
         directory.mkdir(parents=True)
         batch = StagedBatch(
-            workspace,
+            settings,
             mapping,
             file,
             directory,
@@ -133,7 +137,7 @@ def commit(batch: StagedBatch) -> IngestReport:
     if counts.accepted:
         note = {"twin_source": batch.source.source, "twin_file": batch.file.name}
         count = parquet.read_metadata(batch.events).num_rows
-        with event_store(workspace) as store:
+        with event_store(batch.settings) as store:
             first = store.journal.reserve(count)
         expect_events(workspace.identity, first, count)
         version = lake.append(workspace.lake, _batches(batch.events), note, first)

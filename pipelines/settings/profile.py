@@ -36,16 +36,20 @@ class IngestionProfile(ConfigModel):
     clock_threshold_seconds: float = Field(default=60.0, ge=0)
     future_events: Literal["clamp", "refuse"] = "clamp"
     retry_after_seconds: int = Field(default=2, ge=1)
+    compact_every_seconds: float = Field(default=60.0, gt=0, description="how often the journal's size is looked at")
+    compact_at_rows: int = Field(default=10_000, ge=1, description="rows from which the journal moves into the lake")
 
 
 class Profile(ConfigModel):
     """All of one `configs/profiles/<name>.yaml`.
 
     `clock` says what "now" is to a prediction: `wall`, or `data_end`, the instant just after the
-    newest event, for files of the past.
+    newest event, for files of the past. `journal` says where live events stand until they are in the
+    lake: an SQLite file, or PostgreSQL, whose address the environment has (TWIN_POSTGRES_URL).
     """
 
     description: str
     clock: Literal["wall", "data_end"]
+    journal: Literal["sqlite", "postgresql"] = "sqlite"
     service: ServiceProfile = ServiceProfile()
     ingestion: IngestionProfile = IngestionProfile()

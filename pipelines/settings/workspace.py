@@ -86,6 +86,11 @@ class Workspace:
         return self.root / "state.lock"
 
     @property
+    def compaction_lock(self) -> Path:
+        """Held by the one process that moves the journal into the lake."""
+        return self.root / "compaction.lock"
+
+    @property
     def feast_registry(self) -> Path:
         return self.root / "registry.db"
 

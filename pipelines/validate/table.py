@@ -54,7 +54,9 @@ DERIVED = {
     "main_currency": Derived((), _main_currency),
 }
 # Text stays in Arrow's memory: filters copy no Python objects.
-_PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype("pyarrow", na_value=np.nan)}
+_TEXT = {pa.string(): pd.StringDtype("pyarrow", na_value=np.nan)}
+# Great Expectations compares `Int64` value by value, so only columns with empty values take it.
+_WITH_EMPTY = {pa.int64(): pd.Int64Dtype()}
 COLUMNS = (*STORED, *DERIVED)
 
 
@@ -69,14 +71,15 @@ def stored_columns(names: Iterable[str]) -> list[str]:
 def frame_of(table: pa.Table, names: Iterable[str], currency: str | None) -> pd.DataFrame:
     """Columns `names` and those that name rows, as pandas.
 
-    Times stay microseconds UTC; integers stay integers (`Int64`), also beside empty values; rows are
+    Times stay microseconds UTC; integers stay integers (`Int64` beside empty values); rows are
     numbered from 0.
     """
-    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+    columns: dict[str, pd.Series] = {}
     for name in dict.fromkeys((*NAMING, *names)):
-        columns[name] = DERIVED[name].make(table, currency) if name in DERIVED else table[name]
-    frame: pd.DataFrame = pa.table(columns).to_pandas(types_mapper=_PANDAS_TYPES.get)
-    return frame
+        column = DERIVED[name].make(table, currency) if name in DERIVED else table[name]
+        types = _TEXT | (_WITH_EMPTY if column.null_count else {})
+        columns[name] = column.to_pandas(types_mapper=types.get)
+    return pd.DataFrame(columns)
 
 
 def main_currency(events: pa.Table | ds.Dataset) -> str | None:

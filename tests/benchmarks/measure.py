@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -13,8 +13,9 @@ from statistics import median
 class Figure:
     """One contender's result over all rounds.
 
-    `seconds` are the medians of one call, a number a round; `ratios` are `seconds` over those of
-    `peer` in the same round (empty for the peer itself). One call handles `size` of `unit`.
+    `seconds` are of one call (the median, where the name says nothing else), a number a round;
+    `ratios` are `seconds` over those of `peer` in the same round (empty for the peer itself). One
+    call handles `size` of `unit`.
     """
 
     part: str
@@ -34,11 +35,12 @@ def interleave(
     unit: str,
     size: Mapping[str, int] | int = 1,
     per_item: bool = False,
+    summary: Callable[[Iterable[float]], float] = median,
 ) -> list[Figure]:
     """Time all contenders, `calls` times in each round; the first one is the peer of the others.
 
-    With `per_item` the seconds and ratios are of one item, for contenders of different sizes. One call
-    each comes before, uncounted.
+    `summary` makes one number of a round's calls. With `per_item` the seconds and ratios are of one
+    item, for contenders of different sizes. One call each comes before, uncounted.
     """
     sizes = dict.fromkeys(contenders, size) if isinstance(size, int) else dict(size)
     taken: dict[str, list[float]] = {name: [] for name in contenders}
@@ -48,7 +50,7 @@ def interleave(
         # Backwards in every second round: nobody always follows the same neighbour.
         for name in list(contenders)[:: -1 if number % 2 else 1]:
             gc.collect()
-            seconds = median(_timed(contenders[name]) for _ in range(calls))
+            seconds = summary(_timed(contenders[name]) for _ in range(calls))
             taken[name].append(seconds / sizes[name] if per_item else seconds)
     peer = next(iter(contenders))
     return [
@@ -59,13 +61,19 @@ def interleave(
             unit,
             1 if per_item else sizes[name],
             peer,
-            () if name == peer else _ratios(seconds, taken[peer]),
+            () if name == peer else ratios(seconds, taken[peer]),
         )
         for name, seconds in taken.items()
     ]
 
 
-def _ratios(of: Sequence[float], to: Sequence[float]) -> tuple[float, ...]:
+def slowest_of_a_hundred(seconds: Iterable[float]) -> float:
+    """The 99th percentile; of less than a hundred calls the slowest."""
+    ordered = sorted(seconds)
+    return ordered[len(ordered) * 99 // 100 - (len(ordered) >= 100)]
+
+
+def ratios(of: Sequence[float], to: Sequence[float]) -> tuple[float, ...]:
     return tuple(a / b for a, b in zip(of, to, strict=True))
 
 

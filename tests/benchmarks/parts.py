@@ -25,20 +25,14 @@ from pipelines.dataset.features import historical_features
 from pipelines.feature_store import apply_features
 from pipelines.ingest.steps import commit, stage
 from pipelines.settings import Workspace
+from tests.benchmarks.ingest import ingest_bulk, ingest_live, write_csv
 from tests.benchmarks.measure import Figure, interleave
 from tests.benchmarks.place import Place, Size
-from tests.benchmarks.servers import KeepAlive, Predict, serving
+from tests.benchmarks.servers import SERVERS, KeepAlive, Predict, serving
 from tests.benchmarks.services import SERVICE, pyfunc_of
 from tests.contract.feature_lake import END
 
 MANY = 64
-# A connection waits for its turn while the others are measured, longer than the default of 5 seconds.
-SERVE = ["bentoml", "serve", "--timeout-keep-alive", "600"]
-SERVERS = {
-    "empty": [*SERVE, "tests.benchmarks.services:Empty"],
-    "ours": [*SERVE, "serving.service:CustomerTwin"],
-    "stock": [*SERVE, "tests.benchmarks.services:Stock"],
-}
 
 
 def http(place: Place, size: Size) -> list[Figure]:
@@ -48,7 +42,7 @@ def http(place: Place, size: Size) -> list[Figure]:
         ports = {
             name: stack.enter_context(serving(command, place.settings.workspace)) for name, command in SERVERS.items()
         }
-        return compare_http(place, size, {name: KeepAlive(port).predict for name, port in ports.items()})
+        return compare_http(place, size, {name: KeepAlive(port).post for name, port in ports.items()})
 
 
 def prepare_stock(place: Place) -> None:
@@ -165,7 +159,7 @@ def load(place: Place, size: Size) -> list[Figure]:
     """A CSV file into a new lake: typed, checked, each row accounted for; against DuckDB copying it unchecked."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "retail.csv"
-        _write_csv(file, size.csv_rows)
+        write_csv(file, size.csv_rows)
         places = (Path(folder) / str(number) for number in range(10_000))
 
         def copied() -> object:
@@ -179,25 +173,6 @@ def load(place: Place, size: Size) -> list[Figure]:
 
         contenders = {"copy, unchecked": copied, "load into the lake": loaded}
         return interleave("load", contenders, _few(size), 1, "rows", size.csv_rows)
-
-
-def _write_csv(file: Path, rows: int) -> None:
-    """Invoices of four lines in the layout of UCI Online Retail."""
-    rng = np.random.default_rng(1)
-    invoice = np.arange(rows) // 4
-    frame = pd.DataFrame(
-        {
-            "InvoiceNo": 500_000 + invoice,
-            "StockCode": rng.integers(10_000, 14_000, rows),
-            "Description": "A THING FOR THE HOUSE",
-            "Quantity": rng.integers(1, 50, rows),
-            "InvoiceDate": pd.Timestamp("2010-12-01 08:00") + pd.to_timedelta(invoice * 5, unit="min"),
-            "UnitPrice": rng.integers(10, 5_000, rows) / 100,
-            "CustomerID": (12_000 + invoice % 4_000).astype(float),
-            "Country": "United Kingdom",
-        }
-    )
-    frame.to_csv(file, index=False)
 
 
 def points(place: Place, size: Size) -> list[Figure]:
@@ -239,5 +214,7 @@ PARTS: dict[str, Callable[[Place, Size], list[Figure]]] = {
     "online": online,
     "state": state,
     "load": load,
+    "ingest-live": ingest_live,
+    "ingest-bulk": ingest_bulk,
     "points": points,
 }

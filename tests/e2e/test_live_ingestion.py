@@ -101,7 +101,7 @@ class Place:
 
     def rebuilt(self) -> dict[str, bytes]:
         file = self.workspace.root / "rebuilt.db"
-        with event_store(self.workspace) as store:
+        with event_store(self.shop.settings) as store:
             now = store.snapshot()
         build_states(
             self.shop.settings.features, self.workspace.lake, SQLiteStateStorage(file), now.version, tail=now.tail

@@ -11,8 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.benchmarks.__main__ import main
+from tests.benchmarks.ingest import compare_live, write_key
 from tests.benchmarks.machine import describe
-from tests.benchmarks.measure import Figure, interleave, line
+from tests.benchmarks.measure import Figure, interleave, line, slowest_of_a_hundred
 from tests.benchmarks.parts import PARTS, compare_http, prepare_stock
 from tests.benchmarks.place import TINY, Place, build
 
@@ -31,7 +32,7 @@ def check(figures: list[Figure]) -> None:
         assert figure.name in line(figure)
 
 
-@pytest.mark.parametrize("part", ["online", "state", "load", "points"])
+@pytest.mark.parametrize("part", ["online", "state", "load", "points", "ingest-bulk"])
 def test_a_part_gives_figures_beside_their_peer(place: Place, part: str) -> None:
     check(PARTS[part](place, TINY))
 
@@ -58,6 +59,38 @@ def test_the_service_and_the_stock_way_agree(place: Place, monkeypatch: pytest.M
     with ExitStack() as stack:
         clients = {name: stack.enter_context(TestClient(app=made.to_asgi())) for name, made in services.items()}
         check(compare_http(place, TINY, {name: asking(client) for name, client in clients.items()}))
+
+
+def test_live_events_are_taken(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from serving import ingestion
+    from serving.service import CustomerTwin
+    from tests.benchmarks.services import Empty
+
+    monkeypatch.setattr(ingestion, "connect", lambda: ingestion.Ingestion(place.settings))
+    monkeypatch.setenv("TWIN_WORKSPACE", place.settings.workspace.name)
+    metrics = place.settings.workspace.root / "metrics"
+    metrics.mkdir(exist_ok=True)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
+    login = (write_key(place), "")
+
+    def posting(client: TestClient, path: str) -> Callable[[bytes], tuple[int, bytes]]:
+        def post(body: bytes) -> tuple[int, bytes]:
+            answer = client.post(path, content=body, auth=login, headers={"content-type": "application/json"})
+            return answer.status_code, answer.content
+
+        return post
+
+    with TestClient(app=Empty.to_asgi()) as empty, TestClient(app=CustomerTwin.to_asgi()) as ours:
+        servers = {"empty": [posting(empty, "/v1/predict")], "track": [posting(ours, "/v1/track")]}
+        servers["batch"] = [posting(ours, "/v1/batch")] * 2
+        figures = compare_live(place, TINY, servers)
+    check(figures)
+    assert len({figure.name for figure in figures}) == 6
+
+
+def test_the_slowest_of_a_hundred() -> None:
+    assert slowest_of_a_hundred([float(number) for number in range(100)]) == 98.0
+    assert slowest_of_a_hundred([3.0, 1.0]) == 3.0
 
 
 def test_ratios_are_of_the_same_round() -> None:

@@ -15,7 +15,7 @@ import pytest
 from feature_repo.configuration import ConfigurationError
 from pipelines.console import UserError
 from pipelines.events import lake
-from pipelines.ingest import check, commit, discard, stage
+from pipelines.ingest import check, commit, convert, discard, stage
 from pipelines.privacy import WHOLE_ROW, sealer_of
 from tests.unit.ingest_parts import HEADER, ORDERS, ingest, mapping, settings_for, shop, stored, written
 
@@ -376,3 +376,25 @@ def test_parquet_and_its_quarantine(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match="a readable parquet file"):
         stage(settings, "shop", tmp_path / "broken.parquet")
+
+
+def test_events_made_in_parts_are_those_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    products = {"list": {"units": {"column": "units"}, "price": {"column": "price", "as": "money"}}}
+    rules = mapping(ORDERS).model_dump(by_alias=True, exclude_none=True)["events"]
+    rules[0]["properties"]["products"] = products
+    numbers = [(row * 7) % 23 for row in range(200)]
+    lines = [
+        f"{n if n else ''},2026-03-0{1 + n % 9} 09:00:00,{n % 5},{row % 6},{row}.25" for row, n in enumerate(numbers)
+    ]
+    found = []
+    for name, rows in (("whole", 10_000), ("parts", 30)):
+        monkeypatch.setattr(convert, "ROWS_A_PART", rows)
+        settings = shop(tmp_path / name, events=rules)
+        report = ingest(settings, written(tmp_path, *lines))
+        kept = Path(report.quarantine or "").read_text()
+        found.append((stored(settings), report.events, report.reasons, report.accepted, report.quarantined, kept))
+    assert found[0] == found[1]
+    assert report.quarantined > 0 < report.accepted
+    quantities = [[line["units"] for line in event["properties"]["products"]] for event in stored(settings)]
+    wanted = {n: [row % 6 for row in range(200) if numbers[row] == n] for n in numbers}
+    assert all(wanted[int(event["event_id"])] == got for event, got in zip(stored(settings), quantities, strict=True))

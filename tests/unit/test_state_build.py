@@ -46,11 +46,11 @@ def live(number: int, customer: str) -> NewEvent:
 def test_live_events_move_into_the_lake_and_are_in_the_states(settings: Settings) -> None:
     workspace = settings.workspace
     write_lake(workspace.lake)
-    with event_store(workspace) as store:
+    with event_store(settings) as store:
         store.journal.append([live(1, CUSTOMERS[0]), live(2, CUSTOMERS[1]), live(3, "newcomer"), live(1, CUSTOMERS[0])])
     built = build_state(settings)
     assert built.moved == 3
-    with event_store(workspace) as store:
+    with event_store(settings) as store:
         assert store.journal.read(0, 10) == []
     events = logged_events(workspace.lake)
     assert [event.value for event in events["newcomer"]] == [103]
