@@ -137,8 +137,8 @@ class Journal(Protocol):
     def read_rows(self, after: int, limit: int) -> list[StoredRow]:
         """`read` without decoding."""
 
-    def read_identifiers(self, identifiers: Sequence[Identifier], after: int) -> list[StoredEvent]:
-        """All events with position > `after` that hold one of `identifiers`, ascending.
+    def read_identifiers(self, after: Mapping[Identifier, int]) -> list[StoredEvent]:
+        """All events that hold one of the identifiers, with a position above the one given for it, ascending.
 
         They are found by short digests: by chance there are others among them, very rarely.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
@@ -140,11 +140,13 @@ class PostgresJournal:
         query = f"SELECT {_COLUMNS} FROM journal_events WHERE position > %s ORDER BY position LIMIT %s"
         return self._fetch(query, (after, limit))
 
-    def read_identifiers(self, identifiers: Sequence[Identifier], after: int) -> list[StoredEvent]:
+    def read_identifiers(self, after: Mapping[Identifier, int]) -> list[StoredEvent]:
         query = f"""SELECT {_COLUMNS} FROM journal_events WHERE position IN (
-          SELECT position FROM journal_identifiers WHERE identifier = ANY(%s) AND position > %s) ORDER BY position"""
-        digests = [identifier_digest(identifier) for identifier in identifiers]
-        return [decode(row) for row in self._fetch(query, (digests, after))]
+          SELECT i.position FROM unnest({_INTEGERS}, {_INTEGERS}) AS wanted (identifier, after)
+          JOIN journal_identifiers i ON i.identifier = wanted.identifier AND i.position > wanted.after)
+          ORDER BY position"""
+        digests = [identifier_digest(identifier) for identifier in after]
+        return [decode(row) for row in self._fetch(query, (digests, list(after.values())))]
 
     def last_position(self) -> int:
         return int(self._fetch("SELECT last_position FROM journal_head", ())[0][0])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from pipelines.console import storage_failure
 from pipelines.events.journal import (
@@ -109,16 +111,12 @@ class SQLiteJournal:
         query = f"SELECT {_COLUMNS} FROM journal_events WHERE position > ? ORDER BY position LIMIT ?"
         return self._fetch(query, (after, limit))
 
-    def read_identifiers(self, identifiers: Sequence[Identifier], after: int) -> list[StoredEvent]:
-        rows: dict[int, StoredRow] = {}
-        digests = [identifier_digest(identifier) for identifier in identifiers]
-        for begin in range(0, len(digests), _KEYS_A_QUERY):
-            chunk = digests[begin : begin + _KEYS_A_QUERY]
-            query = f"""SELECT {_COLUMNS} FROM journal_events WHERE position IN (
-              SELECT position FROM journal_identifiers
-              WHERE identifier IN ({", ".join("?" * len(chunk))}) AND position > ?)"""
-            rows |= {row[0]: row for row in self._fetch(query, (*chunk, after))}
-        return [decode(rows[position]) for position in sorted(rows)]
+    def read_identifiers(self, after: Mapping[Identifier, int]) -> list[StoredEvent]:
+        wanted = [[identifier_digest(identifier), position] for identifier, position in after.items()]
+        query = f"""SELECT {_COLUMNS} FROM journal_events WHERE position IN (
+          SELECT i.position FROM json_each(?) AS wanted JOIN journal_identifiers i
+          ON i.identifier = wanted.value ->> 0 AND i.position > wanted.value ->> 1) ORDER BY position"""
+        return [decode(row) for row in self._fetch(query, (msgspec.json.encode(wanted).decode(),))]
 
     def last_position(self) -> int:
         with _available(), self._pool.taken() as connection:

@@ -20,7 +20,7 @@ from pathlib import Path
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.plan import plan_state
 from feature_repo.state.storage import StateStorage, StoredState, grave, stored_state
-from feature_repo.state.tiles import fold_more
+from feature_repo.state.tiles import LoggedEvent, fold_more
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import Journal, StoredEvent
 from pipelines.events.state_lock import StatesBusy, release, share
@@ -140,27 +140,34 @@ class LiveStates:
 
     def _update(self, customers: Sequence[str]) -> list[str]:
         """Those who have to be done again: somebody changed them meanwhile."""
-        revisions = {customer: self._identity.revision(customer) for customer in customers}
+        revisions = self._identity.revisions(customers)
         known = self._storage.get_many(self._hash, customers)
-        made = {who: self._made(who, known.get(who), revision) for who, revision in revisions.items()}
+        # Nearly all: nothing came on top but new events, which are read for all of them at once.
+        plain = {who: s for who, s in known.items() if s.data and s.revision == revisions[who]}
+        fresh = self._log.after({who: state.position for who, state in plain.items()}) if plain else {}
+        made: list[StoredState | None] = [self._folded(plain[who], events) for who, events in fresh.items()]
+        for who in customers:
+            if who not in plain:
+                made.append(self._made(who, known.get(who), revisions[who]))
         # What belongs to a customer must not have changed while their events were read.
-        again = [who for who, revision in revisions.items() if self._identity.revision(who) != revision]
-        changed = [state for who, state in made.items() if state is not None and who not in again]
+        now = self._identity.revisions(customers)
+        again = [who for who in customers if now[who] != revisions[who]]
+        changed = [state for state in made if state is not None and state.customer_id not in again]
         return again + (self._storage.put_many(self._hash, changed) if changed else [])
 
+    def _folded(self, state: StoredState, events: Sequence[LoggedEvent]) -> StoredState:
+        return stored_state(state.customer_id, fold_more(self._plan, state.data, events), state.revision)
+
     def _made(self, customer: str, state: StoredState | None, revision: int) -> StoredState | None:
-        """The state as it has to be now; None where it is so already."""
+        """The state of a customer whose events are others now; None where there is nothing to keep."""
         added = self._identity.added_since(customer, state.revision) if state and state.data else None
-        if state is not None and state.data and added is not None:
-            events = self._log.after(customer, state.position, added)
-            before: bytes | None = state.data
-        else:
-            events, before = self._log.everything(customer), None
-        if before is None and not events:
-            return None if state is None else grave(customer, state.position, revision)
-        if before is not None and not events and state is not None and state.revision == revision:
-            return None
-        return stored_state(customer, fold_more(self._plan, before, events), revision)
+        if state is not None and added is not None:
+            events = self._log.joined(customer, state.position, added)
+            return stored_state(customer, fold_more(self._plan, state.data, events), revision)
+        events = self._log.everything(customer)
+        if events:
+            return stored_state(customer, fold_more(self._plan, None, events), revision)
+        return None if state is None else grave(customer, state.position, revision)
 
     @contextmanager
     def _no_build(self) -> Iterator[None]:

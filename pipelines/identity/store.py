@@ -66,6 +66,14 @@ class LinkShown:
     evidence: dict[str, Any]
 
 
+# As many values as there are, in one variable.
+_LISTED = "(SELECT value FROM json_each(?))"
+
+
+def _listed(values: Sequence[str]) -> str:
+    return msgspec.json.encode(values).decode()
+
+
 def open_identity(settings: Settings) -> IdentityStore:
     """The identity store of a workspace, made if there is none. Raises sqlite3.Error if its file is no database."""
     return IdentityStore(
@@ -181,21 +189,32 @@ class IdentityStore:
 
     def members(self, customer_id: str) -> list[Member]:
         """Every identifier of a customer, in every way that events write it."""
+        return self.members_of([customer_id])[customer_id]
+
+    def members_of(self, customers: Sequence[str]) -> dict[str, list[Member]]:
+        """`members` of several customers."""
+        found: dict[str, list[Member]] = {customer: [] for customer in customers}
         rows = self._read(
-            """SELECT f.kind, f.stored, n.id, n.joined_at, f.first_position
-               FROM identity_nodes n JOIN identity_forms f ON f.node = n.id WHERE n.customer_id = ?""",
-            (customer_id,),
+            f"""SELECT n.customer_id, f.kind, f.stored, n.id, n.joined_at, f.first_position
+                FROM identity_nodes n JOIN identity_forms f ON f.node = n.id WHERE n.customer_id IN {_LISTED}""",
+            (_listed(customers),),
         )
-        found = [Member(Form(kind, stored), node, joined, first) for kind, stored, node, joined, first in rows]
-        alone = Form(USER_ID, customer_id)
-        if not found and not self._read("SELECT 1 FROM identity_forms WHERE kind = ? AND stored = ?", alone):
-            return [Member(alone, 0, FROM_THE_BEGINNING, 0)]
+        for customer, kind, stored, node, joined, first in rows:
+            found[customer].append(Member(Form(kind, stored), node, joined, first))
+        for customer in [customer for customer, members in found.items() if not members]:
+            alone = Form(USER_ID, customer)
+            if not self._read("SELECT 1 FROM identity_forms WHERE kind = ? AND stored = ?", alone):
+                found[customer] = [Member(alone, 0, FROM_THE_BEGINNING, 0)]
         return found
 
     def revision(self, customer_id: str) -> int:
         """The version at which the customer's events last changed other than by new ones; 0 if they never did."""
-        rows = self._read("SELECT revision FROM identity_customers WHERE customer_id = ?", (customer_id,))
-        return int(rows[0][0]) if rows else 0
+        return self.revisions([customer_id])[customer_id]
+
+    def revisions(self, customers: Sequence[str]) -> dict[str, int]:
+        """`revision` of several customers."""
+        query = f"SELECT customer_id, revision FROM identity_customers WHERE customer_id IN {_LISTED}"
+        return {**dict.fromkeys(customers, 0), **dict(self._read(query, (_listed(customers),)))}
 
     def added_since(self, customer_id: str, revision: int) -> frozenset[int] | None:
         """The nodes that came on top after `revision`; None where not all that changed since was of that kind."""
@@ -208,12 +227,17 @@ class IdentityStore:
 
     def permission(self, customer_id: str, purpose: str) -> Permission | None:
         """What the customer last said about a purpose; None where they said nothing."""
+        return self.permissions([customer_id], purpose).get(customer_id)
+
+    def permissions(self, customers: Sequence[str], purpose: str) -> dict[str, Permission]:
+        """`permission` of those of several customers who said something."""
         rows = self._read(
-            """SELECT c.granted, c.at FROM identity_nodes n JOIN identity_consents c ON c.node = n.id
-               WHERE n.customer_id = ? AND c.purpose = ? ORDER BY c.at DESC, c.granted LIMIT 1""",
-            (customer_id, purpose),
+            f"""SELECT n.customer_id, c.granted, c.at FROM identity_nodes n JOIN identity_consents c ON c.node = n.id
+                WHERE n.customer_id IN {_LISTED} AND c.purpose = ? ORDER BY c.at, c.granted DESC""",
+            (_listed(customers), purpose),
         )
-        return Permission(bool(rows[0][0]), rows[0][1]) if rows else None
+        # The last row of a customer stays: the newest, and of two at one instant the denial.
+        return {customer: Permission(bool(granted), at) for customer, granted, at in rows}
 
     def links(self, customer_id: str) -> list[LinkShown]:
         """Every link between the identifiers of a customer, with its evidence, in the order of time."""

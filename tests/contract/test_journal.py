@@ -101,7 +101,7 @@ class JournalContract:
 
     def test_nothing_is_there_at_first(self, journal: Journal) -> None:
         assert journal.read(0, 10) == []
-        assert journal.read_identifiers([("user_id", "C1")], 0) == []
+        assert journal.read_identifiers({("user_id", "C1"): 0}) == []
         assert journal.last_position() == 0
         assert journal.contains([("shop", "e1")]) == set()
         assert journal.append([]) == []
@@ -109,7 +109,7 @@ class JournalContract:
 
     def test_an_event_comes_back_as_it_was(self, journal: Journal) -> None:
         assert journal.append([FULL]) == [Appended(1, False)]
-        assert journal.read(0, 10) == [StoredEvent(1, FULL)] == journal.read_identifiers([("user_id", "C1")], 0)
+        assert journal.read(0, 10) == [StoredEvent(1, FULL)] == journal.read_identifiers({("user_id", "C1"): 0})
         assert [decode(row) for row in journal.read_rows(0, 10)] == [StoredEvent(1, FULL)]
 
     def test_positions_ascend_and_a_duplicate_keeps_its_own(self, journal: Journal) -> None:
@@ -154,12 +154,14 @@ class JournalContract:
         journal.append([event(9, user="C2", anonymous_id="C1", identifiers={"email": "x", "odd": 7})])
 
         def found(*identifiers: tuple[str, str], after: int = 0) -> list[int]:
-            return [each.position for each in journal.read_identifiers(identifiers, after)]
+            return [each.position for each in journal.read_identifiers(dict.fromkeys(identifiers, after))]
 
         assert found(("user_id", "C1"), after=2) == [5, 8]
         assert found(("user_id", "C1"), ("anonymous_id", "C1")) == [2, 5, 8, 10]
         assert found(("email", "x")) == found(("user_id", "C2"), ("email", "x"), after=9) == [10]
         assert found(("email", "y")) == found(("email", "C1")) == found() == []
+        each = journal.read_identifiers({("user_id", "C1"): 4, ("user_id", "C2"): 7, ("email", "x"): 10})
+        assert [stored.position for stored in each] == [5, 8, 9, 10]
         journal.remove_until(5)
         assert found(("user_id", "C1")) == [8]
         many = [("user_id", f"C{number}") for number in range(3_000)]
@@ -234,7 +236,7 @@ class JournalContract:
                     expected = [each for each in naive.stored if each.position > after]
                     assert journal.read(after, limit) == expected[:limit]
                     owned = [each for each in expected if each.event.user_id == "C1"]
-                    assert journal.read_identifiers([("user_id", "C1")], after) == owned
+                    assert journal.read_identifiers({("user_id", "C1"): after}) == owned
                 else:
                     assert take(journal, step) == take(naive, step)
                 assert journal.last_position() == naive.last

@@ -252,7 +252,7 @@ def test_killed_after_the_answer_everything_is_there_once(place: Place) -> None:
 def test_what_was_appended_and_not_folded_is_folded_at_the_start(place: Place) -> None:
     place.server.kill()
     journal = SQLiteJournal(place.workspace.journal)
-    last = journal.read_identifiers([("user_id", "C7")], 0)[-1].event
+    last = journal.read_identifiers({("user_id", "C7"): 0})[-1].event
     journal.append([replace(last, event_id="unfolded-1"), replace(last, event_id="unfolded-2", user_id="C26")])
     journal.close()
     assert place.states(place.workspace.state) != place.rebuilt()
