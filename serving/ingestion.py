@@ -211,6 +211,7 @@ class _Store:
             from pipelines.events.store import EventStore
 
             EventStore.open(self._lake, self.journal)
+            self.states.follow_identity()
             if not self._folding and last_position(self._lake) == 0:
                 self.states.catch_up()
                 self._folding = True

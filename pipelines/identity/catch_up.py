@@ -40,6 +40,7 @@ def _apply_lake(identity: IdentityStore, lake: Path, journal: Journal, position:
     from deltalake import DeltaTable
 
     from pipelines.events.compaction import watermark
+    from pipelines.events.lake import newest_position
     from pipelines.identity.lake_facts import facts_of_lake
 
     if not DeltaTable.is_deltatable(str(lake)):
@@ -48,7 +49,9 @@ def _apply_lake(identity: IdentityStore, lake: Path, journal: Journal, position:
     table = DeltaTable(str(lake))
     compacted = watermark(table, journal.identity)
     expected = identity.expected()
-    gone = [(position, compacted)] if compacted > position else []
+    # A store that is new beside a lake has everything in it still to take in.
+    last = max(compacted, newest_position(lake)[1]) if position == 0 else compacted
+    gone = [(position, last)] if last > position else []
     changed: frozenset[str] = frozenset()
     for after, last in [*gone, *expected]:
         facts = facts_of_lake(lake, int(table.version()), after, last, identity.vocabulary, identity.consent)

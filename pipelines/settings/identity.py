@@ -80,6 +80,6 @@ class IdentityConfig(ConfigModel):
     def _exceptions(self) -> frozenset[str]:
         return frozenset(self.impersonal)
 
-    @property
+    @cached_property
     def _ranks(self) -> dict[str, int]:
         return {name: rank for rank, name in enumerate(self.kinds)}

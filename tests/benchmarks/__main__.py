@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"which parts: {', '.join(PARTS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=Size().rounds, help="rounds of every part")
+    parser.add_argument("--identifiers", type=int, default=Size().identifiers, help="how far the identity graph grows")
     parser.add_argument("--tiny", action="store_true", help="next to nothing, to see that it runs")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.rounds < 1:
         parser.error("--rounds: expected at least 1")
     logging.disable(logging.WARNING)
-    size = TINY if options.tiny else Size(rounds=options.rounds)
+    size = TINY if options.tiny else Size(rounds=options.rounds, identifiers=options.identifiers)
     machine = describe()
     if not options.json:
         packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())

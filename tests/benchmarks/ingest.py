@@ -18,11 +18,11 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from pipelines.access import Keys
 from pipelines.settings import CHECKOUT
 from tests.benchmarks.measure import Figure, interleave, ratios, slowest_of_a_hundred
 from tests.benchmarks.place import Place, Size
 from tests.benchmarks.servers import SERVERS, KeepAlive, Predict, serving
+from tests.unit.serving_parts import ingest_key
 
 BATCH = 100
 AT_A_TIME = 4
@@ -45,7 +45,7 @@ def ingest_live(place: Place, size: Size) -> list[Figure]:
 
 def write_key(place: Place) -> str:
     """A new key that may send events."""
-    return Keys(place.settings.workspace.access).create("bench", "ingest", "web", "THB")[1]
+    return ingest_key(place.settings.workspace, "bench")
 
 
 def compare_live(place: Place, size: Size, servers: Mapping[str, Sequence[Predict]]) -> list[Figure]:

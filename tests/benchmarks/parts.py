@@ -25,6 +25,7 @@ from pipelines.dataset.features import historical_features
 from pipelines.feature_store import apply_features
 from pipelines.ingest.steps import commit, stage
 from pipelines.settings import Workspace
+from tests.benchmarks.identity import identity
 from tests.benchmarks.ingest import ingest_bulk, ingest_live, write_csv
 from tests.benchmarks.measure import Figure, interleave
 from tests.benchmarks.place import Place, Size
@@ -216,5 +217,6 @@ PARTS: dict[str, Callable[[Place, Size], list[Figure]]] = {
     "load": load,
     "ingest-live": ingest_live,
     "ingest-bulk": ingest_bulk,
+    "identity": identity,
     "points": points,
 }

@@ -27,11 +27,12 @@ class Size:
     csv_rows: int = 300_000
     bulk_rows: int = 2_000_000
     points: int = 20_000
+    identifiers: int = 100_000
     rounds: int = 7
     calls: int = 100
 
 
-TINY = Size(customers=20, events_each=10, csv_rows=200, bulk_rows=200, points=8, rounds=1, calls=1)
+TINY = Size(customers=20, events_each=10, csv_rows=200, bulk_rows=200, points=8, identifiers=300, rounds=1, calls=1)
 
 
 @dataclass(frozen=True, slots=True)

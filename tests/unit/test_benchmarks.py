@@ -32,7 +32,7 @@ def check(figures: list[Figure]) -> None:
         assert figure.name in line(figure)
 
 
-@pytest.mark.parametrize("part", ["online", "state", "load", "points", "ingest-bulk"])
+@pytest.mark.parametrize("part", ["online", "state", "load", "points", "ingest-bulk", "identity"])
 def test_a_part_gives_figures_beside_their_peer(place: Place, part: str) -> None:
     check(PARTS[part](place, TINY))
 
