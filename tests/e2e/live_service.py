@@ -16,13 +16,13 @@ import httpx
 
 from feature_repo.state.build import build_states
 from feature_repo.state.storage import SQLiteStateStorage
-from pipelines.access import Keys
 from pipelines.events.journal import StoredEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.opening import event_store
+from pipelines.identity.current import current_membership
 from pipelines.settings import CHECKOUT, Settings, Workspace
 from tests.e2e.test_service import Server
-from tests.unit.serving_parts import Shop, make_shop
+from tests.unit.serving_parts import Shop, ingest_key, make_shop
 
 
 @dataclass
@@ -108,7 +108,7 @@ def live_service(workspace: Workspace) -> Iterator[LiveService]:
 
 def states(settings: Settings, file: Path) -> dict[str, bytes]:
     """The states in `file` of all customers with events in the workspace's lake or journal."""
-    with event_store(settings.workspace) as store:
+    with event_store(settings) as store:
         customers = sorted(set(store.read()["user_id"].drop_null().to_pylist()))
     found = SQLiteStateStorage(file).get_many(settings.features.hash, customers)
     return {who: state.data for who, state in found.items()}
@@ -116,9 +116,11 @@ def states(settings: Settings, file: Path) -> dict[str, bytes]:
 
 def rebuilt(settings: Settings, file: Path) -> dict[str, bytes]:
     """The same states, made from lake and journal anew into `file`."""
-    with event_store(settings.workspace) as store:
+    with event_store(settings) as store:
         now = store.snapshot()
-    build_states(settings.features, settings.workspace.lake, SQLiteStateStorage(file), now.version, tail=now.tail)
+    members = current_membership(settings)
+    storage = SQLiteStateStorage(file)
+    build_states(settings.features, settings.workspace.lake, storage, now.version, tail=now.tail, membership=members)
     return states(settings, file)
 
 
@@ -127,7 +129,7 @@ def furnish(workspace: Workspace) -> tuple[Shop, str]:
     shop = make_shop(CHECKOUT)
     shop.settings = replace(shop.settings, workspace=workspace)
     shop.publish(version="5")
-    _, key = Keys(workspace.access).create("web", "ingest", "web", "THB")
+    key = ingest_key(workspace)
     return shop, key
 
 

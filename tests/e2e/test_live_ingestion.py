@@ -24,21 +24,22 @@ from feature_repo.configuration import parse
 from feature_repo.online import open_reader
 from feature_repo.state.build import build_states
 from feature_repo.state.storage import SQLiteStateStorage
-from pipelines.access import Keys
 from pipelines.cli.features import build_state
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.lake import last_position
 from pipelines.events.opening import event_store
+from pipelines.identity.current import current_membership
 from pipelines.ingest import commit, stage
 from pipelines.settings import CHECKOUT, Workspace
 from pipelines.settings.sources import SourceConfig
 from tests.e2e.test_service import Server
-from tests.unit.serving_parts import Shop, make_shop
+from tests.unit.serving_parts import Shop, ingest_key, make_shop
 
 LINES = """{{"event_id": "h{0}", "customer": "C{1}", "at": "2026-0{2}-03T10:00:00Z", "total": "{3}.50"}}"""
 HISTORY = """
-source: history
+source: online_retail          # a name that the service's own configuration has, so that these events count
 description: Orders of the past.
+consent: {purposes: [profiling, training], legal_basis: contract}
 format: {type: jsonl}
 timezone: UTC
 currency: THB
@@ -103,9 +104,9 @@ class Place:
         file = self.workspace.root / "rebuilt.db"
         with event_store(self.shop.settings) as store:
             now = store.snapshot()
-        build_states(
-            self.shop.settings.features, self.workspace.lake, SQLiteStateStorage(file), now.version, tail=now.tail
-        )
+        settings = self.shop.settings
+        members, storage = current_membership(settings), SQLiteStateStorage(file)
+        build_states(settings.features, self.workspace.lake, storage, now.version, tail=now.tail, membership=members)
         return self.states(file)
 
 
@@ -118,9 +119,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     shop.publish(version="5")
     file = folder / "history.jsonl"
     file.write_text("\n".join(LINES.format(n, n % 20, 1 + n % 6, 100 + n) for n in range(120)) + "\n")
-    commit(stage(shop.settings, "history", file))
+    commit(stage(shop.settings, "online_retail", file))
     build_state(shop.settings)
-    _, key = Keys(workspace.access).create("web", ["ingest"], "web", "THB")
+    key = ingest_key(workspace)
     made = Place(shop, key, Server(workspace.name, "--port", "0"))
     try:
         yield made
@@ -130,7 +131,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 def _history() -> dict[str, SourceConfig]:
-    return {"history": parse(yaml.safe_load(HISTORY), SourceConfig)}
+    return {"online_retail": parse(yaml.safe_load(HISTORY), SourceConfig)}
 
 
 def test_segments_own_client(place: Place) -> None:
@@ -264,7 +265,7 @@ def test_what_was_appended_and_not_folded_is_folded_at_the_start(place: Place) -
 def test_history_that_is_loaded_later_and_live_events_are_one(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "history.jsonl"
     file.write_text("\n".join(LINES.format(n, n % 20, 1 + n % 6, 100 + n) for n in range(200, 260)) + "\n")
-    commit(stage(place.shop.settings, "history", file))
+    commit(stage(place.shop.settings, "online_retail", file))
     assert place.track("later-1", "C7").status_code == 200
     build_state(place.shop.settings)
     assert place.states(place.workspace.state) == place.rebuilt()

@@ -16,7 +16,6 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
-from pipelines.access import Keys
 from pipelines.cli.data import ingest_file
 from pipelines.demo import DemoConfig, generate, source_files
 from pipelines.events.compaction import compact
@@ -25,6 +24,7 @@ from pipelines.settings import Settings, Workspace, load_settings
 from pipelines.validate import validate_lake
 from serving.api.ingest.body import Envelope
 from serving.ingestion import Ingestion
+from tests.unit.serving_parts import ingest_key
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         ingest_file(settings, source, file)
     _ingest_bad_rows(settings, customers[:20])
     _call(settings, customers)
-    with event_store(workspace) as store:
+    with event_store(replace(load_settings(), workspace=workspace)) as store:
         assert compact(workspace.lake, store.journal).moved
     _call(settings, customers[:10], note="again")
     validate_lake(settings)
@@ -79,7 +79,7 @@ def _ingest_bad_rows(settings: Settings, customers: list[dict[str, str]]) -> Non
 
 
 def _call(settings: Settings, customers: list[dict[str, str]], note: str = "") -> None:
-    _, key = Keys(settings.workspace.access).create("web", "ingest", "web", "THB")
+    key = ingest_key(settings.workspace)
     items = []
     for customer in customers:
         traits = {name: customer[name] for name in COLUMNS}

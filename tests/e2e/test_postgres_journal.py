@@ -16,17 +16,17 @@ from psycopg import sql
 
 from feature_repo.state.build import build_states
 from feature_repo.state.storage import SQLiteStateStorage
-from pipelines.access import Keys
 from pipelines.cli.data import compact_live
 from pipelines.cli.features import build_state
 from pipelines.console import UserError
 from pipelines.events.journal_postgres import URL_VARIABLE
 from pipelines.events.opening import event_store, open_journal
+from pipelines.identity.current import current_membership
 from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
 from serving.__main__ import main
 from tests.contract.test_journal import LOCAL_SERVER, Gateway
 from tests.e2e.test_service import Server
-from tests.unit.serving_parts import make_shop
+from tests.unit.serving_parts import ingest_key, make_shop
 
 pytestmark = pytest.mark.slow
 CUSTOMERS = tuple(f"C{number}" for number in range(5))
@@ -49,7 +49,9 @@ class Place:
 
     def predict(self, customer: str) -> httpx.Response:
         body = {"customer_id": customer}
-        return httpx.post(f"{self.server.url()}/v1/predict", json=body, timeout=60, trust_env=False)
+        return httpx.post(
+            f"{self.server.url()}/v1/predict", json=body, auth=(self.key, ""), timeout=60, trust_env=False
+        )
 
     def message_ids(self) -> list[str]:
         with event_store(self.settings) as store:
@@ -65,7 +67,8 @@ class Place:
         file.unlink(missing_ok=True)
         with event_store(self.settings) as store:
             now = store.snapshot()
-        build_states(self.settings.features, workspace.lake, SQLiteStateStorage(file), now.version, tail=now.tail)
+        members, storage = current_membership(self.settings), SQLiteStateStorage(file)
+        build_states(self.settings.features, workspace.lake, storage, now.version, tail=now.tail, membership=members)
         assert self.states(SQLiteStateStorage(workspace.state)) == self.states(SQLiteStateStorage(file)) != {}
 
 
@@ -92,7 +95,7 @@ def place(server_url: str) -> Iterator[Place]:
     workspace = Workspace(f"test-pg-{uuid.uuid4().hex[:12]}")
     shop.settings = replace(shop.settings, workspace=workspace)
     shop.publish(version="1")
-    _, key = Keys(workspace.access).create("web", "ingest", "web", "THB")
+    key = ingest_key(workspace, scopes=("ingest", "predict"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TWIN_PROFILE", "server")
         patch.setenv(URL_VARIABLE, psycopg.conninfo.make_conninfo(server_url, host="127.0.0.1", port=gateway.port))

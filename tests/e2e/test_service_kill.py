@@ -292,7 +292,7 @@ def _wait_for_more(load: Load, running: list[Any]) -> None:
 
 
 def check(settings: Settings, load: Load, tmp_path: Path) -> None:
-    with event_store(settings.workspace) as store:
+    with event_store(settings) as store:
         stored = store.read()
     times = Counter(stored["event_id"].to_pylist())
     assert times.total() == len(times), "an event is there twice"

@@ -87,7 +87,7 @@ def _values(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.flo
     return values
 
 
-def ingest_key(workspace: Workspace, source: str = "web") -> str:
+def ingest_key(workspace: Workspace, source: str = "web", scopes: tuple[str, ...] = ("ingest",)) -> str:
     """The text of a fresh write key whose events count for features and models."""
     purposes = ["profiling", "training"]
-    return Keys(workspace.access).create(source, ["ingest"], "web", "THB", purposes=purposes, legal_basis="contract")[1]
+    return Keys(workspace.access).create(source, scopes, "web", "THB", purposes=purposes, legal_basis="contract")[1]

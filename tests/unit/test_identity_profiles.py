@@ -28,7 +28,7 @@ def _event(number: int, user: str | None, event: str = "Customer Identified", **
 
 
 def _profiles(settings: Settings, *events: NewEvent, **options: Any) -> dict[str, Profile]:
-    with event_store(settings.workspace) as store:
+    with event_store(settings) as store:
         store.journal.append(events)
     return {profile.customer_id: profile for profile in read_profiles(settings, **options)}
 
