@@ -49,10 +49,11 @@ class Member(NamedTuple):
 
 
 class Permission(NamedTuple):
-    """What a customer last said about a purpose, and when (microseconds UTC)."""
+    """What a customer last said about a purpose, when (microseconds UTC), and through which source."""
 
     granted: bool
     at: int
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +210,25 @@ class IdentityStore:
     def permission(self, customer_id: str, purpose: str) -> Permission | None:
         """What the customer last said about a purpose; None where they said nothing."""
         rows = self._read(
-            """SELECT c.granted, c.at FROM identity_nodes n JOIN identity_consents c ON c.node = n.id
+            """SELECT c.granted, c.at, c.source FROM identity_nodes n JOIN identity_consents c ON c.node = n.id
                WHERE n.customer_id = ? AND c.purpose = ? ORDER BY c.at DESC, c.granted LIMIT 1""",
             (customer_id, purpose),
         )
-        return Permission(bool(rows[0][0]), rows[0][1]) if rows else None
+        return Permission(bool(rows[0][0]), *rows[0][1:]) if rows else None
+
+    def node_of(self, form: Form) -> Node:
+        """The identifier that a value names, as people write it. Raises UserError: it is blocked or unusable."""
+        return self._node(self._known_kind(form))
+
+    def knows(self, form: Form) -> bool:
+        """Whether any event has the identifier, in whichever way it is written. Raises UserError as `node_of`."""
+        return bool(self._read("SELECT 1 FROM identity_nodes WHERE kind = ? AND key = ?", self.node_of(form)))
+
+    def customer_with(self, form: Form) -> str | None:
+        """The customer of an identifier; None where it is nobody's, or shared. Raises UserError as `node_of`."""
+        query = "SELECT customer_id FROM identity_nodes WHERE kind = ? AND key = ?"
+        rows = self._read(query, self.node_of(form))
+        return rows[0][0] if rows else None
 
     def links(self, customer_id: str) -> list[LinkShown]:
         """Every link between the identifiers of a customer, with its evidence, in the order of time."""
@@ -286,12 +301,15 @@ class IdentityStore:
         known.pairs.update(facts.pairs)
 
     def _usable(self, form: Form) -> Form:
-        if form.kind not in self.config.kinds:
-            known = ", ".join(self.config.kinds)
-            raise UserError("there is no such identifier", [Problem("kind", f"one of: {known}", repr(form.kind))])
-        written = self.vocabulary.written_otherwise(form)
+        written = self.vocabulary.written_otherwise(self._known_kind(form))
         self._node(written)
         return written
+
+    def _known_kind(self, form: Form) -> Form:
+        if form.kind not in self.config.kinds:
+            known = ", ".join(self.config.kinds)
+            raise UserError("there is no such identifier", [Problem("kind", f"one of: {known}", "another kind")])
+        return form
 
     def _node(self, form: Form) -> Node:
         node = self.vocabulary.node(form)
