@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from feature_repo.state.storage import SQLiteStateStorage
 from pipelines.access import AuditLog
@@ -28,6 +28,9 @@ from pipelines.identity.vocabulary import Form
 from pipelines.privacy import carries_personal, seal_event, sealer_of
 from pipelines.settings import Settings
 from pipelines.settings.identity import USER_ID
+
+if TYPE_CHECKING:
+    from pipelines.identity.rebuild import Rebuilt
 
 _BUSY_SECONDS = 0.1
 _PATIENCE_SECONDS = 600.0
@@ -89,7 +92,7 @@ class Desk:
         self.identity.node_of(said.form)
         who = self._customer(said.form)
         details = {"purposes": dict(said.purposes), "source": consenting.SOURCE}
-        self._audit.append("consent.set", actor, self._audit.pseudonym("customer", who), details)
+        self._audit.append("consent.set", actor, self.pseudonym(who), details)
         answers = self._files.keep([self._sealed(event) for event in consenting.consent_events(said)])
         who = self._customer(said.form)
         return Answer(who, all(answer.duplicate for answer in answers), self.permissions(who))
@@ -107,7 +110,7 @@ class Desk:
         manual.check(self.identity, wish)
         self._log_decision("identity.merge" if wish.verdict == "link" else "identity.unmerge", actor, wish)
         decided = manual.decide(self.identity, wish)
-        self._follow(decided.changed)
+        self.follow(decided.changed)
         return decided
 
     def review(self, pair: str, verdict: manual.Verdict, actor: str, by: str, note: str | None) -> ReviewPair:
@@ -117,8 +120,18 @@ class Desk:
         queue.check_waiting(pair)
         self._audit.append("identity.review", actor, f"pair:{pair}", {"verdict": verdict})
         decided = queue.decide(pair, verdict, by, note, time.time_ns() // 1000)
-        self._follow(queue.tell(self.identity))
+        self.follow(queue.tell(self.identity))
         return decided
+
+    def rebuild(self, actor: str) -> Rebuilt:
+        """Make the map anew from events and decisions; states follow. Raises as `bring_up`."""
+        from pipelines.identity.rebuild import rebuild
+
+        self._ready()
+        self._audit.append("identity.rebuild", actor, "identity")
+        done = rebuild(self.identity, self.settings.workspace.lake, self._files.journal)
+        self.follow(done.changed)
+        return done
 
     def waiting(self) -> list[ReviewPair]:
         """Pairs to be decided, the most probable first."""
@@ -133,7 +146,12 @@ class Desk:
         self.bring_up()
         self._files.states.update(())
 
-    def _follow(self, changed: Iterable[str]) -> None:
+    def pseudonym(self, customer_id: str) -> str:
+        """How the audit log names a customer."""
+        return self._audit.pseudonym("customer", customer_id)
+
+    def follow(self, changed: Iterable[str]) -> None:
+        """Bring states up to what was decided, however long they are built. Raises as `bring_up`."""
         # What was decided stands: where a build began meanwhile, states follow once it is over.
         patiently(lambda: self.bring_up(changed))
 
@@ -142,7 +160,7 @@ class Desk:
             side: self._audit.pseudonym(form.kind, "".join(self.identity.node_of(form)[1:]))
             for side, form in (("left", wish.left), ("right", wish.right))
         }
-        subject = self._audit.pseudonym("customer", self._customer(wish.left))
+        subject = self.pseudonym(self._customer(wish.left))
         self._audit.append(action, actor, subject, ends)
 
     def _customer(self, form: Form) -> str:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from feature_repo.configuration import Problem
 from pipelines.events.plan_check import iso
 from pipelines.identity.graph import FROM_THE_BEGINNING, Node
+from pipelines.identity.manual import UnknownIdentifier, parse
 from pipelines.identity.store import IdentityStore, LinkShown, Member
 from pipelines.identity.vocabulary import Form
+from pipelines.settings.identity import USER_ID
 
 _HIDDEN = "•"
 
@@ -40,9 +43,20 @@ def show(identity: IdentityStore, customer_id: str, plain: bool) -> Shown:
     return Shown(customer_id, known, ordered, links, identity.head()[0])
 
 
-def resolve(identity: IdentityStore, form: Form) -> str | None:
-    """The customer of an identifier; None where it is nobody's. Raises UserError: it can name nobody."""
-    return identity.customer_with(form)
+def named(identity: IdentityStore, text: str) -> str:
+    """The customer that `text` names: `kind:value`, a user id or the id of a customer.
+
+    Raises:
+        UnknownIdentifier: there is none.
+        UserError: it can name nobody.
+    """
+    if text.startswith("~") and any(member.form != (USER_ID, text) for member in identity.members(text)):
+        return text
+    customer = identity.customer_with(parse(text, list(identity.config.kinds)))
+    if customer is None:
+        problem = Problem("customer", "one who has events", "another", "check it, letter by letter, and its kind")
+        raise UnknownIdentifier("nobody has this identifier", [problem])
+    return customer
 
 
 def masked(value: str, normaliser: str) -> str:

@@ -84,8 +84,10 @@ class IdentityStore:
     def __init__(
         self, path: Path, config: IdentityConfig, consent: ConsentConfig, open_sealer: Callable[[], Sealer]
     ) -> None:
+        self.path = path
         self.config = config
         self.consent = consent
+        self.open_sealer = open_sealer
         self.vocabulary = Vocabulary(config, open_sealer)
         self._connections = Connections(path)
         self._known = _Known()
@@ -149,6 +151,12 @@ class IdentityStore:
         """Count the version on, where something beside the map changed whose events count."""
         with self._connections.transaction() as connection:
             connection.execute("UPDATE identity_head SET version = version + 1")
+
+    @contextmanager
+    def exclusively(self) -> Iterator[sqlite3.Connection]:
+        """One durable transaction over the tables, for what writes them in another way than events and decisions."""
+        with self._connections.transaction(durable=True) as connection:
+            yield connection
 
     @contextmanager
     def unchanging(self) -> Iterator[None]:
