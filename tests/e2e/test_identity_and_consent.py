@@ -31,6 +31,7 @@ from tests.e2e.test_service import Server
 from tests.unit.serving_parts import make_shop
 from tests.unit.test_identity_rules import AGREED, pair
 
+pytestmark = pytest.mark.slow
 VIEWED, ADDED = "product_viewed_count_7d", "product_added_count_7d"
 ORDERS = "order_completed_count_lifetime"
 SCOPES = {"reader": ("read",), "reviewer": ("review",), "admin": ("read", "admin", "review"), "asker": ("predict",)}
