@@ -14,7 +14,7 @@ from pipelines.cli.output import AsJson, as_text, plain, settings_of, tell
 if TYPE_CHECKING:
     from pipelines.identity.desk import Desk
     from pipelines.identity.manual import Verdict
-    from pipelines.identity.profiles import Opened, Profile
+    from pipelines.identity.profiles import Profile
     from pipelines.identity.review import ReviewPair
     from pipelines.settings import Settings
 
@@ -46,12 +46,12 @@ def match_command(
     if truth is None:
         with _desk(settings) as desk:
             desk.record("identity.match", _actor(), "identity")
-            summary = match_customers(settings, desk.identity, _opened(settings), desk.identity.customer_of)
+            summary = match_customers(settings, desk.identity, desk.identity.customer_of)
             desk.follow(summary.changed)
         tell(summary, json)
         return
     pairs = read_truth(truth)
-    profiles = read_profiles(settings, _opened(settings))
+    profiles = read_profiles(settings)
     tell(measure(match_profiles(profiles, settings.identity.matching), profiles, pairs), json)
 
 
@@ -245,27 +245,11 @@ def _actor() -> str:
     return operating_user()
 
 
-def _opened(settings: Settings) -> Opened:
-    """How personal values are read; the key is asked for at the first that is sealed."""
-    from functools import cache
-
-    from pipelines.privacy import Sealer, is_sealed, sealer_of
-
-    @cache
-    def sealer() -> Sealer:
-        return sealer_of(settings.workspace)
-
-    def opened(kind: str, value: str) -> str:
-        return str(sealer().open_json(kind, value)) if is_sealed(value) else value
-
-    return opened
-
-
 def _with_values(settings: Settings, pairs: list[ReviewPair], show: bool) -> list[dict[str, Any]]:
     """The pairs with what is known of both customers, masked unless `show`."""
     from pipelines.identity.profiles import read_profiles
 
-    profiles = {profile.customer_id: profile for profile in read_profiles(settings, _opened(settings))} if pairs else {}
+    profiles = {profile.customer_id: profile for profile in read_profiles(settings)} if pairs else {}
 
     def values(customer: str) -> dict[str, Any]:
         return {"customer_id": customer, **(_values(profiles[customer], show) if customer in profiles else {})}

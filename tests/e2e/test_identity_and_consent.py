@@ -418,6 +418,21 @@ def test_commands_do_the_same_beside_the_running_service(place: Place) -> None:
     assert twin(place.workspace, "identity", "show", "never-seen").returncode == 1
 
 
+def test_matching_and_review_by_command_reach_the_running_service(place: Place) -> None:
+    for person in ("cmd-a", "cmd-b"):
+        place.order(userId=person)
+    ReviewQueue(place.workspace.identity).note([Outcome(pair(0.7, "cmd-a", "cmd-b", **AGREED), "review", GREY)], 1)
+    (waiting,) = json.loads(twin(place.workspace, "identity", "review", "--json").stdout)["pairs"]
+    done = twin(place.workspace, "identity", "review", waiting["pair"], "--accept", "--note", "asked")
+    assert done.returncode == 0, done.stderr
+    assert place.predict("cmd-b")["resolved_customer_id"] == "cmd-a"
+    assert place.feature("cmd-a", ORDERS) == 2.0
+    matched = twin(place.workspace, "identity", "match", "--json")
+    assert matched.returncode == 0, matched.stderr
+    assert json.loads(matched.stdout)["customers"] > 0
+    assert place.predict("cmd-b")["resolved_customer_id"] == "cmd-a"
+
+
 def test_a_rebuild_from_the_events_and_decisions_gives_the_same_map(place: Place) -> None:
     customers = ("left", "right", "rev-b", "tab-a", "pos-1", "con-b", "cli-b")
     before = map_of(place.workspace.identity)
