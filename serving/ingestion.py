@@ -11,17 +11,19 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from feature_repo.configuration import Problem
 from pipelines.events.journal import Appended, Journal, JournalUnavailable, NewEvent, StoredEvent
 from pipelines.events.live import open_live_states
 from pipelines.events.live_states import LiveStates, StatesBusy
 from pipelines.events.opening import may_have_journal, open_journal
+from pipelines.identity.desk import Desk
 from pipelines.identity.store import open_identity
 from pipelines.settings import Settings, load_settings
 from serving.api.authorisation import Access
@@ -32,6 +34,7 @@ from serving.compactor import Compactor
 from serving.sealing_door import SealingDoor
 
 logger = logging.getLogger("bentoml.twin")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,18 @@ class Ingestion:
                 be kept now, name a person and there is no key to encrypt them with, or too many calls wait.
                 Repeating the call is safe.
         """
+        return await self._off_the_loop(lambda: self._ingest(envelope, write_key, kind))
+
+    async def at_desk(self, act: Callable[[Desk], Result]) -> Result:
+        """Do an act on identity or consent. Raises ApiError (503) as `ingest`, and what `act` raises."""
+        return await self._off_the_loop(lambda: act(Desk(self._settings, self._opened())))
+
+    async def _off_the_loop(self, work: Callable[[], Result]) -> Result:
         if self._waiting >= self.limits.maximum_waiting:
             raise unavailable("overloaded", "too many calls are waiting", "fewer calls at a time", "one too many")
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._ingest, envelope, write_key, kind)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (JournalUnavailable, OSError, sqlite3.Error) as error:
             logger.error("live events cannot be kept now: %s", error)
             message = "events cannot be kept now"

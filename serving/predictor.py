@@ -75,6 +75,8 @@ class Predictor:
         """
         try:
             as_of = self.instant()
+            if not customer_ids:
+                return as_of, []
             found, matrix = await self._read_slices(customer_ids, as_of)
         except AsOfTooEarly:
             as_of, rows = self._read_again(customer_ids)

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from pipelines.settings import load_settings
-from serving import bootstrap, ingestion
+from serving import bootstrap, consent_gate, ingestion
 from serving.api import request_id
-from serving.api.answers import check_count, iso, item_of, reasons_of, unknown_customer
+from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
 from serving.api.authorisation import authorise_prediction
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, internal_error
@@ -68,6 +68,7 @@ class CustomerTwin:
     def __init__(self) -> None:
         self.connection = bootstrap.Connection(bootstrap.connect)
         self.access = bootstrap.connect_access()
+        self.gate = consent_gate.connect()
         self.ingestion = ingestion.connect()
         self.ingestion.recover()
 
@@ -96,12 +97,14 @@ class CustomerTwin:
     async def predict(self, request: PredictRequest, /) -> PredictResponse:
         """The calibrated probability of one customer, and on request the reasons for it."""
         predictor = self.connection.wiring().predictor(request.model)
-        as_of, prediction = predictor.one(request.customer_id, request.reasons)
+        customer_id = self.gate.permitted(request.customer_id, "customer_id")
+        as_of, prediction = predictor.one(customer_id, request.reasons)
         if prediction.probability is None:
             raise unknown_customer("customer_id")
         return PredictResponse(
             request_id=request_id.current.get(),
             customer_id=request.customer_id,
+            resolved_customer_id=resolved(request.customer_id, customer_id),
             model=request.model,
             model_version=predictor.champion.version,
             as_of=iso(as_of),
@@ -116,13 +119,15 @@ class CustomerTwin:
         """Predictions of many customers at one instant, in their order; an unknown one is an item with an error."""
         check_count(len(request.customer_ids), PROFILE.maximum_customers)
         predictor = self.connection.wiring().predictor(request.model)
-        as_of, predictions = await predictor.many(request.customer_ids, request.reasons)
+        asked = await self.gate.ask_many(request.customer_ids)
+        permitted = [item.customer_id for item in asked if item.denied is None]
+        as_of, predictions = await predictor.many(permitted, request.reasons)
         return PredictManyResponse(
             request_id=request_id.current.get(),
             model=request.model,
             model_version=predictor.champion.version,
             as_of=iso(as_of),
-            results=[item_of(place, prediction) for place, prediction in enumerate(predictions)],
+            results=items_of(request.customer_ids, asked, predictions),
         )
 
 

@@ -198,7 +198,7 @@ def _check(settings: Settings, wanted: _Wanted) -> None:
     if not wanted.scopes or set(wanted.scopes) - set(SCOPES):
         problems.append(Problem("--scopes", f"some of: {', '.join(SCOPES)}", repr(",".join(wanted.scopes))))
     problems += _event_problems(settings, wanted) if "ingest" in wanted.scopes else _needless(wanted)
-    problems += statement_problems(wanted.purposes, wanted.legal_basis)
+    problems += statement_problems(wanted.purposes, wanted.legal_basis, settings.consent.purposes)
     if problems:
         raise ConfigurationError(problems)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +12,9 @@ import typer
 from pipelines.cli.output import AsJson, as_text, plain, settings_of, tell
 
 if TYPE_CHECKING:
-    from pipelines.identity.decisions import Decisions
-    from pipelines.identity.profiles import Opened, Profile
+    from pipelines.identity.desk import Desk
+    from pipelines.identity.manual import Verdict
+    from pipelines.identity.profiles import Profile
     from pipelines.identity.review import ReviewPair
     from pipelines.settings import Settings
 
@@ -42,10 +44,14 @@ def match_command(
 
     settings = settings_of(context)
     if truth is None:
-        tell(match_customers(settings, _decisions(settings), _opened(settings)), json)
+        with _desk(settings) as desk:
+            desk.record("identity.match", _actor(), "identity")
+            summary = match_customers(settings, desk.identity, desk.identity.customer_of)
+            desk.follow(summary.changed)
+        tell(summary, json)
         return
     pairs = read_truth(truth)
-    profiles = read_profiles(settings, _opened(settings))
+    profiles = read_profiles(settings)
     tell(measure(match_profiles(profiles, settings.identity.matching), profiles, pairs), json)
 
 
@@ -84,16 +90,130 @@ def review_command(
         print(f"\n{len(waiting) - limit} more wait; list them with --limit {len(waiting)}")
 
 
+@identity.command("show")
+def show_command(
+    context: typer.Context,
+    customer: Annotated[str, typer.Argument(help="kind:value, or a user id or customer id alone")],
+    show: Annotated[bool, typer.Option("--show", help="do not mask e-mail addresses, numbers and the like")] = False,
+    json: AsJson = False,
+) -> None:
+    """Who a customer is: identifiers, and the links between them with their evidence.
+
+    Example: twin identity show 17850
+
+    Example: twin identity show phone:0812345678 --json
+    """
+    from pipelines.identity.shown import named
+    from pipelines.identity.shown import show as shown_of
+
+    settings = settings_of(context)
+    with _desk(settings) as desk:
+        found = shown_of(desk.identity, named(desk.identity, customer), show)
+        if show:
+            subject = desk.pseudonym(found.customer_id)
+            desk.record("identity.show", _actor(), subject)
+    if json:
+        print(as_text(plain(found)))
+        return
+    print(f"customer {found.customer_id}, version {found.version} of the map")
+    for item in found.identifiers:
+        print(f"  {item['kind']:<14} {item['value']:<40} {'since ' + item['since'] if item['since'] else ''}".rstrip())
+    for link in found.links:
+        ends = " = ".join(f"{link[side]['kind']}:{link[side]['value']}" for side in ("left", "right"))
+        why = "  ".join(f"{name}={value}" for name, value in link["evidence"].items() if value is not None)
+        print(f"  {ends}\n    {link['at']}  {link['method']}  {why}")
+
+
+_Left = Annotated[str, typer.Argument(help="kind:value, or a user id alone")]
+_Right = Annotated[str, typer.Argument(help="the other one, alike")]
+_Note = Annotated[str | None, typer.Option(help="why, kept with the decision")]
+
+
+@identity.command("merge")
+def merge_command(context: typer.Context, left: _Left, right: _Right, note: _Note = None, json: AsJson = False) -> None:
+    """Decide that two identifiers are of one customer; it can be undone without loss.
+
+    Example: twin identity merge 17850 phone:0812345678 --note "asked by phone"
+    """
+    _manually(context, "link", left, right, note, json)
+
+
+@identity.command("unmerge")
+def unmerge_command(
+    context: typer.Context, left: _Left, right: _Right, note: _Note = None, json: AsJson = False
+) -> None:
+    """Decide that two identifiers are of two customers: both twins are as if they had never been one.
+
+    Example: twin identity unmerge 17850 13047 --note "mother and daughter"
+    """
+    _manually(context, "apart", left, right, note, json)
+
+
+def _manually(context: typer.Context, verdict: Verdict, left: str, right: str, note: str | None, json: bool) -> None:
+    from pipelines.identity.manual import Wish, parse
+
+    settings = settings_of(context)
+    one, other = (parse(text, list(settings.identity.kinds)) for text in (left, right))
+    with _desk(settings) as desk:
+        decided = desk.decide(Wish(verdict, one, other, _actor(), note), _actor())
+    if json:
+        print(as_text({**plain(decided), "together": decided.together}))
+        return
+    count = "one customer" if decided.together else "not one customer"
+    print(f"{left} ({decided.left or 'nobody'}) and {right} ({decided.right or 'nobody'}) are {count}")
+    if verdict == "link" and not decided.together:
+        print("the decision is kept, but another rule holds: one of them is shared, or was decided to be apart")
+    print(f"events of {len(decided.changed)} customers are others now; version {decided.version}")
+
+
+@identity.command("history")
+def history_command(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="versions to show at most")] = 20,
+    json: AsJson = False,
+) -> None:
+    """What changed about who is who, the newest version first.
+
+    Example: twin identity history --limit 5
+    """
+    from pipelines.events.plan_check import iso
+    from pipelines.identity.history import history
+
+    with _desk(settings_of(context)) as desk:
+        found = history(desk.identity, limit)
+    if json:
+        print(as_text([plain(version) for version in found]))
+        return
+    for version in found:
+        customers = ", ".join(version.customers[:5]) + (", ..." if len(version.customers) > 5 else "")
+        told = [f"{len(version.customers)} customers changed: {customers}" if customers else "no customer changed"]
+        told += [f"{version.links} links"] if version.links else []
+        told += [f"{version.consents} consents"] if version.consents else []
+        told += [f"{item['verdict']} by {item['by']}" for item in version.decisions]
+        print(f"{version.version:>7}  {iso(version.at) if version.at is not None else '-':<28} {'; '.join(told)}")
+    if not found:
+        print("nothing was linked, decided or said yet")
+
+
+@identity.command("rebuild")
+def rebuild_command(context: typer.Context, json: AsJson = False) -> None:
+    """Make the map anew from lake, journal and all decisions, and exchange it at once; a service may run.
+
+    Example: twin identity rebuild
+    """
+    with _desk(settings_of(context)) as desk:
+        done = desk.rebuild(_actor())
+    tell(done, json)
+
+
 def _decide(
     settings: Settings, queue: Any, pair: str, accept: bool, by: str | None, note: str | None, json: bool
 ) -> None:
     import getpass
-    import time
 
-    decided = queue.decide(pair, "link" if accept else "apart", by or getpass.getuser(), note, time.time_ns() // 1000)
-    decisions = _decisions(settings)
-    if decisions is not None:
-        queue.tell(decisions)
+    queue.check_waiting(pair)
+    with _desk(settings) as desk:
+        decided = desk.review(pair, "link" if accept else "apart", _actor(), by or getpass.getuser(), note)
     if json:
         print(as_text(plain(decided)))
         return
@@ -113,23 +233,23 @@ def _check(pair: str | None, verdict: bool | None, note: str | None) -> None:
         raise ConfigurationError(problems)
 
 
-def _decisions(settings: Settings) -> Decisions | None:
-    """Where links are kept; None: they are noted, and told once there is such a place."""
-    return None
+def _desk(settings: Settings) -> AbstractContextManager[Desk]:
+    from pipelines.identity.desk import open_desk
+
+    return open_desk(settings)
 
 
-def _opened(settings: Settings) -> Opened:
-    """How personal values are read."""
-    from pipelines.identity.profiles import stored_as_is
+def _actor() -> str:
+    from pipelines.access import operating_user
 
-    return stored_as_is
+    return operating_user()
 
 
 def _with_values(settings: Settings, pairs: list[ReviewPair], show: bool) -> list[dict[str, Any]]:
     """The pairs with what is known of both customers, masked unless `show`."""
     from pipelines.identity.profiles import read_profiles
 
-    profiles = {profile.customer_id: profile for profile in read_profiles(settings, _opened(settings))} if pairs else {}
+    profiles = {profile.customer_id: profile for profile in read_profiles(settings)} if pairs else {}
 
     def values(customer: str) -> dict[str, Any]:
         return {"customer_id": customer, **(_values(profiles[customer], show) if customer in profiles else {})}

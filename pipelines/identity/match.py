@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.identity.decisions import Decisions
-from pipelines.identity.profiles import Opened, Profile, read_profiles, stored_as_is
+from pipelines.identity.profiles import Profile, read_profiles
 from pipelines.identity.review import ReviewQueue
 from pipelines.identity.rules import Outcome, counts, decide_all
 from pipelines.identity.scoring import LEAST_CERTAIN, score_pairs
@@ -76,20 +76,20 @@ def itself(user_id: str) -> str:
 def match_customers(
     settings: Settings,
     decisions: Decisions | None = None,
-    opened: Opened = stored_as_is,
     customer_of: Callable[[str], str] = itself,
 ) -> MatchSummary:
     """Compare all user ids of the workspace, link those that are surely one person, and put up the rest for review.
 
-    `opened` gives the plain text of personal values, `customer_of` the customer that a user id is of by
-    now. Links are told to `decisions`; without it they are noted, and told by the next call that has it.
+    `customer_of` gives the customer that a user id is of by now. Links are told to `decisions`; without it
+    they are noted, and told by the next call that has it.
 
     Raises:
         JournalUnavailable: the journal cannot be read.
+        EncryptionKeyMissing: there are personal values, and there is no key.
         sqlite3.Error: the review queue cannot be read or written.
     """
     began = time.monotonic()
-    matching = match_profiles(read_profiles(settings, opened), settings.identity.matching)
+    matching = match_profiles(read_profiles(settings), settings.identity.matching)
     apart = [item for item in matching.outcomes if customer_of(item.pair.left) != customer_of(item.pair.right)]
     queue = ReviewQueue(settings.workspace.identity)
     noted = queue.note(apart, time.time_ns() // 1000)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -16,6 +17,7 @@ import msgspec
 from pipelines.events.opening import event_store
 from pipelines.identity.names import Name, read_name
 from pipelines.identity.normalise import normalise
+from pipelines.privacy import Sealer, is_sealed, sealer_of
 from pipelines.settings import Settings
 from pipelines.settings.identity import USER_ID
 
@@ -70,20 +72,35 @@ class _Seen:
         )
 
 
-def stored_as_is(kind: str, value: str) -> str:
-    """For stores that keep personal values in plain text."""
-    return value
+def opened_of(settings: Settings) -> Opened:
+    """Reads personal values of a workspace; the key is asked for at the first that is sealed.
+
+    What it gives raises EncryptionKeyMissing, and UserError where a value was sealed with another key.
+    """
+
+    @cache
+    def sealer() -> Sealer:
+        return sealer_of(settings.workspace)
+
+    def opened(kind: str, value: str) -> str:
+        return str(sealer().open_json(kind, value)) if is_sealed(value) else value
+
+    return opened
 
 
-def read_profiles(settings: Settings, opened: Opened = stored_as_is) -> list[Profile]:
+def read_profiles(settings: Settings, opened: Opened | None = None) -> list[Profile]:
     """The profiles of all user ids of the workspace of which anything is known, by user id.
 
     Each user id stands for itself, whatever it has been linked with: how one person's records differ is
     learned from those that are linked as well, and a pair stays the same pair over every link and its undoing.
 
+    `opened` gives the plain text of personal values, in place of the workspace's key.
+
     Raises:
         JournalUnavailable: the journal cannot be read.
+        EncryptionKeyMissing: there are personal values, and there is no key.
     """
+    opened = opened or opened_of(settings)
     with event_store(settings) as store:
         snapshot = store.snapshot()
     seen: dict[str, _Seen] = {}

@@ -107,6 +107,12 @@ class ReviewQueue:
         """Pairs that people or matching decided, in the order they did."""
         return self._pairs("WHERE verdict IS NOT NULL ORDER BY decided_at, pair")
 
+    def check_waiting(self, pair: str) -> None:
+        """Raises UserError: no such pair waits."""
+        if not self._pairs("WHERE verdict IS NULL AND pair = ?", pair):
+            with self._transaction() as connection:
+                raise _not_waiting(connection, pair)
+
     def decide(self, pair: str, verdict: Verdict, by: str, note: str | None, now: int) -> ReviewPair:
         """Decide a pair that waits, for ever.
 

@@ -49,10 +49,11 @@ class Member(NamedTuple):
 
 
 class Permission(NamedTuple):
-    """What a customer last said about a purpose, and when (microseconds UTC)."""
+    """What a customer last said about a purpose, when (microseconds UTC), and through which source."""
 
     granted: bool
     at: int
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,10 @@ class IdentityStore:
     def __init__(
         self, path: Path, config: IdentityConfig, consent: ConsentConfig, open_sealer: Callable[[], Sealer]
     ) -> None:
+        self.path = path
         self.config = config
         self.consent = consent
+        self.open_sealer = open_sealer
         self.vocabulary = Vocabulary(config, open_sealer)
         self._connections = Connections(path)
         self._known = _Known()
@@ -156,6 +159,12 @@ class IdentityStore:
         """Count the version on, where something beside the map changed whose events count."""
         with self._connections.transaction() as connection:
             connection.execute("UPDATE identity_head SET version = version + 1")
+
+    @contextmanager
+    def exclusively(self) -> Iterator[sqlite3.Connection]:
+        """One durable transaction over the tables, for what writes them in another way than events and decisions."""
+        with self._connections.transaction(durable=True) as connection:
+            yield connection
 
     @contextmanager
     def unchanging(self) -> Iterator[None]:
@@ -232,12 +241,27 @@ class IdentityStore:
     def permissions(self, customers: Sequence[str], purpose: str) -> dict[str, Permission]:
         """`permission` of those of several customers who said something."""
         rows = self._read(
-            f"""SELECT n.customer_id, c.granted, c.at FROM identity_nodes n JOIN identity_consents c ON c.node = n.id
+            f"""SELECT n.customer_id, c.granted, c.at, c.source
+                FROM identity_nodes n JOIN identity_consents c ON c.node = n.id
                 WHERE n.customer_id IN {_LISTED} AND c.purpose = ? ORDER BY c.at, c.granted DESC""",
             (_listed(customers), purpose),
         )
         # The last row of a customer stays: the newest, and of two at one instant the denial.
-        return {customer: Permission(bool(granted), at) for customer, granted, at in rows}
+        return {customer: Permission(bool(granted), at, source) for customer, granted, at, source in rows}
+
+    def node_of(self, form: Form) -> Node:
+        """The identifier that a value names, as people write it. Raises UserError: it is blocked or unusable."""
+        return self._node(self._known_kind(form))
+
+    def knows(self, form: Form) -> bool:
+        """Whether any event has the identifier, in whichever way it is written. Raises UserError as `node_of`."""
+        return bool(self._read("SELECT 1 FROM identity_nodes WHERE kind = ? AND key = ?", self.node_of(form)))
+
+    def customer_with(self, form: Form) -> str | None:
+        """The customer of an identifier; None where it is nobody's, or shared. Raises UserError as `node_of`."""
+        query = "SELECT customer_id FROM identity_nodes WHERE kind = ? AND key = ?"
+        rows = self._read(query, self.node_of(form))
+        return rows[0][0] if rows else None
 
     def links(self, customer_id: str) -> list[LinkShown]:
         """Every link between the identifiers of a customer, with its evidence, in the order of time."""
@@ -310,12 +334,15 @@ class IdentityStore:
         known.pairs.update(facts.pairs)
 
     def _usable(self, form: Form) -> Form:
-        if form.kind not in self.config.kinds:
-            known = ", ".join(self.config.kinds)
-            raise UserError("there is no such identifier", [Problem("kind", f"one of: {known}", repr(form.kind))])
-        written = self.vocabulary.written_otherwise(form)
+        written = self.vocabulary.written_otherwise(self._known_kind(form))
         self._node(written)
         return written
+
+    def _known_kind(self, form: Form) -> Form:
+        if form.kind not in self.config.kinds:
+            known = ", ".join(self.config.kinds)
+            raise UserError("there is no such identifier", [Problem("kind", f"one of: {known}", "another kind")])
+        return form
 
     def _node(self, form: Form) -> Node:
         node = self.vocabulary.node(form)

@@ -239,7 +239,8 @@ class _Settling:
             had, has = old.get(customer, {}), new.get(customer, {})
             if not had:
                 # A user id that was linked with nothing was its own customer before it was known.
-                had = {n: at for n, at in has.items() if names[n] == (USER_ID, customer) and at == FROM_THE_BEGINNING}
+                unknown = {n for n in has if names[n] == (USER_ID, customer) and before[n].customer_id is None}
+                had = {n: at for n, at in has.items() if n in unknown and at == FROM_THE_BEGINNING}
             if had == has and customer not in losing:
                 continue
             added = has.keys() - had.keys()

@@ -63,5 +63,9 @@ class Vocabulary:
         """`form` as events hold it, of a value that somebody typed: personal kinds as their token."""
         return Form(form.kind, self._sealer.seal(form.kind, form.stored)) if self._personal(form) else form
 
+    def plain(self, form: Form) -> str:
+        """The value as it came. Raises EncryptionKeyMissing, and UserError where it was sealed with another key."""
+        return self._sealer.open(form.kind, form.stored) if is_sealed(form.stored) else form.stored
+
     def _personal(self, form: Form) -> bool:
         return self.config.kinds[form.kind].personal

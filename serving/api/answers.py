@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from serving.api.errors import ApiError, ErrorDetail
 from serving.api.responses import PredictionItem, ReasonCode
+from serving.consent_gate import Asked, consent_denied
 from serving.predictor import Prediction
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def item_of(place: int, prediction: Prediction) -> PredictionItem:
-    """The prediction at index `place` of a list."""
+def items_of(
+    customer_ids: Sequence[str], asked: Sequence[Asked], predictions: Iterable[Prediction]
+) -> list[PredictionItem]:
+    """An item for each id; `predictions` are those of the customers who did not say no, in the same order."""
+    coming = iter(predictions)
+    return [
+        _item(customer_id, place, who, next(coming) if who.denied is None else None)
+        for place, (customer_id, who) in enumerate(zip(customer_ids, asked, strict=True))
+    ]
+
+
+def resolved(asked_for: str, customer_id: str) -> str | None:
+    """The customer of the id that was asked for; None where it is the id itself."""
+    return None if customer_id == asked_for else customer_id
+
+
+def _item(customer_id: str, place: int, who: Asked, prediction: Prediction | None) -> PredictionItem:
+    field = f"customer_ids.{place}"
+    if who.denied is not None or prediction is None:
+        return PredictionItem(customer_id=customer_id, error=consent_denied(who.denied or "", field).item())
     if prediction.probability is None:
-        error = unknown_customer(f"customer_ids.{place}").item()
-        return PredictionItem(customer_id=prediction.customer_id, error=error)
+        return PredictionItem(customer_id=customer_id, error=unknown_customer(field).item())
     return PredictionItem(
-        customer_id=prediction.customer_id,
+        customer_id=customer_id,
+        resolved_customer_id=resolved(customer_id, who.customer_id),
         probability=prediction.probability,
         in_population=prediction.in_population,
         reasons=reasons_of(prediction),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
+from serving.api.consent import BODIES as CONSENT
 from serving.api.errors import ErrorResponse
+from serving.api.identity import BODIES as IDENTITY
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
 from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
+from serving.api.requests import RequestBody
 from serving.api.responses import ModelsResponse
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -20,7 +24,7 @@ SWITCHED_OFF = "/metrics"
 ERRORS = {
     "400": "Mistakes in the request, all of them",
     "401": "No key that is known here; only where the profile requires keys",
-    "403": "A key without the scope `predict`",
+    "403": "A key without the scope `predict`, or a customer who denied what a prediction needs",
     "404": "No such customer, model or path",
     "413": "The body is too large",
     "415": "The body is not plain JSON",
@@ -41,6 +45,14 @@ INGESTION_ERRORS = {
 }
 
 
+ACT_ERRORS = {
+    "400": "Mistakes in the request, all of them",
+    "401": "No key that is known here",
+    "404": "Nobody has this identifier",
+    "503": "It cannot be read or kept now; `Retry-After` says when to come again",
+}
+
+
 def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
     schemas = dict(page["components"]["schemas"])
@@ -58,6 +70,10 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     }
     paths |= {path: {"post": _call(path)} for path in PATHS}
     paths[CLOUD_EVENTS_PATH] = {"post": _cloud_events()}
+    for path, (body, scopes, _) in (CONSENT | IDENTITY).items():
+        schema = body.model_json_schema(ref_template=_REFERENCE)
+        schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
+        paths[path] = {"post": _act(path, body, scopes)}
     components = {**page["components"], "schemas": schemas, "securitySchemes": KEYS}
     return {**page, "info": INFO, "paths": paths, "components": components}
 
@@ -80,6 +96,21 @@ def _cloud_events() -> dict[str, Any]:
     one: dict[str, Any] = {"schema": {"type": "object"}}
     many: dict[str, Any] = {"schema": {"type": "array", "items": {"type": "object"}}}
     return _taking("events", description, {STRUCTURED: one, BATCH: many, "application/json": one})
+
+
+def _act(path: str, body: type[RequestBody], scopes: tuple[str, ...]) -> dict[str, Any]:
+    """A route of an act on identity or consent."""
+    content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=body.__name__)}}}
+    errors = {**ACT_ERRORS, "403": f"A key without the scope {' or '.join(scopes)}"}
+    return {
+        "tags": ["Service APIs"],
+        "operationId": "CustomerTwin__" + path.removeprefix("/v1/").replace("/", "_"),
+        "description": f"{inspect.getdoc(body)} Needs a key with the scope {' or '.join(scopes)}.",
+        "security": WITH_KEY,
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": {"description": "What holds now"}}
+        | {status: _answer(text, "ErrorResponse") for status, text in errors.items()},
+    }
 
 
 def _taking(name: str, description: str, content: dict[str, Any]) -> dict[str, Any]:

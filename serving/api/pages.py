@@ -11,6 +11,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from serving.api import request_id
+from serving.api.consent import ROUTES as CONSENT
+from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.bootstrap import Connection, Wiring
@@ -70,6 +72,12 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
 
 
 pages = Starlette(
-    routes=[Route("/", _index, methods=["GET"]), Route("/v1/models", _models, methods=["GET"]), *INGEST_ROUTES]
+    routes=[
+        Route("/", _index, methods=["GET"]),
+        Route("/v1/models", _models, methods=["GET"]),
+        *INGEST_ROUTES,
+        *CONSENT,
+        *IDENTITY,
+    ]
 )
 pages.router.redirect_slashes = False

@@ -15,6 +15,9 @@ MAXIMUM_ID_LENGTH = 256
 CustomerId = Annotated[
     str, StringConstraints(min_length=1, max_length=MAXIMUM_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
+KindName = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Note = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+OnceKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 _AN_ID = f"text of 1 to {MAXIMUM_ID_LENGTH} characters, none of them a control character"

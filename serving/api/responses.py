@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from serving.api.errors import ItemError
@@ -21,6 +23,12 @@ _EXAMPLE_HEAD: dict[str, JsonValue] = {
     "model_version": "3",
     "as_of": "2011-08-31T17:19:00.000001Z",
 }
+
+
+ResolvedCustomer = Annotated[
+    str | None,
+    Field(exclude_if=lambda value: value is None, description="whom the id is of now; only where it is another id"),
+]
 
 
 class ReasonCode(BaseModel):
@@ -55,6 +63,7 @@ class PredictResponse(BaseModel):
 
     request_id: str
     customer_id: str
+    resolved_customer_id: ResolvedCustomer = None
     model: str
     model_version: str
     as_of: str = Field(description="the instant the features are of: ISO 8601, UTC, microseconds")
@@ -72,6 +81,7 @@ class PredictionItem(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     customer_id: str
+    resolved_customer_id: ResolvedCustomer = None
     probability: float | None = Field(default=None, description="calibrated, 0 to 1; null where there is an error")
     in_population: bool | None = Field(
         default=None,

@@ -21,7 +21,9 @@ from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.live_states import LiveStates
 from pipelines.events.store import EventStore
 from pipelines.identity.catch_up import catch_up
+from pipelines.identity.decisions import Decision
 from pipelines.identity.publish import membership_of
+from pipelines.identity.rebuild import rebuild
 from pipelines.identity.store import IdentityStore
 from pipelines.settings import load_settings
 from tests.unit.test_identity_store import CONFIG, CONSENT, SEALER, decisions, happenings
@@ -130,3 +132,53 @@ def test_any_order_gives_the_twins_of_a_rebuild(events, decided, random, size) -
             logged = place.log.everything(who)
             assert [(e.position, e.event_time, e.available_at) for e in logged] == expected
         place.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(happenings(), decisions, st.randoms(use_true_random=False), st.integers(1, 4))
+def test_a_rebuild_of_the_map_changes_nobody(events, decided, random, size) -> None:
+    sent = [told(event, random) for event in events]
+    groups: list[Any] = [sent[i : i + size] for i in range(0, len(sent), size)]
+    for decision in decided:
+        groups.insert(random.randrange(len(groups) + 1), decision)
+    with TemporaryDirectory() as folder:
+        place = Place(Path(folder))
+        for group in groups:
+            if isinstance(group, list):
+                place.send(group)
+            else:
+                place.states.update(place.identity.decide(group))
+            if random.random() < 0.2:
+                place.compact()
+        before = place.live()
+        done = rebuild(place.identity, place.lake, place.journal)
+        assert done.changed == ()
+        place.states.catch_up()
+        assert place.live() == before
+        # What comes afterwards is taken in by whoever had the old map open.
+        place.send([told(event, random) for event in events[:1]])
+        assert {who: data for who, (data, _) in place.live().items()} == {
+            who: data for who, (data, _) in place.rebuilt().items()
+        }
+        place.close()
+
+
+def test_both_ends_of_an_unmerge_have_their_states_again() -> None:
+    with TemporaryDirectory() as folder:
+        place = Place(Path(folder))
+        users = ("a", "b", "a")
+        place.send([order(number, user) for number, user in enumerate(users)])
+        apart = place.live()
+        for verdict, changed in (("link", {"a", "b"}), ("apart", {"a", "b"})):
+            decision = Decision(verdict, ("user_id", "a"), ("user_id", "b"), "manual", "somchai", START)
+            found = place.identity.decide(decision)
+            assert found == changed
+            place.states.update(found)
+        assert {who: data for who, (data, _) in place.live().items()} == {who: data for who, (data, _) in apart.items()}
+        place.close()
+
+
+def order(number: int, user_id: str) -> NewEvent:
+    at = START + number * HOUR
+    properties = {"order_id": str(number), "total": 100, "units": 1}
+    return NewEvent("web", f"o{number}", "Order Completed", at, at, "web", user_id, None, {}, 100, "THB", properties)
