@@ -20,6 +20,7 @@ from pathlib import Path
 from feature_repo.configuration import Problem
 from feature_repo.state.storage import SQLiteStateStorage
 from pipelines.events.customer_log import CustomerLog
+from pipelines.events.exclusion import ErasureRuns, taking_events
 from pipelines.events.journal import Appended, JournalUnavailable, NewEvent, StoredEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.live_states import LiveStates, StatesBusy
@@ -105,6 +106,9 @@ class Ingestion:
         except StatesBusy:
             message = "the states of customers are being built; events wait until that is done"
             raise unavailable("states_busy", message, "another try in a moment", "a build that runs") from None
+        except ErasureRuns:
+            message = "a customer is being erased; events wait until that is done"
+            raise unavailable("erasure_runs", message, "another try in a moment", "an erasure that runs") from None
         finally:
             self._waiting -= 1
 
@@ -124,13 +128,8 @@ class Ingestion:
                 taken.append((index, self._rules.take(raw, sender, kind)))
             except Refused as refused:
                 rejected.append(Rejected(index, refused.problems))
-        # Before anything is kept: a call that cannot be sealed leaves nothing behind.
-        events = self._door.sealed([item.event for _, item in taken])
-        kept = [(r, self._door.sealed_text(envelope.items[r.index])) for r in rejected]
-        if kept:
-            file = self._workspace.quarantine / f"live-{_day(received_at)}.jsonl"
-            write_quarantine(file, [_line(text, r, sender, kind) for r, text in kept])
-        answers = self._opened().keep(events) if events else []
+        with taking_events(self._workspace.erasure_lock):
+            answers = self._kept(envelope, sender, kind, taken, rejected)
         duplicates = sum(answer.duplicate for answer in answers)
         return Ingested(
             len(taken) - duplicates,
@@ -139,6 +138,23 @@ class Ingestion:
             [index for index, item in taken if not item.planned],
             [index for index, item in taken if item.clamped],
         )
+
+    def _kept(
+        self,
+        envelope: Envelope,
+        sender: Sender,
+        kind: str | None,
+        taken: Sequence[tuple[int, Taken]],
+        rejected: Sequence[Rejected],
+    ) -> list[Appended]:
+        """What the journal answers for the events, which are durable then, as are the items that were refused."""
+        # Before anything is kept: a call that cannot be sealed leaves nothing behind.
+        events = self._door.sealed([item.event for _, item in taken])
+        kept = [(r, self._door.sealed_text(envelope.items[r.index])) for r in rejected]
+        if kept:
+            file = self._workspace.quarantine / f"live-{_day(sender.received_at)}.jsonl"
+            write_quarantine(file, [_line(text, r, sender, kind) for r, text in kept])
+        return self._opened().keep(events) if events else []
 
     def _opened(self) -> _Store:
         with self._opening:
