@@ -30,7 +30,7 @@ def facts_of_lake(
         for kind, stored, position in _rows(connection, _FORMS):
             facts.saw(Form(kind, stored), position)
         for kind, stored, other_kind, other, first in _rows(connection, _PAIRS):
-            evidence = Evidence(first["at"], first["source"], first["event_id"])
+            evidence = Evidence(first["known_at"], first["source"], first["event_id"])
             facts.together(Pair(Form(kind, stored), Form(other_kind, other), "event"), evidence)
         for events in _telling(connection, after, until):
             _merge(facts, facts_of(events, vocabulary, consent))
@@ -42,8 +42,8 @@ def _mentions_sql(kinds: list[str]) -> str:
     mentions = ", ".join(f"{{'kind': '{kind}', 'stored': {_column(kind)}}}" for kind in kinds)
     return f"""
 CREATE TEMP TABLE mentioned AS
-SELECT position, at, source, event_id, mention.kind AS kind, mention.stored AS stored FROM (
-  SELECT position, epoch_us(available_at) AS at, source, event_id, unnest([{mentions}]) AS mention
+SELECT position, known_at, source, event_id, mention.kind AS kind, mention.stored AS stored FROM (
+  SELECT position, epoch_us(available_at) AS known_at, source, event_id, unnest([{mentions}]) AS mention
   FROM lake WHERE position > $after AND position <= $until
 ) WHERE mention.stored <> ''
 """
@@ -59,7 +59,7 @@ def _column(kind: str) -> str:
 
 _FORMS = "SELECT kind, stored, min(position) FROM mentioned GROUP BY kind, stored"
 _PAIRS = """
-SELECT a.kind, a.stored, b.kind, b.stored, min({'at': a.at, 'source': a.source, 'event_id': a.event_id})
+SELECT a.kind, a.stored, b.kind, b.stored, min({'known_at': a.known_at, 'source': a.source, 'event_id': a.event_id})
 FROM (SELECT * FROM mentioned QUALIFY count(*) OVER (PARTITION BY position) > 1) a
 JOIN mentioned b ON a.position = b.position AND (a.kind, a.stored) < (b.kind, b.stored)
 GROUP BY ALL

@@ -87,7 +87,8 @@ class ErasureReport:
         """The summary for a person."""
         lines = [
             f"Erased {self.subject}: {self.events} events, {self.identifiers} identifiers, "
-            f"{self.quarantined} quarantined lines, {sum(self.files.values())} rows and passages of {len(self.files)} files in {self.seconds:.1f} s",
+            f"{self.quarantined} quarantined lines, {sum(self.files.values())} rows and passages of {len(self.files)} "
+            f"files in {self.seconds:.1f} s",
             f"  {self.altered} events of other customers lost an identifier of theirs" if self.altered else "",
             "  a search of every file finds nothing of them" if not self.found else "  STILL FOUND:",
             *(f"    {trace['file']} ({trace['where']})" for trace in self.found),
