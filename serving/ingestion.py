@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from feature_repo.configuration import Problem
+from feature_repo.configuration import ConfigurationError, Problem
 from feature_repo.state.storage import SQLiteStateStorage
+from pipelines.console import UserError
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.exclusion import ErasureRuns, taking_events
 from pipelines.events.journal import Appended, JournalUnavailable, NewEvent, StoredEvent
@@ -78,12 +79,24 @@ class Ingestion:
 
     def recover(self) -> None:
         """Fold what a process that died had appended and not folded. A failure is logged: the next call tries again."""
+        if self._workspace.erasure.exists():
+            self._finish_erasure()
         if not self._workspace.journal.exists():
             return
         try:
             self._opened()
         except (JournalUnavailable, StatesBusy, sqlite3.Error, OSError) as error:
             logger.error("live events are not in the states yet: %s", error)
+
+    def _finish_erasure(self) -> None:
+        """Go on with what a process that died had begun. A failure is logged: the next start tries again."""
+        # Engines that take long to import: for whom there is something to erase.
+        from pipelines.privacy.erase import finish_erasure
+
+        try:
+            finish_erasure(self._settings)
+        except (UserError, ConfigurationError, sqlite3.Error, OSError) as error:
+            logger.error("a customer is not wholly erased yet: %s", type(error).__name__)
 
     async def ingest(self, envelope: Envelope, write_key: str | None, kind: str | None) -> Ingested:
         """Take the items of a call; `kind` is None for a batch.

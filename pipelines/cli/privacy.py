@@ -81,6 +81,6 @@ def _confirm(plan: str, customer: str) -> None:
     """Raises UserError where the answer is not the customer, letter by letter."""
     from pipelines.console import UserError
 
-    print(plan, file=sys.stderr)
-    if typer.prompt(f"Type {customer} to erase them", default="", show_default=False, err=True) != customer:
+    print(f"{plan}\nType {customer} to erase them: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().rstrip("\n") != customer:
         raise UserError("nothing was erased: the answer was another")

@@ -23,6 +23,10 @@ class ErasureRuns(Exception):
     """A customer is being erased; nothing was kept. Try again in a moment."""
 
 
+class WorkspaceBusy(UserError):
+    """Another process works on the workspace and does not pause."""
+
+
 @contextmanager
 def taking_events(lock: Path) -> Iterator[None]:
     """Around everything that keeps live data. Raises ErasureRuns."""
@@ -61,7 +65,7 @@ def lake_rewrite(lake: Path) -> Iterator[None]:
 
 @contextmanager
 def exclusive(lock: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-    """The lock file held alone. Raises UserError where somebody held it for all of `wait_seconds`."""
+    """The lock file held alone. Raises WorkspaceBusy where somebody held it for all of `wait_seconds`."""
     until = time.monotonic() + wait_seconds
     with _opened(lock) as file:
         while True:
@@ -73,7 +77,7 @@ def exclusive(lock: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
                     problem = Problem(
                         lock.name, "nobody else at work", f"somebody for {wait_seconds:.0f} s", "try later"
                     )
-                    raise UserError("another process works on this workspace", [problem]) from None
+                    raise WorkspaceBusy("another process works on this workspace", [problem]) from None
                 time.sleep(_POLL_SECONDS)
         yield
 

@@ -7,6 +7,7 @@ from typing import Any
 from serving.api.errors import ErrorResponse
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
 from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
+from serving.api.privacy import PAGES, PrivacyRequest
 from serving.api.responses import ModelsResponse
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -44,7 +45,7 @@ INGESTION_ERRORS = {
 def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
     schemas = dict(page["components"]["schemas"])
-    for model in (ErrorResponse, ModelsResponse):
+    for model in (ErrorResponse, ModelsResponse, PrivacyRequest):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
     paths = {path: _with_errors(item) for path, item in page["paths"].items() if path != SWITCHED_OFF}
@@ -58,6 +59,7 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     }
     paths |= {path: {"post": _call(path)} for path in PATHS}
     paths[CLOUD_EVENTS_PATH] = {"post": _cloud_events()}
+    paths |= {path: {"post": _privacy(path, description)} for path, description in PAGES.items()}
     components = {**page["components"], "schemas": schemas, "securitySchemes": KEYS}
     return {**page, "info": INFO, "paths": paths, "components": components}
 
@@ -80,6 +82,21 @@ def _cloud_events() -> dict[str, Any]:
     one: dict[str, Any] = {"schema": {"type": "object"}}
     many: dict[str, Any] = {"schema": {"type": "array", "items": {"type": "object"}}}
     return _taking("events", description, {STRUCTURED: one, BATCH: many, "application/json": one})
+
+
+def _privacy(path: str, description: str) -> dict[str, Any]:
+    told = {status: ERRORS[status] for status in ("400", "401", "404", "503")}
+    told |= {"403": "A key without the scope `admin`", "503": "Not now; `Retry-After` says when to come again"}
+    errors = {status: _answer(text, "ErrorResponse") for status, text in told.items()}
+    schema = {"$ref": _REFERENCE.format(model="PrivacyRequest")}
+    return {
+        "tags": ["Service APIs"],
+        "operationId": f"CustomerTwin__privacy_{path.rsplit('/', 1)[1]}",
+        "description": description + " Needs a key with the scope `admin`.",
+        "security": WITH_KEY,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"200": {"description": "Done; the report"}, **errors},
+    }
 
 
 def _taking(name: str, description: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from serving.api import request_id
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
+from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.bootstrap import Connection, Wiring
 
@@ -70,6 +71,11 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
 
 
 pages = Starlette(
-    routes=[Route("/", _index, methods=["GET"]), Route("/v1/models", _models, methods=["GET"]), *INGEST_ROUTES]
+    routes=[
+        Route("/", _index, methods=["GET"]),
+        Route("/v1/models", _models, methods=["GET"]),
+        *INGEST_ROUTES,
+        *PRIVACY_ROUTES,
+    ]
 )
 pages.router.redirect_slashes = False

@@ -127,7 +127,8 @@ def furnish(workspace: Workspace) -> tuple[Shop, str]:
     shop = make_shop(CHECKOUT)
     shop.settings = replace(shop.settings, workspace=workspace)
     shop.publish(version="5")
-    _, key = Keys(workspace.access).create("web", "ingest", "web", "THB")
+    purposes = ["profiling", "training"]
+    _, key = Keys(workspace.access).create("web", ["ingest"], "web", "THB", purposes=purposes, legal_basis="contract")
     return shop, key
 
 
