@@ -18,7 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from feature_repo.configuration import Problem
+from feature_repo.configuration import ConfigurationError, Problem
+from pipelines.console import UserError
+from pipelines.events.exclusion import ErasureRuns, taking_events
 from pipelines.events.journal import Appended, Journal, JournalUnavailable, NewEvent, StoredEvent
 from pipelines.events.live import open_live_states
 from pipelines.events.live_states import LiveStates, StatesBusy
@@ -83,10 +85,22 @@ class Ingestion:
         From here on the journal moves into the lake whenever it holds enough.
         """
         self._compactor.start()
+        if self._workspace.erasure.exists():
+            self._finish_erasure()
         try:
             self._opened_if_any()
         except (JournalUnavailable, StatesBusy, sqlite3.Error, OSError) as error:
             logger.error("live events are not in the states yet: %s", error)
+
+    def _finish_erasure(self) -> None:
+        """Go on with what a process that died had begun. A failure is logged: the next start tries again."""
+        # Engines that take long to import: for whom there is something to erase.
+        from pipelines.privacy.erase import finish_erasure
+
+        try:
+            finish_erasure(self._settings)
+        except (UserError, ConfigurationError, sqlite3.Error, OSError) as error:
+            logger.error("a customer is not wholly erased yet: %s", type(error).__name__)
 
     async def ingest(self, envelope: Envelope, write_key: str | None, kind: str | None) -> Ingested:
         """Take the items of a call; `kind` is None for a batch.
@@ -115,6 +129,9 @@ class Ingestion:
         except StatesBusy:
             message = "the states of customers are being built; events wait until that is done"
             raise unavailable("states_busy", message, "another try in a moment", "a build that runs") from None
+        except ErasureRuns:
+            message = "a customer is being erased; events wait until that is done"
+            raise unavailable("erasure_runs", message, "another try in a moment", "an erasure that runs") from None
         finally:
             self._waiting -= 1
 
@@ -135,13 +152,8 @@ class Ingestion:
                 taken.append((index, self._rules.take(raw, sender, kind)))
             except Refused as refused:
                 rejected.append(Rejected(index, refused.problems))
-        # Before anything is kept: a call that cannot be sealed leaves nothing behind.
-        events = self._door.sealed([item.event for _, item in taken])
-        kept = [(r, self._door.sealed_text(envelope.items[r.index])) for r in rejected]
-        if kept:
-            file = self._workspace.quarantine / f"live-{_day(received_at)}.jsonl"
-            write_quarantine(file, [_line(text, r, sender, kind) for r, text in kept])
-        answers = self._opened().keep(events) if events else []
+        with taking_events(self._workspace.erasure_lock):
+            answers = self._kept(envelope, sender, kind, taken, rejected)
         duplicates = sum(answer.duplicate for answer in answers)
         return Ingested(
             len(taken) - duplicates,
@@ -150,6 +162,23 @@ class Ingestion:
             [index for index, item in taken if not item.planned],
             [index for index, item in taken if item.clamped],
         )
+
+    def _kept(
+        self,
+        envelope: Envelope,
+        sender: Sender,
+        kind: str | None,
+        taken: Sequence[tuple[int, Taken]],
+        rejected: Sequence[Rejected],
+    ) -> list[Appended]:
+        """What the journal answers for the events, which are durable then, as are the items that were refused."""
+        # Before anything is kept: a call that cannot be sealed leaves nothing behind.
+        events = self._door.sealed([item.event for _, item in taken])
+        kept = [(r, self._door.sealed_text(envelope.items[r.index])) for r in rejected]
+        if kept:
+            file = self._workspace.quarantine / f"live-{_day(sender.received_at)}.jsonl"
+            write_quarantine(file, [_line(text, r, sender, kind) for r, text in kept])
+        return self._opened().keep(events) if events else []
 
     def _opened(self) -> _Store:
         with self._opening:

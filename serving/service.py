@@ -66,6 +66,7 @@ class CustomerTwin:
     """Calibrated predictions for customers, with reasons."""
 
     def __init__(self) -> None:
+        self.settings = load_settings()
         self.connection = bootstrap.Connection(bootstrap.connect)
         self.access = bootstrap.connect_access()
         self.gate = consent_gate.connect()

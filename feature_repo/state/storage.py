@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from feature_repo.scrub import scrub
 from feature_repo.state.tiles import decode
 
 
@@ -76,6 +77,9 @@ class StateStorage(Protocol):
 
     def spec_hashes(self) -> list[str]:
         """Specs that have states."""
+
+    def erase(self, customer_ids: Sequence[str]) -> None:
+        """Remove the rows of customers, graves too, of every spec, and leave nothing of them in the files."""
 
 
 _TABLE = """
@@ -192,3 +196,9 @@ class SQLiteStateStorage:
     def spec_hashes(self) -> list[str]:
         query = "SELECT DISTINCT spec_hash FROM customer_state ORDER BY spec_hash"
         return [row[0] for row in self._connection().execute(query)]
+
+    def erase(self, customer_ids: Sequence[str]) -> None:
+        with self._connection() as connection:
+            rows = [(who,) for who in customer_ids]
+            connection.executemany("DELETE FROM customer_state WHERE customer_id = ?", rows)
+        scrub(self._path)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -23,6 +23,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from feature_repo.event_table import EVENT_SCHEMA, INSTANT, ensure_table
 from pipelines.console import UserError
+from pipelines.events.exclusion import lake_commit
 from pipelines.events.journal import Journal, JournalUnavailable, StoredRow
 
 # Few, so that a service that compacts beside its requests never stops for long.
@@ -59,11 +60,13 @@ def compact(lake_path: Path, journal: Journal, until: int | None = None) -> Comp
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _compact_once(lake_path, journal, until)
+            with lake_commit(lake_path):
+                return _compact_once(lake_path, journal, until)
         except CommitFailedError:
             # Another writer was faster; begin again from the watermark that holds now.
             continue
-    return _compact_once(lake_path, journal, until)
+    with lake_commit(lake_path):
+        return _compact_once(lake_path, journal, until)
 
 
 def _compact_once(lake_path: Path, journal: Journal, wanted: int | None) -> CompactionReport:
@@ -148,6 +151,11 @@ def _batch(rows: list[StoredRow]) -> pa.RecordBatch:
         for column, values in zip(EVENT_SCHEMA, zip(*rows, strict=True), strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
+
+
+def events_table(rows: Sequence[StoredRow]) -> pa.Table:
+    """Rows of the journal as a table of EVENT_SCHEMA."""
+    return pa.Table.from_batches([_batch(list(rows))] if rows else [], EVENT_SCHEMA)
 
 
 def sync_lake(path: Path, version: int) -> None:

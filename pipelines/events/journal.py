@@ -149,6 +149,13 @@ class Journal(Protocol):
     def remove_until(self, position: int) -> None:
         """Remove rows with positions up to `position`; their keys stay. In several transactions; can be repeated."""
 
+    def erase(self, events: Sequence[StoredEvent], replaced: Sequence[StoredEvent] = ()) -> None:
+        """Remove events for good, wherever they are stored by now; their keys are duplicates for ever.
+
+        Rows of `replaced` that are still here take the place of those with the same position. Nothing of what was ever
+        removed is left in the tables' files; a server's own archive of its log is not reached. Can be repeated.
+        """
+
     def close(self) -> None:
         """Finish what was submitted, then let go of threads and connections. What is called later is refused."""
 
@@ -244,6 +251,11 @@ def decode(row: StoredRow) -> StoredEvent:
     for name in ("identifiers", "properties"):
         stored[name] = msgspec.json.decode(stored[name])
     return StoredEvent(position, NewEvent(**stored))
+
+
+def row_of(stored: StoredEvent) -> StoredRow:
+    """The inverse of `decode`. Raises UnstorableEvent."""
+    return (stored.position, *encode([stored.event])[0].values)
 
 
 def assign(keys: Sequence[bytes], known: Mapping[bytes, int], last: int) -> list[Appended]:

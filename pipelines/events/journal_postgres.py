@@ -30,6 +30,7 @@ from pipelines.events.journal import (
     encode,
     identifier_digest,
     key_digest,
+    row_of,
 )
 from pipelines.events.journal_group import GroupCommit
 from pipelines.events.journal_pool import ConnectionPool
@@ -79,6 +80,9 @@ _REMOVE = f"""DELETE FROM journal_events WHERE position IN (
 _REMOVE_IDENTIFIERS = f"""DELETE FROM journal_identifiers i
 USING unnest({_INTEGERS}, {_INTEGERS}) AS gone (identifier, position)
 WHERE i.identifier = gone.identifier AND i.position = gone.position"""
+_ERASE = f"DELETE FROM journal_events WHERE position = ANY(%s) RETURNING {_COLUMNS}"
+_PUT_BACK = f"INSERT INTO journal_events ({_COLUMNS}) SELECT * FROM unnest({_ARRAYS})"
+_ERASED_KEYS = f"INSERT INTO journal_keys SELECT * FROM unnest(%s::bytea[], {_INTEGERS}) ON CONFLICT DO NOTHING"
 _KEYS_A_QUERY = 20_000
 _ROWS_A_REMOVAL = 20_000
 
@@ -158,6 +162,28 @@ class PostgresJournal:
                 rows = connection.execute(_REMOVE, (position, _ROWS_A_REMOVAL)).fetchall()
                 connection.execute(_REMOVE_IDENTIFIERS, _identifier_columns(rows))
                 removed = len(rows)
+
+    def erase(self, events: Sequence[StoredEvent], replaced: Sequence[StoredEvent] = ()) -> None:
+        keys = [key_digest((e.event.source, e.event.event_id)) for e in events]
+        gone = [stored.position for stored in (*events, *replaced)]
+        with self._transaction() as connection:
+            connection.execute(_LOCK)
+            connection.execute(_ERASED_KEYS, (keys, [e.position for e in events]))
+            found = connection.execute(_ERASE, (gone,)).fetchall()
+            connection.execute(_REMOVE_IDENTIFIERS, _identifier_columns(found))
+            here = {row[0] for row in found}
+            rows = [row_of(stored) for stored in replaced if stored.position in here]
+            if rows:
+                connection.execute(_PUT_BACK, [list(column) for column in zip(*rows, strict=True)])
+                connection.execute(_INDEX, _identifier_columns(rows))
+        with self._connection_to_write() as connection:
+            # Deleted rows stay in the tables' files until these are written anew.
+            connection.execute("SET statement_timeout = 0")
+            try:
+                for table in ("journal_events", "journal_identifiers"):
+                    connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(table)))
+            finally:
+                connection.execute(_SESSION[2])
 
     def close(self) -> None:
         self._group.close()

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from feature_repo.scrub import scrub
 from pipelines.console import storage_failure
 from pipelines.events.journal import (
     COLUMNS,
@@ -30,6 +31,7 @@ from pipelines.events.journal import (
     encode,
     identifier_digest,
     key_digest,
+    row_of,
 )
 from pipelines.events.journal_group import GroupCommit
 from pipelines.events.journal_pool import ConnectionPool
@@ -130,6 +132,22 @@ class SQLiteJournal:
                 rows = connection.execute(query, (position, _ROWS_A_REMOVAL)).fetchall()
                 _remove(connection, rows)
                 removed = len(rows)
+
+    def erase(self, events: Sequence[StoredEvent], replaced: Sequence[StoredEvent] = ()) -> None:
+        keys = [(key_digest((e.event.source, e.event.event_id)), e.position) for e in events]
+        gone = [(stored.position,) for stored in (*events, *replaced)]
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO journal_keys VALUES (?, ?)", keys)
+            query = f"SELECT {_COLUMNS} FROM journal_events WHERE position = ?"
+            found = [row for position in gone for row in connection.execute(query, position)]
+            _remove(connection, found)
+            here = {row[0] for row in found}
+            rows = [row_of(stored) for stored in replaced if stored.position in here]
+            connection.executemany(_INSERT, rows)
+            identifiers = [(digest, row[0]) for row in rows for digest in digests_of_row(row)]
+            connection.executemany(_INSERT_IDENTIFIER, identifiers)
+        with _available(), self._writing:
+            scrub(self._path, self._wait_seconds)
 
     def close(self) -> None:
         self._group.close()

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from feature_repo.event_table import EVENT_SCHEMA, ensure_table
+from pipelines.events.exclusion import lake_commit
 
 STAGED_SCHEMA = pa.schema([field for field in EVENT_SCHEMA if field.name != "position"])
 
@@ -102,7 +103,9 @@ def append(
     ensure_table(path)
     first = last_position(path) + 1 if first_position is None else first_position
     reader = pa.RecordBatchReader.from_batches(EVENT_SCHEMA, _positioned(batches, first))
-    write_deltalake(str(path), reader, mode="append", commit_properties=CommitProperties(custom_metadata=dict(note)))
+    properties = CommitProperties(custom_metadata=dict(note))
+    with lake_commit(path):
+        write_deltalake(str(path), reader, mode="append", commit_properties=properties)
     return int(DeltaTable(str(path)).version())
 
 

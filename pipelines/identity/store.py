@@ -18,6 +18,7 @@ from pipelines.console import UserError
 from pipelines.events.journal import NewEvent, StoredEvent
 from pipelines.identity.decisions import Decision
 from pipelines.identity.facts import Evidence, Facts, Pair, facts_of
+from pipelines.identity.forget import forget
 from pipelines.identity.graph import FROM_THE_BEGINNING, Node
 from pipelines.identity.tables import Connections
 from pipelines.identity.update import NOT_SEEN, Update
@@ -159,6 +160,17 @@ class IdentityStore:
         """Count the version on, where something beside the map changed whose events count."""
         with self._connections.transaction() as connection:
             connection.execute("UPDATE identity_head SET version = version + 1")
+
+    def forget(self, nodes: Sequence[Node], customer_ids: Sequence[str], events: Iterable[tuple[str, str]]) -> None:
+        """Take a customer out of the map (`forget.forget`), and leave nothing of them in the file."""
+        with self._connections.transaction(durable=True) as connection:
+            forget(connection, nodes, customer_ids, events)
+        self._connections.scrub()
+
+    @property
+    def erasures(self) -> int:
+        """How many customers were ever taken out."""
+        return int(self._read("SELECT erasures FROM identity_head")[0][0])
 
     @contextmanager
     def exclusively(self) -> Iterator[sqlite3.Connection]:

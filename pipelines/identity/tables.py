@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from feature_repo.scrub import scrub
 from pipelines.identity.graph import Link, Method, Node
 
 TABLES = (
@@ -101,12 +102,22 @@ class Connections:
                 raise
             connection.execute("COMMIT")
 
+    def scrub(self) -> None:
+        """Leave nothing of deleted rows in the file. Raises sqlite3.OperationalError where others do not pause."""
+        with self._writing:
+            scrub(self._path)
+
 
 def expect_events(path: Path, first_position: int, count: int) -> None:
     """Announce to the identity store at `path` that `count` events from `first_position` on will be in the lake."""
     with Connections(path).transaction(durable=True) as connection:
         values = (first_position - 1, first_position + count - 1)
         connection.execute("INSERT INTO identity_expected VALUES (?, ?)", values)
+
+
+def erasures(path: Path) -> int:
+    """How many customers were ever erased from the identity store at `path`."""
+    return int(Connections(path).mine().execute("SELECT erasures FROM identity_head").fetchone()[0])
 
 
 class Neighbourhood:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -151,11 +151,14 @@ _REFUSED = f"""
 """
 
 
-def settle(connection: duckdb.DuckDBPyConnection, source: SourceConfig, lake: Path) -> None:
+def settle(
+    connection: duckdb.DuckDBPyConnection, source: SourceConfig, lake: Path, erased: Collection[str] = ()
+) -> None:
     """Table `outcomes`: g, rows, outcome, differs. Of equal event ids the lake's goes first, then the one
     that arrived first, whatever the order of the file; the others are duplicates, and differ where they
-    say something else."""
+    say something else. Of `erased` event ids the event was stored once, and is gone for ever."""
     register(connection, lake, "lake")
+    connection.register("erased", pa.table({"event_id": pa.array(sorted(erased), pa.string())}))
     connection.execute(f"""
         CREATE OR REPLACE TABLE outcomes AS
         WITH candidates AS (
@@ -167,6 +170,7 @@ def settle(connection: duckdb.DuckDBPyConnection, source: SourceConfig, lake: Pa
         ), stored AS (
             SELECT event_id, {_CONTENT} AS stored_content FROM lake
             WHERE source = {literal(source.source)} AND event_id IN (SELECT event_id FROM firsts)
+            UNION ALL SELECT event_id, first_content FROM erased JOIN firsts USING (event_id)
         )
         SELECT g, rows,
                CASE WHEN stored_content IS NULL AND g = first_g THEN 'accepted' ELSE 'duplicate' END AS outcome,
@@ -176,6 +180,18 @@ def settle(connection: duckdb.DuckDBPyConnection, source: SourceConfig, lake: Pa
         SELECT g, rows, 'quarantined', false FROM events WHERE faults > 0 OR reason IS NOT NULL
     """)
     connection.unregister("lake")
+    connection.unregister("erased")
+
+
+def event_ids(connection: duckdb.DuckDBPyConnection, source: SourceConfig, lake: Path) -> list[str]:
+    """Ids of the events that could be stored and are not in the lake."""
+    register(connection, lake, "lake")
+    found = connection.execute(
+        "SELECT DISTINCT event_id FROM events WHERE faults = 0 AND reason IS NULL AND event_id NOT IN"
+        f" (SELECT event_id FROM lake WHERE source = {literal(source.source)})"
+    ).fetchall()
+    connection.unregister("lake")
+    return [event_id for (event_id,) in found]
 
 
 def count(connection: duckdb.DuckDBPyConnection) -> Counts:

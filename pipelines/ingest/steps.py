@@ -17,7 +17,7 @@ from feature_repo.configuration import Problem
 from pipelines.console import UserError, progress
 from pipelines.events import lake
 from pipelines.events.opening import event_store
-from pipelines.identity.tables import expect_events
+from pipelines.identity.tables import erasures, expect_events
 from pipelines.ingest import convert
 from pipelines.ingest.layout import Layout
 from pipelines.ingest.lock import IngestLock
@@ -102,7 +102,7 @@ def stage(settings: Settings, source: str, file: Path) -> StagedBatch:
                 rows.open_columns(connection)
             with progress("Making events"):
                 convert.convert(connection, mapping, plan, layout, rows.protection)
-                convert.settle(connection, mapping, workspace.lake)
+                convert.settle(connection, mapping, workspace.lake, _erased(connection, mapping, settings))
                 counts = convert.count(connection)
                 convert.write_events(connection, batch.events)
                 refused = _write_refused(connection, counts, rows, batch)
@@ -182,9 +182,20 @@ def _write_refused(
 def _settle_again(batch: StagedBatch) -> Counts:
     """The lake changed since the batch was staged: find out anew which of its events are stored."""
     with convert.open_database(batch.database) as connection:
-        convert.settle(connection, batch.source, batch.workspace.lake)
+        erased = _erased(connection, batch.source, batch.settings)
+        convert.settle(connection, batch.source, batch.workspace.lake, erased)
         convert.write_events(connection, batch.events)
         return convert.count(connection)
+
+
+def _erased(connection: duckdb.DuckDBPyConnection, source: SourceConfig, settings: Settings) -> set[str]:
+    """Ids of events in the file that were erased: the journal keeps their keys. Asked only where anybody ever was."""
+    workspace = settings.workspace
+    if not workspace.identity.exists() or erasures(workspace.identity) == 0:
+        return set()
+    keys = [(source.source, event_id) for event_id in convert.event_ids(connection, source, workspace.lake)]
+    with event_store(settings) as store:
+        return {event_id for _, event_id in store.journal.contains(keys)}
 
 
 def _batches(file: Path) -> Iterator[pa.RecordBatch]:

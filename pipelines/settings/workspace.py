@@ -91,6 +91,21 @@ class Workspace:
         return self.root / "compaction.lock"
 
     @property
+    def ingest_lock(self) -> Path:
+        """Held while a file is ingested."""
+        return self.root / "ingest.lock"
+
+    @property
+    def erasure(self) -> Path:
+        """The erasure that runs, or that a process which died left to be finished; nothing there otherwise."""
+        return self.root / "erasure.json"
+
+    @property
+    def erasure_lock(self) -> Path:
+        """Held while a customer is erased; no live event is taken meanwhile."""
+        return self.root / "erasure.lock"
+
+    @property
     def feast_registry(self) -> Path:
         return self.root / "registry.db"
 

@@ -10,6 +10,7 @@ from serving.api.errors import ErrorResponse
 from serving.api.identity import BODIES as IDENTITY
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
 from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
+from serving.api.privacy import PAGES, PrivacyRequest
 from serving.api.requests import RequestBody
 from serving.api.responses import ModelsResponse
 
@@ -56,7 +57,7 @@ ACT_ERRORS = {
 def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
     schemas = dict(page["components"]["schemas"])
-    for model in (ErrorResponse, ModelsResponse):
+    for model in (ErrorResponse, ModelsResponse, PrivacyRequest):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
     paths = {path: _with_errors(item) for path, item in page["paths"].items() if path != SWITCHED_OFF}
@@ -74,6 +75,7 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
         schema = body.model_json_schema(ref_template=_REFERENCE)
         schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
         paths[path] = {"post": _act(path, body, scopes)}
+    paths |= {path: {"post": _privacy(path, description)} for path, description in PAGES.items()}
     components = {**page["components"], "schemas": schemas, "securitySchemes": KEYS}
     return {**page, "info": INFO, "paths": paths, "components": components}
 
@@ -110,6 +112,21 @@ def _act(path: str, body: type[RequestBody], scopes: tuple[str, ...]) -> dict[st
         "requestBody": {"required": True, "content": content},
         "responses": {"200": {"description": "What holds now"}}
         | {status: _answer(text, "ErrorResponse") for status, text in errors.items()},
+    }
+
+
+def _privacy(path: str, description: str) -> dict[str, Any]:
+    told = {status: ERRORS[status] for status in ("400", "401", "404", "503")}
+    told |= {"403": "A key without the scope `admin`", "503": "Not now; `Retry-After` says when to come again"}
+    errors = {status: _answer(text, "ErrorResponse") for status, text in told.items()}
+    schema = {"$ref": _REFERENCE.format(model="PrivacyRequest")}
+    return {
+        "tags": ["Service APIs"],
+        "operationId": f"CustomerTwin__privacy_{path.rsplit('/', 1)[1]}",
+        "description": description + " Needs a key with the scope `admin`.",
+        "security": WITH_KEY,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"200": {"description": "Done; the report"}, **errors},
     }
 
 

@@ -14,6 +14,7 @@ from serving.api import request_id
 from serving.api.consent import ROUTES as CONSENT
 from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
+from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.bootstrap import Connection, Wiring
 
@@ -78,6 +79,7 @@ pages = Starlette(
         *INGEST_ROUTES,
         *CONSENT,
         *IDENTITY,
+        *PRIVACY_ROUTES,
     ]
 )
 pages.router.redirect_slashes = False
