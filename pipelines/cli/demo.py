@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.data import ingest_file
+from pipelines.cli.identity import match
 from pipelines.cli.models import CHURN, run_all
 from pipelines.cli.output import settings_of
 from pipelines.cli.service import ask, prepare_service, told
@@ -55,6 +56,7 @@ def demo_command(
     for source, file in source_files(settings.workspace.sources):
         report, _ = ingest_file(settings, source, file)
         print(report.text(), end="\n\n")
+    print(match(settings).text(), end="\n\n")
     run_all(settings, settings.model(CHURN))
     _ask_the_service(settings)
 

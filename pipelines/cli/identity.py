@@ -14,6 +14,7 @@ from pipelines.cli.output import AsJson, as_text, plain, settings_of, tell
 if TYPE_CHECKING:
     from pipelines.identity.desk import Desk
     from pipelines.identity.manual import Verdict
+    from pipelines.identity.match import MatchSummary
     from pipelines.identity.profiles import Profile
     from pipelines.identity.review import ReviewPair
     from pipelines.settings import Settings
@@ -38,21 +39,28 @@ def match_command(
 
     Example: twin identity match
     """
-    from pipelines.identity.match import match_customers, match_profiles
+    settings = settings_of(context)
+    if truth is None:
+        tell(match(settings), json)
+        return
+    from pipelines.identity.match import match_profiles
     from pipelines.identity.profiles import read_profiles
     from pipelines.identity.quality import measure, read_truth
 
-    settings = settings_of(context)
-    if truth is None:
-        with _desk(settings) as desk:
-            desk.record("identity.match", _actor(), "identity")
-            summary = match_customers(settings, desk.identity, desk.identity.customer_of)
-            desk.follow(summary.changed)
-        tell(summary, json)
-        return
     pairs = read_truth(truth)
     profiles = read_profiles(settings)
     tell(measure(match_profiles(profiles, settings.identity.matching), profiles, pairs), json)
+
+
+def match(settings: Settings) -> MatchSummary:
+    """Link who is surely one person, and put up the doubtful pairs; states follow. Raises as `match_customers`."""
+    from pipelines.identity.match import match_customers
+
+    with _desk(settings) as desk:
+        desk.record("identity.match", _actor(), "identity")
+        summary = match_customers(settings, desk.identity, desk.identity.customer_of)
+        desk.follow(summary.changed)
+    return summary
 
 
 @identity.command("review")

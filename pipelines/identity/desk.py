@@ -19,6 +19,7 @@ from pipelines.events.live_states import LiveStates, StatesBusy
 from pipelines.events.opening import event_store
 from pipelines.identity import consenting, manual
 from pipelines.identity.catch_up import catch_up
+from pipelines.identity.clock import decided_at
 from pipelines.identity.consenting import Allowed, Said
 from pipelines.identity.review import ReviewPair, ReviewQueue
 from pipelines.identity.store import IdentityStore, open_identity
@@ -106,7 +107,7 @@ class Desk:
         self._ready()
         manual.check(self.identity, wish)
         self._log_decision("identity.merge" if wish.verdict == "link" else "identity.unmerge", actor, wish)
-        decided = manual.decide(self.identity, wish)
+        decided = manual.decide(self.identity, wish, decided_at(self.settings))
         self.follow(decided.changed)
         return decided
 
@@ -116,7 +117,7 @@ class Desk:
         queue = ReviewQueue(self.settings.workspace.identity)
         queue.check_waiting(pair)
         self._audit.append("identity.review", actor, f"pair:{pair}", {"verdict": verdict})
-        decided = queue.decide(pair, verdict, by, note, time.time_ns() // 1000)
+        decided = queue.decide(pair, verdict, by, note, decided_at(self.settings))
         self.follow(queue.tell(self.identity))
         return decided
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,13 +56,11 @@ def check(identity: IdentityStore, wish: Wish) -> None:
         raise UserError("these are one identifier", [Problem("right", "another identifier than left", "the same")])
 
 
-def decide(identity: IdentityStore, wish: Wish) -> Decided:
-    """Keep the decision. Raises UserError as `check`."""
+def decide(identity: IdentityStore, wish: Wish, at: int) -> Decided:
+    """Keep the decision, which counts from `at` on (microseconds UTC). Raises UserError as `check`."""
     check(identity, wish)
     evidence = {"note": wish.note} if wish.note else {}
-    decision = Decision(
-        wish.verdict, wish.left, wish.right, "manual", wish.by, time.time_ns() // 1000, evidence=evidence
-    )
+    decision = Decision(wish.verdict, wish.left, wish.right, "manual", wish.by, at, evidence=evidence)
     changed = identity.decide(decision)
     left, right = identity.customer_with(wish.left), identity.customer_with(wish.right)
     return Decided(left, right, tuple(sorted(changed)), identity.head()[0])

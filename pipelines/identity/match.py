@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipelines.identity.clock import decided_at
 from pipelines.identity.decisions import Decisions
 from pipelines.identity.profiles import Profile, read_profiles
 from pipelines.identity.review import ReviewQueue
@@ -92,7 +93,7 @@ def match_customers(
     matching = match_profiles(read_profiles(settings), settings.identity.matching)
     apart = [item for item in matching.outcomes if customer_of(item.pair.left) != customer_of(item.pair.right)]
     queue = ReviewQueue(settings.workspace.identity)
-    noted = queue.note(apart, time.time_ns() // 1000)
+    noted = queue.note(apart, decided_at(settings))
     changed = queue.tell(decisions) if decisions is not None else frozenset()
     return MatchSummary(
         customers=matching.customers,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.identity.scoring import ScoredPair
 from pipelines.settings.identity import MatchingConfig
+
+if TYPE_CHECKING:
+    # It loads engines, which those who only decide do without.
+    from pipelines.identity.scoring import ScoredPair
 
 Verdict = Literal["link", "review", "nothing"]
 

@@ -103,7 +103,7 @@ class Update:
         self._connection.execute(insert, (*form, number, position))
         if node is not None and form.kind == USER_ID:
             # Applications ask with the id as it is normalised.
-            self._connection.execute(insert, (*node, number, position))
+            self._connection.execute(insert, (*node, number, NOT_SEEN))
         return number
 
     def _link(self, left: int, right: int, pair: Pair, evidence: Evidence) -> None:
