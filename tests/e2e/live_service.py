@@ -111,7 +111,7 @@ def states(settings: Settings, file: Path) -> dict[str, bytes]:
     with event_store(settings) as store:
         customers = sorted(set(store.read()["user_id"].drop_null().to_pylist()))
     found = SQLiteStateStorage(file).get_many(settings.features.hash, customers)
-    return {who: state.data for who, state in found.items()}
+    return {who: state.data for who, state in found.items() if state.data}
 
 
 def rebuilt(settings: Settings, file: Path) -> dict[str, bytes]:

@@ -98,7 +98,7 @@ class Place:
     def states(self, file: Path) -> dict[str, bytes]:
         wanted = [f"C{number}" for number in range(30)]
         found = SQLiteStateStorage(file).get_many(self.shop.settings.features.hash, wanted)
-        return {who: state.data for who, state in found.items()}
+        return {who: state.data for who, state in found.items() if state.data}
 
     def rebuilt(self) -> dict[str, bytes]:
         file = self.workspace.root / "rebuilt.db"

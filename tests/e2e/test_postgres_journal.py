@@ -59,7 +59,7 @@ class Place:
 
     def states(self, storage: SQLiteStateStorage) -> dict[str, bytes]:
         found = storage.get_many(self.settings.features.hash, CUSTOMERS)
-        return {who: state.data for who, state in found.items()}
+        return {who: state.data for who, state in found.items() if state.data}
 
     def assert_states_are_right(self) -> None:
         workspace = self.settings.workspace

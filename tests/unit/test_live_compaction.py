@@ -72,7 +72,7 @@ class Place:
 
     def data(self, storage: SQLiteStateStorage) -> dict[str, bytes]:
         found = storage.get_many(self.settings.features.hash, CUSTOMERS)
-        return {who: state.data for who, state in found.items()}
+        return {who: state.data for who, state in found.items() if state.data}
 
     def rebuilt(self) -> dict[str, bytes]:
         """What the states have to be: all events, read as one and folded anew."""
