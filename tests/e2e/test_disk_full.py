@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pipelines.privacy import WHOLE_ROW, sealer_of
 from pipelines.settings import Workspace
 from tests.e2e.live_service import LiveService, check_error, live_service
 
@@ -204,7 +205,9 @@ def check(live: LiveService, clients: list[Client], tmp_path: Path) -> None:
     assert stored == Counter(acknowledged)
     assert live.states() == live.rebuilt(tmp_path / "rebuilt.db")
     lines = [line for file in live.workspace.quarantine.glob("live-*.jsonl") for line in file.read_bytes().splitlines()]
-    told = Counter(json.loads(json.loads(line)["text"])["messageId"] for line in lines)
+    sealer = sealer_of(live.workspace)
+    texts = [sealer.open(WHOLE_ROW, json.loads(line)["text"]) for line in lines]
+    told = Counter(json.loads(text)["messageId"] for text in texts)
     quarantined = [name for client in clients for name in client.quarantined]
     assert set(told) == set(quarantined)
     # A batch whose good event found no room is sent again whole: its bad one may be told twice. A single one is not.

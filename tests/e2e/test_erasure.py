@@ -238,7 +238,7 @@ def test_access_equals_what_was_sent(shop: Shop) -> None:
     assert {call["messageId"] for call in sent} <= told.keys()
     traits = told[f"i1-{victim['customer_no']}"]["identifiers"]
     assert {kind: traits[kind] for kind in NAMED} == {kind: victim[kind] for kind in NAMED}
-    with event_store(shop.workspace) as store:
+    with event_store(shop.settings) as store:
         identity = open_identity(shop.settings)
         catch_up(identity, shop.workspace.lake, store.journal)
         # Obvious and slow: every event there is, asked whose it is.

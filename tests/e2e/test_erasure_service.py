@@ -112,7 +112,7 @@ def test_rights_by_api(live: LiveService, tmp_path: Path) -> None:
         assert send(client, "somchai", 1, email=EMAIL).json()["duplicates"] == 1
         files = [file for file in workspace.root.rglob("*") if file.is_file()]
         assert leaks({"somchai", EMAIL, EMAIL.lower()}, files) == {}
-        with event_store(workspace) as store:
+        with event_store(live.shop.settings) as store:
             stored = store.read()["event_id"].to_pylist()
         assert {event_id for event_id in stored if event_id.startswith("other")} == set(others.kept)
         live_states = live.states()
