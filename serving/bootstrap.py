@@ -81,8 +81,7 @@ def connect() -> Wiring:
 
 def connect_access() -> Access:
     """The keys of the workspace that the environment names."""
-    settings = load_settings()
-    return Access(settings.workspace.access, settings.profile.service.require_keys)
+    return Access(load_settings().workspace.access)
 
 
 def wire(settings: Settings, open_features: OpenReader | None = None) -> Wiring:

@@ -10,13 +10,14 @@ from typing import Any, ParamSpec
 
 import bentoml
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from pipelines.settings import load_settings
 from serving import bootstrap, consent_gate, ingestion
 from serving.api import request_id
 from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
-from serving.api.authorisation import authorise_prediction
+from serving.api.authorisation import authorise
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, internal_error
 from serving.api.pages import pages
@@ -130,6 +131,12 @@ class CustomerTwin:
             as_of=iso(as_of),
             results=items_of(request.customer_ids, asked, predictions),
         )
+
+
+def authorise_prediction(request: HTTPConnection) -> None:
+    """Raises ApiError (401, 403) where the profile requires keys and this request shows none that may predict."""
+    if PROFILE.require_keys:
+        authorise(request, "predict")
 
 
 CustomerTwin.add_asgi_middleware(  # type: ignore[attr-defined]

@@ -25,9 +25,7 @@ _HOW = "send it as `Authorization: Bearer KEY`, or as user name of Basic authent
 class Access:
     """The keys of one workspace, opened when the first one is shown. Thread-safe."""
 
-    def __init__(self, path: Path, required: bool = True) -> None:
-        """`required` says whether routes that only predict need a key too."""
-        self.required = required
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._keys: Keys | None = None
 
@@ -69,13 +67,6 @@ def authorise(request: HTTPConnection, scope: str) -> AccessKey:
     """`Access.authorise` of the running service."""
     service: HasAccess = bentoml.get_current_service()
     return service.access.authorise(request, scope)
-
-
-def authorise_prediction(request: HTTPConnection) -> None:
-    """What `authorise` does for the scope `predict`; nothing where the profile asks for no keys."""
-    service: HasAccess = bentoml.get_current_service()
-    if service.access.required:
-        service.access.authorise(request, "predict")
 
 
 def key_of(headers: Headers) -> str | None:

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from feature_repo.configuration import ConfigurationError
 from pipelines.access import SCOPES, Keys
-from serving import bootstrap
+from serving import bootstrap, service
 from serving.api.authorisation import Access, authorise, key_of
 from serving.api.errors import ApiError
 from serving.exposure import check_host
@@ -48,7 +48,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture(params=[True, False], ids=["required", "not required"])
 def door(request: pytest.FixtureRequest, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     file = tmp_path / "access.db"
-    monkeypatch.setattr(bootstrap, "connect_access", lambda: Access(file, request.param))
+    monkeypatch.setattr(bootstrap, "connect_access", lambda: Access(file))
+    monkeypatch.setattr(service, "PROFILE", service.PROFILE.model_copy(update={"require_keys": request.param}))
     with serve(shop) as client:
         yield Door(client, Keys(file))
 
