@@ -139,12 +139,16 @@ class ReviewQueue:
 
         Told twice if the process dies in between: deciding the same again has to change nothing.
         """
-        changed: frozenset[str] = frozenset()
-        for name, decision in self._untold():
-            changed |= decisions.decide(decision)
+        changed: set[str] = set()
+        told: list[tuple[str]] = []
+        try:
+            for name, decision in self._untold():
+                changed |= decisions.decide(decision)
+                told.append((name,))
+        finally:
             with self._transaction() as connection:
-                connection.execute("UPDATE review_pairs SET told = 1 WHERE pair = ?", (name,))
-        return changed
+                connection.executemany("UPDATE review_pairs SET told = 1 WHERE pair = ?", told)
+        return frozenset(changed)
 
     def _untold(self) -> list[tuple[str, Decision]]:
         query = (

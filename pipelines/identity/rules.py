@@ -19,6 +19,7 @@ GREY = "between the thresholds"
 IMPROBABLE = "below the threshold of review"
 NAMES_ALONE = "only names and places agree"
 OTHER_GIVEN_NAME = "given names differ, as in a family or of twins"
+NO_GIVEN_NAME = "no given name of both, which tells a family or twins apart"
 CONTRADICTED = "one of them is linked with somebody the other is not"
 
 _GIVEN_NAME = "given_name"
@@ -43,22 +44,19 @@ def decide_pair(pair: ScoredPair, thresholds: MatchingConfig) -> Outcome:
     """What a pair's own score and evidence say.
 
     However high the score: a pair that agrees in nothing but names and places (an e-mail that is nearly the
-    same counts as a name: it is made of one), or whose given names are known and differ, is for people.
+    same counts as a name: it is made of one), or whose given names do not agree, is for people: families
+    share phones, and twins birth dates too.
     """
     if pair.probability < thresholds.review:
         return Outcome(pair, "nothing", IMPROBABLE)
     if not any(finding.agrees and finding.strong for finding in pair.findings.values()):
         return Outcome(pair, "review", NAMES_ALONE)
-    if _differs(pair):
-        return Outcome(pair, "review", OTHER_GIVEN_NAME)
+    given = pair.findings[_GIVEN_NAME]
+    if not given.agrees:
+        return Outcome(pair, "review", OTHER_GIVEN_NAME if given.known else NO_GIVEN_NAME)
     if pair.probability < thresholds.link:
         return Outcome(pair, "review", GREY)
     return Outcome(pair, "link", PROBABLE)
-
-
-def _differs(pair: ScoredPair) -> bool:
-    given = pair.findings[_GIVEN_NAME]
-    return given.known and not given.agrees
 
 
 def decide_all(pairs: Iterable[ScoredPair], thresholds: MatchingConfig) -> list[Outcome]:

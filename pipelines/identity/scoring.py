@@ -66,18 +66,19 @@ def score_pairs(profiles: Sequence[Profile], least: float) -> Scores:
     # One thread: sums of floating-point numbers in another order differ in the last bits.
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("records", table)
-        certain = _certain_pairs(connection)
+        certain = _count(connection, CERTAIN)
         if certain < LEAST_CERTAIN:
             return Scores((), certain)
         rows = _trained(connection, table).inference.predict(threshold_match_probability=least).as_record_list()
     return Scores(tuple(sorted(map(_pair, rows), key=lambda pair: (-pair.probability, pair.left, pair.right))), certain)
 
 
-def _certain_pairs(connection: duckdb.DuckDBPyConnection) -> int:
+def _count(connection: duckdb.DuckDBPyConnection, rules: Sequence[tuple[str, ...]]) -> int:
+    """How many pairs have all columns of any of the rules in common."""
     parts = (
         f"SELECT l.customer_id, r.customer_id FROM records l JOIN records r USING ({', '.join(rule)})"
         " WHERE l.customer_id < r.customer_id"
-        for rule in CERTAIN
+        for rule in rules
     )
     return int(connection.execute(f"SELECT count(*) FROM ({' UNION '.join(parts)})").fetchall()[0][0])
 
@@ -90,8 +91,10 @@ def _trained(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> Linker:
     training = linker.training
     training.estimate_probability_two_random_records_match([block_on(*rule) for rule in CERTAIN], CERTAIN_SHARE)
     training.estimate_u_using_random_sampling(max_pairs=_RANDOM_PAIRS, seed=_SEED)
+    # Where nothing of a kind is known at all there is nothing to learn from it.
     for rule in TRAINING:
-        training.estimate_parameters_using_expectation_maximisation(block_on(*rule))
+        if _count(connection, [rule]):
+            training.estimate_parameters_using_expectation_maximisation(block_on(*rule))
     return linker
 
 

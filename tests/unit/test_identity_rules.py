@@ -12,6 +12,7 @@ from pipelines.identity.rules import (
     CONTRADICTED,
     GREY,
     NAMES_ALONE,
+    NO_GIVEN_NAME,
     OTHER_GIVEN_NAME,
     PROBABLE,
     decide_all,
@@ -71,16 +72,22 @@ def test_names_alone_are_told_as_such() -> None:
     assert decide_pair(pair(0.9999, given_name=3, family_name=3, place=2), THRESHOLDS).why == NAMES_ALONE
 
 
-@given(probability=st.floats(0, 1), phone=_levels("phone"), birth_date=_levels("birth_date"), email=_levels("email"))
+@given(
+    probability=st.floats(0, 1),
+    given_name=st.integers(-1, 0),
+    phone=_levels("phone"),
+    birth_date=_levels("birth_date"),
+    email=_levels("email"),
+)
 def test_twins_and_families_never_link_however_probable(probability: float, **gammas: int) -> None:
-    outcome = decide_pair(pair(probability, given_name=0, family_name=3, place=2, **gammas), THRESHOLDS)
+    outcome = decide_pair(pair(probability, family_name=3, place=2, **gammas), THRESHOLDS)
     assert outcome.verdict != "link"
 
 
-def test_an_unknown_given_name_is_no_other_given_name() -> None:
-    known = decide_pair(pair(0.999, given_name=0, phone=2, birth_date=3), THRESHOLDS)
+def test_given_names_that_differ_and_that_are_unknown_are_told_apart() -> None:
+    differs = decide_pair(pair(0.999, given_name=0, phone=2, birth_date=3), THRESHOLDS)
     unknown = decide_pair(pair(0.999, given_name=-1, phone=2, birth_date=3), THRESHOLDS)
-    assert (known.why, unknown.why) == (OTHER_GIVEN_NAME, PROBABLE)
+    assert (differs.why, unknown.why) == (OTHER_GIVEN_NAME, NO_GIVEN_NAME)
 
 
 def test_links_that_contradict_each_other_are_reviewed_the_weaker_one() -> None:
