@@ -24,6 +24,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from feature_repo.event_table import EVENT_SCHEMA, INSTANT, ensure_table
 from pipelines.console import UserError
 from pipelines.events.journal import Journal, JournalUnavailable, StoredRow
+from pipelines.events.lake import WRITING
 
 ROWS_A_PAGE = 10_000
 # Each failed attempt means that another writer's commit succeeded meanwhile.
@@ -98,7 +99,7 @@ def _append(table: DeltaTable, journal: Journal, after: int, until: int) -> int:
     reader = pa.RecordBatchReader.from_batches(EVENT_SCHEMA, iter(pages))
     try:
         # The loaded table, not its path: the commit is checked against all that came after this version.
-        write_deltalake(table, reader, mode="append", commit_properties=properties)
+        write_deltalake(table, reader, mode="append", commit_properties=properties, writer_properties=WRITING)
     except DeltaError as error:
         if pages.failed:
             raise pages.failed[0] from error

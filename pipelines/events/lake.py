@@ -9,9 +9,13 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 
 from feature_repo.event_table import EVENT_SCHEMA, ensure_table
+
+# Tokens of what names a person are long, repeat, and do not compress: a dictionary of the usual 1 MB is full of
+# them after 10,000 customers, and each row would carry its own.
+WRITING = WriterProperties(compression="SNAPPY", dictionary_page_size_limit=16 << 20)
 
 STAGED_SCHEMA = pa.schema([field for field in EVENT_SCHEMA if field.name != "position"])
 
@@ -89,7 +93,8 @@ def append(
     ensure_table(path)
     first = last_position(path) + 1 if first_position is None else first_position
     reader = pa.RecordBatchReader.from_batches(EVENT_SCHEMA, _positioned(batches, first))
-    write_deltalake(str(path), reader, mode="append", commit_properties=CommitProperties(custom_metadata=dict(note)))
+    properties = CommitProperties(custom_metadata=dict(note))
+    write_deltalake(str(path), reader, mode="append", commit_properties=properties, writer_properties=WRITING)
     return int(DeltaTable(str(path)).version())
 
 
