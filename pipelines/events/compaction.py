@@ -25,6 +25,7 @@ from feature_repo.event_table import EVENT_SCHEMA, INSTANT, ensure_table
 from pipelines.console import UserError
 from pipelines.events.exclusion import lake_commit
 from pipelines.events.journal import Journal, JournalUnavailable, StoredRow
+from pipelines.events.lake import WRITING
 
 # Few, so that a service that compacts beside its requests never stops for long.
 ROWS_A_PAGE = 2_000
@@ -104,7 +105,7 @@ def _append(table: DeltaTable, journal: Journal, after: int, until: int) -> int:
     reader = pa.RecordBatchReader.from_batches(EVENT_SCHEMA, iter(pages))
     try:
         # The loaded table, not its path: the commit is checked against all that came after this version.
-        write_deltalake(table, reader, mode="append", commit_properties=properties)
+        write_deltalake(table, reader, mode="append", commit_properties=properties, writer_properties=WRITING)
     except DeltaError as error:
         if pages.failed:
             raise pages.failed[0] from error

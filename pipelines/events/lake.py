@@ -10,10 +10,14 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 
 from feature_repo.event_table import EVENT_SCHEMA, ensure_table
 from pipelines.events.exclusion import lake_commit
+
+# Tokens of what names a person are long, repeat, and do not compress: a dictionary of the usual 1 MB is full of
+# them after 10,000 customers, and each row would carry its own.
+WRITING = WriterProperties(compression="SNAPPY", dictionary_page_size_limit=16 << 20)
 
 STAGED_SCHEMA = pa.schema([field for field in EVENT_SCHEMA if field.name != "position"])
 
@@ -105,7 +109,7 @@ def append(
     reader = pa.RecordBatchReader.from_batches(EVENT_SCHEMA, _positioned(batches, first))
     properties = CommitProperties(custom_metadata=dict(note))
     with lake_commit(path):
-        write_deltalake(str(path), reader, mode="append", commit_properties=properties)
+        write_deltalake(str(path), reader, mode="append", commit_properties=properties, writer_properties=WRITING)
     return int(DeltaTable(str(path)).version())
 
 

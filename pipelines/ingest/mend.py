@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as compute
 
 from pipelines.ingest.layout import QUARANTINE_COLUMNS, Layout
+from pipelines.privacy import MARK
 
 
 def split(text: str, layout: Layout) -> list[str]:
@@ -52,7 +53,7 @@ def put_right(table: pa.Table, layout: Layout, opened: Callable[[str], str]) -> 
 
 
 def _unsealed(table: pa.Table, opened: Callable[[str], str]) -> pa.Table:
-    sealed = compute.starts_with(table["c0"], "enc:1:")
+    sealed = compute.starts_with(table["c0"], MARK)
     if not compute.any(sealed).as_py():
         return table
     texts = pa.array([opened(text) for text in table["c0"].to_pylist()], pa.string())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -16,7 +17,8 @@ import msgspec
 from pipelines.console import UserError
 from pipelines.ingest.layout import QUARANTINE_COLUMNS, Layout
 from pipelines.ingest.protection import Protection
-from pipelines.privacy import WHOLE_ROW, Sealer, is_sealed
+from pipelines.ingest.quoting import literal
+from pipelines.privacy import MARK, WHOLE_ROW, Sealer, is_sealed
 from pipelines.settings.sources import SourceConfig
 
 QUARANTINE_TEXT = "quarantine_text"
@@ -72,10 +74,10 @@ class SealedRows:
             if name not in self.source.columns or self.source.columns[name].column is not None:
                 continue
             column, kind = f"c{number}", column_kind(self._path(name))
-            sealed = f"starts_with({column}, 'enc:1:')"
+            sealed = f"starts_with({column}, {literal(MARK)})"
             ((found,),) = connection.execute(f"SELECT count(*) FROM raw WHERE {sealed}").fetchall()
             if found:
-                opened = self.protection.call("open", kind, lambda text, kind=kind: self._opened(kind, text), column)  # type: ignore[misc]
+                opened = self.protection.call("open", kind, partial(self._opened, kind), column)
                 self.protection.register(connection)
                 connection.execute(f"UPDATE raw SET {column} = {opened} WHERE {sealed}")
 

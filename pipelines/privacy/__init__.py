@@ -3,6 +3,7 @@
 from pipelines.privacy.personal import EXTERNAL_IDS, carries_personal, change_personal, open_event, seal_event
 from pipelines.privacy.sealing import (
     ENVIRONMENT_KEY,
+    MARK,
     WHOLE_ROW,
     EncryptionKeyMissing,
     Sealer,
@@ -15,6 +16,7 @@ from pipelines.privacy.sealing import (
 __all__ = [
     "ENVIRONMENT_KEY",
     "EXTERNAL_IDS",
+    "MARK",
     "WHOLE_ROW",
     "EncryptionKeyMissing",
     "Sealer",

@@ -31,7 +31,7 @@ from pipelines.settings.workspace import Workspace
 # Kind of text that is sealed whole, because nobody can tell what it holds.
 WHOLE_ROW = "quarantine"
 ENVIRONMENT_KEY = "TWIN_ENCRYPTION_KEY"
-_MARK = "enc:1:"
+MARK = "enc:1:"
 _TOKEN = re.compile(r"enc:1:[A-Za-z0-9_-]{22,}")
 _SHORTEST_KEY = 32
 _MAKE_ONE = f"`twin keys encryption` prints a fresh key; keep it safe, and set it as {ENVIRONMENT_KEY}"
@@ -55,7 +55,7 @@ class Sealer:
     def seal(self, kind: str, value: str) -> str:
         """The token of `value`; only the same `kind` opens it. A token of this key and kind stays what it is."""
         # Text that only looks like a token is a value like any other.
-        if value.startswith(_MARK) and self._opened(kind, value) is not None:
+        if value.startswith(MARK) and self._opened(kind, value) is not None:
             return value
         return _token(self._cipher.encrypt(value.encode("utf-8", "surrogatepass"), [kind.encode()]))
 
@@ -73,7 +73,7 @@ class Sealer:
     def seal_json(self, kind: str, value: Any) -> str:
         """The token of any JSON value; text has the token that `seal` gives it."""
         if isinstance(value, str):
-            known = value.startswith(_MARK) and self._opened(_json_kind(kind), value) is not None
+            known = value.startswith(MARK) and self._opened(_json_kind(kind), value) is not None
             return value if known else self.seal(kind, value)
         return self.seal(_json_kind(kind), msgspec.json.encode(value).decode())
 
@@ -95,7 +95,7 @@ class Sealer:
     def _opened(self, kind: str, token: str) -> str | None:
         if not is_sealed(token):
             return None
-        body = token.removeprefix(_MARK)
+        body = token.removeprefix(MARK)
         try:
             sealed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
             value = self._cipher.decrypt(sealed, [kind.encode()])
@@ -106,12 +106,12 @@ class Sealer:
 
 
 def _token(sealed: bytes) -> str:
-    return _MARK + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+    return MARK + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
 def is_sealed(text: object) -> TypeGuard[str]:
     """Whether this has the form of a token; whose key it is of, only opening it tells."""
-    return isinstance(text, str) and text.startswith(_MARK) and _TOKEN.fullmatch(text) is not None
+    return isinstance(text, str) and text.startswith(MARK) and _TOKEN.fullmatch(text) is not None
 
 
 def new_key() -> str:

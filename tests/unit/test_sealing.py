@@ -22,6 +22,7 @@ from pipelines.privacy import (
     Sealer,
     carries_personal,
     is_sealed,
+    make_demo_key,
     new_key,
     open_event,
     seal_event,
@@ -162,6 +163,18 @@ def test_no_key_and_a_bad_key_are_told(tmp_path: Path, monkeypatch: pytest.Monke
             sealer_of(place)
         assert bad not in str(refused.value)
     assert not place.root.exists()
+
+
+def test_the_demo_makes_a_key_only_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Workspace("demo", tmp_path)
+    assert not make_demo_key(place), "the environment has one"
+    assert not place.root.exists()
+    monkeypatch.delenv(ENVIRONMENT_KEY)
+    assert make_demo_key(place)
+    assert place.demo_key.stat().st_mode & 0o777 == 0o600
+    token = sealer_of(place).seal("email", "a@b.example")
+    assert not make_demo_key(place), "a second demo keeps it"
+    assert sealer_of(place).open("email", token) == "a@b.example"
 
 
 def test_of_many_processes_that_begin_at_once_with_their_own_keys_one_wins(tmp_path: Path) -> None:
