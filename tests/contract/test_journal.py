@@ -149,6 +149,34 @@ class JournalContract:
         assert len(journal.contains([*keys, ("shop", "other")])) == 25_000
         assert journal.append([event(1), event(7)]) == [(1, True), (first + 7, True)]
 
+    def test_what_is_erased_is_gone_for_ever_and_its_key_stays(
+        self, journal: Journal, on_disk: Callable[[], bytes]
+    ) -> None:
+        marked = [event(n, user=f"person-{n % 2}", properties={"note": f"note-{n}" * 50}) for n in range(8)]
+        journal.append(marked)
+        journal.remove_until(2)
+        stored = journal.read(0, 100)
+        theirs = [each for each in stored if each.event.user_id == "person-1"]
+        loaded = StoredEvent(999, event(77, user="person-1"))
+        other = next(each for each in stored if each.event.user_id == "person-0")
+        altered = StoredEvent(other.position, replace(other.event, properties={"note": "new"}, anonymous_id="kept"))
+        elsewhere = StoredEvent(500, event(78))
+        assert b"note-7" in on_disk()
+        for _ in range(2):
+            journal.erase([*theirs, loaded], [altered, elsewhere])
+        left = [altered if each.position == other.position else each for each in stored if each not in theirs]
+        assert journal.read(0, 1000) == left
+        assert journal.read_identifiers([("user_id", "person-1")], 0) == []
+        assert journal.read_identifiers([("anonymous_id", "kept")], 0) == [altered]
+        content = on_disk()
+        assert b"person-1" not in content
+        assert not any(f"note-{n}n".encode() in content for n in (0, 1, 3, 5, 7)), "also what compaction had removed"
+        assert f"note-{other.event.event_id[1:]}n".encode() not in content
+        assert b"person-0" in content
+        answers = journal.append([*marked, loaded.event])
+        assert all(answer.duplicate for answer in answers)
+        assert journal.append([event(78)]) == [(9, False)]
+
     def test_rows_are_found_by_each_of_their_identifiers(self, journal: Journal) -> None:
         journal.append([event(number, user=f"C{number % 3}" if number % 3 else None) for number in range(9)])
         journal.append([event(9, user="C2", anonymous_id="C1", identifiers={"email": "x", "odd": 7})])
@@ -339,6 +367,10 @@ class TestSQLite(JournalContract):
 
         return files_at_most
 
+    @pytest.fixture
+    def on_disk(self, tmp_path: Path) -> Callable[[], bytes]:
+        return lambda: b"".join(file.read_bytes() for file in sorted((tmp_path / "events").iterdir()))
+
     def test_each_commit_waits_for_the_disk(self, tmp_path: Path) -> None:
         journal = SQLiteJournal(tmp_path / "journal.db")
         with closing(journal), journal._pool.taken() as connection:
@@ -468,6 +500,19 @@ class TestPostgres(JournalContract):
             url = psycopg.conninfo.make_conninfo(server, host="127.0.0.1", port=gateway.port)
             return OpenPostgres(url, made.schema)  # type: ignore[attr-defined]
         return made
+
+    @pytest.fixture
+    def on_disk(self, opening: Opening, server: str) -> Callable[[], bytes]:
+        def read() -> bytes:
+            with psycopg.connect(server, autocommit=True) as connection:
+                connection.execute("CHECKPOINT")
+                query = """SELECT pg_read_binary_file(pg_relation_filepath(f.oid)) FROM pg_class c
+                  JOIN pg_class f ON f.oid IN (c.oid, c.reltoastrelid)
+                  WHERE c.relnamespace = %s::regnamespace AND pg_relation_filepath(f.oid) IS NOT NULL"""
+                found = connection.execute(query, (opening.schema,)).fetchall()  # type: ignore[attr-defined]
+            return b"".join(content for (content,) in found)
+
+        return read
 
     @pytest.fixture
     def no_room(self, gateway: Gateway) -> Callable[[], Any]:

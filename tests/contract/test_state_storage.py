@@ -77,6 +77,14 @@ class StateStorageContract:
         assert storage.get_many(SPEC, ["c1"]) == {}
         assert storage.count(OTHER) == 1
 
+    def test_the_erased_are_gone_from_every_spec_with_their_graves(self, storage: StateStorage) -> None:
+        storage.put_many(SPEC, [state("gone", 1), state("other", 2)])
+        storage.put_many(OTHER, [grave("gone", 3, 7), state("other", 2)])
+        storage.erase(["gone", "never"])
+        for spec in (SPEC, OTHER):
+            assert storage.get_many(spec, ["gone", "other"]) == {"other": state("other", 2)}
+        assert storage.put_many(OTHER, [state("gone", 1)]) == [], "no grave keeps a new twin away"
+
     def test_more_customers_than_one_query_holds(self, storage: StateStorage) -> None:
         storage.put_many(SPEC, [state(f"c{i}", i) for i in range(2_345)])
         found = storage.get_many(SPEC, [f"c{i}" for i in range(3_000)])
@@ -114,6 +122,14 @@ class TestSQLite(StateStorageContract):
     @pytest.fixture
     def storage(self, tmp_path: Path) -> SQLiteStateStorage:
         return SQLiteStateStorage(tmp_path / "deeper" / "state.db")
+
+    def test_nothing_of_the_erased_is_left_in_the_file(self, tmp_path: Path) -> None:
+        storage = SQLiteStateStorage(tmp_path / "state.db")
+        storage.put_many(SPEC, [state(f"person-{n}", n) for n in range(500)])
+        storage.erase(["person-7"])
+        content = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        assert b"person-8 at 8" in content
+        assert b"person-7 at 7" not in content
 
     def test_a_kill_between_batches_keeps_whole_batches(self, tmp_path: Path) -> None:
         path = tmp_path / "state.db"

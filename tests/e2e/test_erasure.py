@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psycopg
 import pyarrow.parquet as parquet
 import pytest
+from psycopg import sql
 
 from feature_repo.online import open_reader
 from pipelines.access import AuditLog, Keys
@@ -24,8 +29,10 @@ from pipelines.cli.data import ingest_file
 from pipelines.cli.features import build_state
 from pipelines.demo import DemoConfig, generate, source_files
 from pipelines.events.compaction import watermark
+from pipelines.events.journal_postgres import URL_VARIABLE, PostgresJournal
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.opening import event_store
+from pipelines.events.store import EventStore
 from pipelines.identity.catch_up import catch_up
 from pipelines.identity.current import current_membership
 from pipelines.identity.normalise import normalise
@@ -38,6 +45,7 @@ from pipelines.privacy.report import access_report
 from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
 from serving.api.ingest.body import Envelope
 from serving.ingestion import Ingested, Ingestion
+from tests.contract.test_journal import LOCAL_SERVER
 from tests.e2e.test_personal_data_at_rest import leaks
 
 pytestmark = pytest.mark.slow
@@ -281,6 +289,41 @@ def _watermark(shop: Shop) -> int:
         return watermark(DeltaTable(str(shop.workspace.lake)), journal.identity)
     finally:
         journal.close()
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgresJournal]:
+    url = os.environ.get(URL_VARIABLE, LOCAL_SERVER)
+    try:
+        psycopg.connect(url, connect_timeout=3).close()
+    except psycopg.OperationalError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no PostgreSQL answers ({URL_VARIABLE} or 127.0.0.1:5432): {type(error).__name__}")
+    schema = f"erasure_test_{uuid.uuid4().hex}"
+    journal = PostgresJournal(url, schema)
+    yield journal
+    journal.close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+
+
+def test_where_the_journal_is_in_postgresql(shop: Shop, postgres: PostgresJournal) -> None:
+    victim = shop.victim["customer_no"]
+    with event_store(shop.workspace) as store:
+        moved = [stored.event for stored in store.journal.read(0, 1_000)]
+        assert moved
+    for file in shop.workspace.root.glob("journal.db*"):
+        file.unlink()
+    EventStore.open(shop.workspace.lake, postgres)
+    postgres.append(moved)
+    report = erase(shop.settings, victim, reason="case 1", actor="test", journal=postgres)
+    assert (report.found, report.altered) == ([], 1)
+    assert leaks(shop.texts(), shop.files()) == {}
+    left = postgres.read(0, 1_000)
+    assert [stored.event.event_id for stored in left] == ["gift"]
+    assert not any(text in str(left) for text in shop.texts())
+    assert all(answer.duplicate for answer in postgres.append(moved))
 
 
 KILLS = {
