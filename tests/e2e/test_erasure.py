@@ -310,7 +310,7 @@ def postgres() -> Iterator[PostgresJournal]:
 
 def test_where_the_journal_is_in_postgresql(shop: Shop, postgres: PostgresJournal) -> None:
     victim = shop.victim["customer_no"]
-    with event_store(shop.workspace) as store:
+    with event_store(shop.settings) as store:
         moved = [stored.event for stored in store.journal.read(0, 1_000)]
         assert moved
     for file in shop.workspace.root.glob("journal.db*"):
