@@ -166,8 +166,8 @@ class JournalContract:
             journal.erase([*theirs, loaded], [altered, elsewhere])
         left = [altered if each.position == other.position else each for each in stored if each not in theirs]
         assert journal.read(0, 1000) == left
-        assert journal.read_identifiers([("user_id", "person-1")], 0) == []
-        assert journal.read_identifiers([("anonymous_id", "kept")], 0) == [altered]
+        assert journal.read_identifiers({("user_id", "person-1"): 0}) == []
+        assert journal.read_identifiers({("anonymous_id", "kept"): 0}) == [altered]
         content = on_disk()
         assert b"person-1" not in content
         assert not any(f"note-{n}n".encode() in content for n in (0, 1, 3, 5, 7)), "also what compaction had removed"
