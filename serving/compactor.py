@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pipelines.events.journal import Journal
 from pipelines.events.live_states import LiveStates
 from pipelines.settings import Settings
+from serving.api.error_log import described
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -42,8 +43,8 @@ class Compactor:
         while not self._stopping.wait(self._limits.compact_every_seconds):
             try:
                 self.compact_if_due()
-            except Exception:
-                logger.exception("events stay in the journal for now; the next run tries again")
+            except Exception as error:  # noqa: BLE001 (the thread has to live on, whatever a run died of)
+                logger.error("events stay in the journal for now; the next run tries again: %s", described(error))
 
     def compact_if_due(self) -> int:
         """Move the journal's rows into the lake if there are enough; how many went. Raises as `compact_folded`."""

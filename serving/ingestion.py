@@ -27,6 +27,7 @@ from pipelines.events.live_states import LiveStates, StatesBusy
 from pipelines.events.opening import may_have_journal, open_journal
 from pipelines.identity.desk import Desk
 from pipelines.identity.store import open_identity
+from pipelines.privacy import EncryptionKeyMissing
 from pipelines.settings import Settings, load_settings
 from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail
@@ -89,7 +90,7 @@ class Ingestion:
             self._finish_erasure()
         try:
             self._opened_if_any()
-        except (JournalUnavailable, StatesBusy, sqlite3.Error, OSError) as error:
+        except (UserError, ConfigurationError, StatesBusy, sqlite3.Error, OSError) as error:
             logger.error("live events are not in the states yet: %s", error)
 
     def _finish_erasure(self) -> None:
@@ -126,6 +127,8 @@ class Ingestion:
             logger.error("live events cannot be kept now: %s", error)
             message = "events cannot be kept now"
             raise unavailable("journal_unavailable", message, "a journal that can be written", "none") from error
+        except (UserError, ConfigurationError) as error:
+            raise store_closed(error) from None
         except StatesBusy:
             message = "the states of customers are being built; events wait until that is done"
             raise unavailable("states_busy", message, "another try in a moment", "a build that runs") from None
@@ -287,6 +290,13 @@ def unavailable(code: str, message: str, expected: str, got: str) -> ApiError:
     """An answer that asks to come again."""
     hint = "send the same call again after `Retry-After` seconds; what is stored already counts once"
     return ApiError(503, code, message, [ErrorDetail(field="request", expected=expected, got=got, hint=hint)])
+
+
+def store_closed(error: UserError | ConfigurationError) -> ApiError:
+    """What is stored cannot be gone on with, such as without the key that persons in it are encrypted with."""
+    code = "encryption_key_missing" if isinstance(error, EncryptionKeyMissing) else "store_unavailable"
+    details = [ErrorDetail(field=p.field, expected=p.expected, got=p.got, hint=p.hint) for p in error.problems]
+    return ApiError(503, code, "nothing can be kept now, for what is stored cannot be gone on with", details)
 
 
 def _line(text: str, rejected: Rejected, sender: Sender, kind: str | None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from pipelines.access import Keys
 from pipelines.events.journal import NewEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
+from pipelines.identity.store import open_identity
 from pipelines.ingest import show
-from pipelines.privacy import ENVIRONMENT_KEY, new_key, open_event, sealer_of
+from pipelines.privacy import ENVIRONMENT_KEY, new_key, open_event, seal_event, sealer_of
 from pipelines.settings import Settings, Workspace, load_settings
 from serving import ingestion
 from serving.api.ingest.identifiers import MAXIMUM_LENGTH, identifiers_of
 from serving.ingestion import Ingestion
-from tests.unit.serving_parts import Shop, make_shop
+from tests.unit.serving_parts import Shop, ingest_key, make_shop
 from tests.unit.test_serving_api import check_shape, serve
 
 IDENTITY = load_settings().identity
@@ -67,11 +68,8 @@ def live(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     settings = replace(shop.settings, workspace=Workspace("live", checkout=tmp_path))
     made = Ingestion(settings)
     monkeypatch.setattr(ingestion, "connect", lambda: made)
-    _, key = Keys(settings.workspace.access).create(
-        "web", ["ingest"], "web", "THB", purposes=["profiling", "training"], legal_basis="contract"
-    )
     with serve(shop) as client:
-        yield Live(client, settings, key)
+        yield Live(client, settings, ingest_key(settings.workspace))
 
 
 def test_what_a_call_says_of_a_person_is_sealed_and_opens_again(live: Live) -> None:
@@ -135,6 +133,37 @@ def test_another_key_and_a_bad_one_are_refused(live: Live, monkeypatch: pytest.M
         assert detail["field"] == ENVIRONMENT_KEY
         assert key not in answer.text
     assert not live.workspace.journal.exists()
+
+
+def test_what_is_stored_sealed_and_not_taken_in_waits_for_the_key(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process died between appending and taking in, and the next one starts without the key, or with another."""
+    settings = replace(shop.settings, workspace=Workspace("live", checkout=tmp_path))
+    key = ingest_key(settings.workspace)
+    journal = SQLiteJournal(settings.workspace.journal)
+    event = NewEvent("web", "e1", "Customer Identified", 1, 1, "web", "c1", identifiers={"email": PERSONAL[0]})
+    sealed = seal_event(event, IDENTITY, sealer_of(settings.workspace))
+    journal.append([sealed])
+    journal.close()
+    right = os.environ[ENVIRONMENT_KEY]
+    monkeypatch.delenv(ENVIRONMENT_KEY)
+    started = Ingestion(settings)
+    monkeypatch.setattr(ingestion, "connect", lambda: started)
+    with serve(shop) as client:
+        again = Live(client, settings, key)
+        check_shape(again.post("/v1/track", HARMLESS), 503, "encryption_key_missing")
+        monkeypatch.setenv(ENVIRONMENT_KEY, new_key())
+        answer = again.post("/v1/track", HARMLESS)
+        (detail,) = check_shape(answer, 503, "store_unavailable")
+        assert detail["field"] == ENVIRONMENT_KEY
+        assert answer.headers["Retry-After"]
+        monkeypatch.setenv(ENVIRONMENT_KEY, right)
+        assert again.post("/v1/track", HARMLESS).json()["accepted"] == 1
+    by_mail = replace(sealed, user_id=None)
+    owner = open_identity(settings).owner(by_mail)
+    assert owner is not None
+    assert owner.customer_id == "c1"
 
 
 @pytest.mark.parametrize(
