@@ -27,6 +27,7 @@ import pytest
 from pipelines.events.compaction import compact
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.settings import CHECKOUT, Workspace
+from serving.api.ingest.cloudevents import message_id as stored_id
 from tests.e2e.live_service import LiveService, check_error, live_service
 from tests.nasty import RAW, TELLTALES, Unreadable, read, storable
 
@@ -53,6 +54,10 @@ def _id(optional: bool) -> Callable[[Any], bool]:
 
 def _blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip(" \t\r\n"))
+
+
+def _attribute(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and not re.search(r"[\x00-\x1f\x7f-\x9f]", value)
 
 
 # What a field may hold, in words of its own. `value` is what `tests.nasty.read` made of it.
@@ -82,6 +87,14 @@ RULES: dict[str, Callable[[Any], bool]] = {
         )
     ),
     "currency": lambda value: value is None,
+    "attribute": lambda value: value is None or _attribute(value),
+    "attribute and event": lambda value: _attribute(value) and _name(200, optional=False)(value),
+    "attribute and id": lambda value: _attribute(value) and _name(256, optional=False)(value),
+    "extension": lambda value: (
+        value is None or _attribute(value) or (isinstance(value, bool | int) and storable(value))
+    ),
+    "media type": lambda value: value is None,
+    "no attribute": lambda value: value is None,
     "list": lambda value: _blank(value) or (isinstance(value, list) and storable(value)),
 }
 
@@ -111,6 +124,8 @@ class Call:
     item: dict[str, Any]
     fields: dict[str, str]
     wrap: Callable[[dict[str, Any]], Any] = lambda item: item
+    content_type: str = "application/json"
+    stored_as: Callable[[str], str] = lambda message_id: message_id
 
     def body(self, field: str, raw: bytes, message_id: str) -> bytes:
         """The JSON of the good call with `raw` as its `field`."""
@@ -173,6 +188,34 @@ CALLS = {
     ),
 }
 
+
+def _cloud_event(item: dict[str, Any]) -> dict[str, Any]:
+    return {"id" if name == "messageId" else name: value for name, value in item.items()}
+
+
+CALLS["cloud event"] = Call(
+    "/v1/events",
+    {"specversion": "1.0", "source": "/shop", "type": "door.opened", "subject": "c", "data": {}},
+    {
+        "specversion": "kind",
+        "type": "attribute and event",
+        "subject": "attribute and id",
+        "time": "time",
+        "datacontenttype": "media type",
+        "dataschema": "attribute",
+        "channel": "extension",
+        "anything": "extension",
+        "UPPER": "no attribute",
+        "data": "object",
+        "data.anything": "kept",
+        "data.$call": "kept",
+        "data.anonymousId": "optional id",
+    },
+    _cloud_event,
+    "application/cloudevents+json",
+    lambda message_id: stored_id("/shop", message_id),
+)
+
 PREDICTIONS = {
     "/v1/predict": ({"customer_id": "nobody"}, ("customer_id", "model", "reasons", "anything")),
     "/v1/predict_many": ({"customer_ids": ["nobody"]}, ("customer_ids", "model", "reasons", "anything")),
@@ -234,7 +277,8 @@ def test_every_field_with_every_nasty_value(live: LiveService, name: str) -> Non
             place = f"{name}: {field} is {kind}"
             message_id = f"{name}-{field}-{kind}"[:100]
             expected, value = _expected(rule, raw)
-            answer = live.client.post(call.path, content=call.body(field, raw, message_id))
+            headers = {"content-type": call.content_type}
+            answer = live.client.post(call.path, content=call.body(field, raw, message_id), headers=headers)
             check_no_echo(answer)
             if answer.status_code == 200:
                 told = answer.json()
@@ -251,7 +295,7 @@ def test_every_field_with_every_nasty_value(live: LiveService, name: str) -> Non
                 unnamed += value is None
                 known |= {value} - {None}
             elif accepted:
-                known.add(message_id)
+                known.add(call.stored_as(message_id))
     assert wrong == [], f"accepted where it should be refused, or the other way round: {wrong}"
     stored = [stored.event.event_id for stored in live.events()]
     assert len(stored) == len(set(stored)) == len(known) + unnamed
