@@ -14,10 +14,14 @@ from deltalake import CommitProperties, DeltaTable, WriterProperties, write_delt
 
 from feature_repo.event_table import EVENT_SCHEMA, ensure_table
 from pipelines.events.exclusion import lake_commit
+from pipelines.events.journal import COLUMNS
 
 # Tokens of what names a person are long, repeat, and do not compress: a dictionary of the usual 1 MB is full of
 # them after 10,000 customers, and each row would carry its own.
 WRITING = WriterProperties(compression="SNAPPY", dictionary_page_size_limit=16 << 20)
+
+# A row of the lake as the journal has it (`StoredRow`), in SQL.
+STORED_ROW = ", ".join(f"epoch_us({name})" if name in ("event_time", "available_at") else name for name in COLUMNS)
 
 STAGED_SCHEMA = pa.schema([field for field in EVENT_SCHEMA if field.name != "position"])
 

@@ -9,9 +9,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.events import lake
-from pipelines.events.journal import COLUMNS, Identifier, StoredEvent, decode
-
-_INSTANTS = ("event_time", "available_at")
+from pipelines.events.journal import Identifier, StoredEvent, decode
 
 
 def events_of(path: Path, version: int, identifiers: Sequence[Identifier], first_position: int) -> list[StoredEvent]:
@@ -34,6 +32,5 @@ def _column(kind: str) -> str:
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, where: str, values: dict[str, object]) -> list[StoredEvent]:
-    columns = ", ".join(f"epoch_us({name})" if name in _INSTANTS else name for name in COLUMNS)
-    rows = connection.execute(f"SELECT {columns} FROM lake WHERE {where} ORDER BY position", values).fetchall()
+    rows = connection.execute(f"SELECT {lake.STORED_ROW} FROM lake WHERE {where} ORDER BY position", values).fetchall()
     return [decode(row) for row in rows]

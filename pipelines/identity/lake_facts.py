@@ -9,14 +9,13 @@ from typing import Any
 import duckdb
 
 from pipelines.events import lake
-from pipelines.events.journal import COLUMNS, StoredEvent, decode
+from pipelines.events.journal import StoredEvent, decode
 from pipelines.identity.facts import ALIASED, CONSENT_UPDATED, Evidence, Facts, Pair, facts_of
 from pipelines.identity.vocabulary import Form, Vocabulary
 from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.identity import ANONYMOUS_ID, USER_ID
 
 _ROWS_A_FETCH = 10_000
-_INSTANTS = ("event_time", "available_at")
 
 
 def facts_of_lake(
@@ -68,8 +67,7 @@ GROUP BY ALL
 
 def _telling(connection: duckdb.DuckDBPyConnection, after: int, until: int) -> Iterator[list[StoredEvent]]:
     """Events that say more than which identifiers came together."""
-    columns = ", ".join(f"epoch_us({name})" if name in _INSTANTS else name for name in COLUMNS)
-    query = f"""SELECT {columns} FROM lake WHERE position > $after AND position <= $until AND
+    query = f"""SELECT {lake.STORED_ROW} FROM lake WHERE position > $after AND position <= $until AND
       (event IN ($aliased, $updated) OR contains(properties, '"categoryPreferences"'))"""
     cursor = connection.execute(query, {"after": after, "until": until, "aliased": ALIASED, "updated": CONSENT_UPDATED})
     while rows := cursor.fetchmany(_ROWS_A_FETCH):

@@ -13,7 +13,6 @@ from pipelines.events import lake
 from pipelines.events.journal import COLUMNS, Journal, StoredEvent, StoredRow, decode
 from pipelines.privacy.person import Person
 
-_INSTANTS = ("event_time", "available_at")
 _ROWS_A_PAGE = 5_000
 _TEXTS = tuple(COLUMNS.index(name) for name in ("user_id", "anonymous_id", "identifiers", "properties"))
 
@@ -45,8 +44,8 @@ def _in_journal(journal: Journal, pattern: re.Pattern[str], texts: frozenset[str
 
 
 def _in_lake(path: Path, pattern: str, texts: frozenset[str]) -> list[StoredRow]:
-    columns = ", ".join(f"epoch_us({name})" if name in _INSTANTS else name for name in COLUMNS)
-    query = f"""SELECT {columns} FROM lake WHERE list_contains($texts, user_id) OR list_contains($texts, anonymous_id)
+    query = f"""SELECT {lake.STORED_ROW} FROM lake
+      WHERE list_contains($texts, user_id) OR list_contains($texts, anonymous_id)
       OR regexp_matches(identifiers, $pattern) OR regexp_matches(properties, $pattern)"""
     with duckdb.connect() as connection:
         lake.register(connection, path, "lake")

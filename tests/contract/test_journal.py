@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import resource
 import socket
 import threading
@@ -35,9 +34,9 @@ from pipelines.events.journal import (
 )
 from pipelines.events.journal_postgres import URL_VARIABLE, PostgresJournal
 from pipelines.events.journal_sqlite import SQLiteJournal
+from tests.postgres import postgres_url
 from tests.reference.naive_journal import NaiveJournal
 
-LOCAL_SERVER = "host=127.0.0.1 port=5432 user=root dbname=test"
 NOON = 1_767_268_800_000_000
 # What a process needs to open the same journal as another: picklable.
 Opening = Callable[[], Journal]
@@ -460,14 +459,7 @@ class Gateway:
 class TestPostgres(JournalContract):
     @pytest.fixture(scope="class")
     def server(self) -> str:
-        url = os.environ.get(URL_VARIABLE, LOCAL_SERVER)
-        try:
-            psycopg.connect(url, connect_timeout=3).close()
-        except psycopg.OperationalError as error:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"no PostgreSQL answers ({URL_VARIABLE} or 127.0.0.1:5432): {type(error).__name__}")
-        return url
+        return postgres_url()
 
     @pytest.fixture
     def fresh(self, server: str) -> Iterator[Callable[[], Opening]]:

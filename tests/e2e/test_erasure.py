@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -29,7 +28,7 @@ from pipelines.cli.data import ingest_file
 from pipelines.cli.features import build_state
 from pipelines.demo import DemoConfig, generate, source_files
 from pipelines.events.compaction import watermark
-from pipelines.events.journal_postgres import URL_VARIABLE, PostgresJournal
+from pipelines.events.journal_postgres import PostgresJournal
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.opening import event_store
 from pipelines.events.store import EventStore
@@ -45,8 +44,8 @@ from pipelines.privacy.report import access_report
 from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
 from serving.api.ingest.body import Envelope
 from serving.ingestion import Ingested, Ingestion
-from tests.contract.test_journal import LOCAL_SERVER
 from tests.e2e.test_personal_data_at_rest import leaks
+from tests.postgres import postgres_url
 
 pytestmark = pytest.mark.slow
 
@@ -293,13 +292,7 @@ def _watermark(shop: Shop) -> int:
 
 @pytest.fixture
 def postgres() -> Iterator[PostgresJournal]:
-    url = os.environ.get(URL_VARIABLE, LOCAL_SERVER)
-    try:
-        psycopg.connect(url, connect_timeout=3).close()
-    except psycopg.OperationalError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no PostgreSQL answers ({URL_VARIABLE} or 127.0.0.1:5432): {type(error).__name__}")
+    url = postgres_url()
     schema = f"erasure_test_{uuid.uuid4().hex}"
     journal = PostgresJournal(url, schema)
     yield journal

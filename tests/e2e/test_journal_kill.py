@@ -27,14 +27,14 @@ from psycopg import sql
 
 from pipelines.events.compaction import compact
 from pipelines.events.journal import Appended, Journal, NewEvent
-from pipelines.events.journal_postgres import URL_VARIABLE, PostgresJournal
+from pipelines.events.journal_postgres import PostgresJournal
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.store import EventStore
 from pipelines.settings.workspace import CHECKOUT
+from tests.postgres import postgres_url
 
 KILLS = int(os.environ.get("TWIN_KILLS", "20"))
 CLIENTS = 4
-LOCAL_SERVER = "host=127.0.0.1 port=5432 user=root dbname=test"
 
 
 def open_journal(address: Path | tuple[str, str]) -> Journal:
@@ -147,13 +147,7 @@ class TestSQLite(JournalKillContract):
 class TestPostgres(JournalKillContract):
     @pytest.fixture
     def address(self) -> Iterator[tuple[str, str]]:
-        url, schema = os.environ.get(URL_VARIABLE, LOCAL_SERVER), f"journal_test_{uuid.uuid4().hex}"
-        try:
-            connection = psycopg.connect(url, autocommit=True, connect_timeout=3)
-        except psycopg.OperationalError as error:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(f"no PostgreSQL answers ({URL_VARIABLE} or 127.0.0.1:5432): {type(error).__name__}")
-        with connection:
+        url, schema = postgres_url(), f"journal_test_{uuid.uuid4().hex}"
+        with psycopg.connect(url, autocommit=True) as connection:
             yield url, schema
             connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import uuid
@@ -24,8 +23,9 @@ from pipelines.events.opening import event_store, open_journal
 from pipelines.identity.current import current_membership
 from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
 from serving.__main__ import main
-from tests.contract.test_journal import LOCAL_SERVER, Gateway
+from tests.contract.test_journal import Gateway
 from tests.e2e.test_service import Server
+from tests.postgres import postgres_url
 from tests.unit.serving_parts import ingest_key, make_shop
 
 pytestmark = pytest.mark.slow
@@ -74,14 +74,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def server_url() -> str:
-    url = os.environ.get(URL_VARIABLE, LOCAL_SERVER)
-    try:
-        psycopg.connect(url, connect_timeout=3).close()
-    except psycopg.OperationalError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no PostgreSQL answers ({URL_VARIABLE} or 127.0.0.1:5432): {type(error).__name__}")
-    return url
+    return postgres_url()
 
 
 @pytest.fixture(scope="module")

@@ -305,26 +305,26 @@ def check(settings: Settings, load: Load, tmp_path: Path) -> None:
     assert found == rebuilt(settings, tmp_path / "rebuilt.db")
 
 
-def test_the_real_service_is_killed(furnished: tuple[Settings, str], port: int, tmp_path: Path) -> None:
+def killed(
+    victim: RealService | LeanService, furnished: tuple[Settings, str], port: int, kills: int, tmp_path: Path
+) -> Load:
+    """Kill `victim` that often under load, and hold what is there then against what was acknowledged."""
     settings, key = furnished
-    victim = RealService(settings.workspace, port)
     load = Load(f"http://127.0.0.1:{port}", key)
     try:
-        bombard(victim, settings, load, REAL_KILLS)
+        bombard(victim, settings, load, kills)
     finally:
         victim.close()
     check(settings, load, tmp_path)
+    return load
+
+
+def test_the_real_service_is_killed(furnished: tuple[Settings, str], port: int, tmp_path: Path) -> None:
+    killed(RealService(furnished[0].workspace, port), furnished, port, REAL_KILLS, tmp_path)
 
 
 def test_the_application_is_killed(furnished: tuple[Settings, str], port: int, tmp_path: Path) -> None:
-    settings, key = furnished
-    victim = LeanService(settings.workspace, port)
-    load = Load(f"http://127.0.0.1:{port}", key)
-    try:
-        bombard(victim, settings, load, KILLS)
-    finally:
-        victim.close()
-    check(settings, load, tmp_path)
+    load = killed(LeanService(furnished[0].workspace, port), furnished, port, KILLS, tmp_path)
     print(
         f"{KILLS} kills; {len(load.acknowledged)} events acknowledged, each there once; "
         f"{load.unanswered} calls cut off and sent again; {load.waited} told to wait"

@@ -107,24 +107,29 @@ class Place:
         self.journal.close()
 
 
+def live_through(place: Place, events: list[NewEvent], decided: list[Decision], random: Any, size: int) -> None:
+    """Send `events` in groups of `size`, with decisions at any time between them, and compactions."""
+    steps: list[Any] = [events[i : i + size] for i in range(0, len(events), size)]
+    for decision in decided:
+        steps.insert(random.randrange(len(steps) + 1), decision)
+    for step in steps:
+        if isinstance(step, Decision):
+            place.states.update(place.identity.decide(step))
+        else:
+            place.send(step)
+        if random.random() < 0.2:
+            place.compact()
+
+
 @settings(max_examples=60, deadline=None)
 @given(happenings(), decisions, st.randoms(use_true_random=False), st.integers(1, 4))
 def test_any_order_gives_the_twins_of_a_rebuild(events, decided, random, size) -> None:
     sent = [told(event, random) for event in events]
     order = [*sent, *random.choices(sent, k=2)]
     random.shuffle(order)
-    groups: list[Any] = [order[i : i + size] for i in range(0, len(order), size)]
-    for decision in decided:
-        groups.insert(random.randrange(len(groups) + 1), decision)
     with TemporaryDirectory() as folder:
         place = Place(Path(folder))
-        for group in groups:
-            if isinstance(group, list):
-                place.send(group)
-            else:
-                place.states.update(place.identity.decide(group))
-            if random.random() < 0.2:
-                place.compact()
+        live_through(place, order, decided, random, size)
         live, sql = place.live(), place.in_sql()
         assert live == place.rebuilt()
         assert live.keys() == sql.keys()
@@ -138,18 +143,9 @@ def test_any_order_gives_the_twins_of_a_rebuild(events, decided, random, size) -
 @given(happenings(), decisions, st.randoms(use_true_random=False), st.integers(1, 4))
 def test_a_rebuild_of_the_map_changes_nobody(events, decided, random, size) -> None:
     sent = [told(event, random) for event in events]
-    groups: list[Any] = [sent[i : i + size] for i in range(0, len(sent), size)]
-    for decision in decided:
-        groups.insert(random.randrange(len(groups) + 1), decision)
     with TemporaryDirectory() as folder:
         place = Place(Path(folder))
-        for group in groups:
-            if isinstance(group, list):
-                place.send(group)
-            else:
-                place.states.update(place.identity.decide(group))
-            if random.random() < 0.2:
-                place.compact()
+        live_through(place, sent, decided, random, size)
         before = place.live()
         done = rebuild(place.identity, place.lake, place.journal)
         assert done.changed == ()
