@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.spec import FeatureSpec
-from feature_repo.state.read import StateReader
+from feature_repo.state.read import FeatureValue, StateReader
 from feature_repo.state.storage import SQLiteStateStorage, StateStorage
 
 
@@ -20,13 +20,21 @@ from feature_repo.state.storage import SQLiteStateStorage, StateStorage
 class FeatureRows:
     """Features of n customers, in the order asked.
 
-    `matrix` is float64 of shape (n, features), NaN where a feature is empty; `found[i]` says whether
-    customer i has a state, `positions[i]` at which position of the log (-1 without one).
+    `values` are as they were read, None where a feature is empty; `found[i]` says whether customer i has a
+    state, `positions[i]` at which position of the log (-1 without one) and `revisions[i]` at which revision.
     """
 
     found: list[bool]
-    matrix: np.ndarray
+    values: list[list[FeatureValue]]
     positions: list[int]
+    revisions: list[int]
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """float64 of shape (n, features), NaN where a feature is empty. Raises ValueError if one is a text."""
+        # Whole numbers beyond 2^53 lose bits, as they do in any float64 model.
+        width = len(self.values[0]) if self.values else 0
+        return np.array(self.values, dtype=np.float64).reshape(len(self.values), width)
 
 
 class FeatureReader:
@@ -63,9 +71,12 @@ class FeatureReader:
         states = self._storage.get_many(self._spec_hash, customer_ids)
         found = [state if (state := states.get(who)) and state.data else None for who in customer_ids]
         rows = [self._reader.read(state.data if state else None, as_of) for state in found]
-        # None becomes NaN; whole numbers beyond 2^53 would lose bits, as they do in any float64 model.
-        matrix = np.array(rows, dtype=np.float64).reshape(len(rows), len(self._reader.names))
-        return FeatureRows([s is not None for s in found], matrix, [s.position if s else -1 for s in found])
+        return FeatureRows(
+            [state is not None for state in found],
+            rows,
+            [state.position if state else -1 for state in found],
+            [state.revision if state else 0 for state in found],
+        )
 
 
 def open_reader(spec: FeatureSpec, state_path: Path, feature_names: Sequence[str]) -> FeatureReader:

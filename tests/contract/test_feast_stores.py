@@ -136,3 +136,20 @@ def test_objects_carry_words_owners_and_the_hash(settings: Settings, store: Feat
     assert view.owner == "commerce"
     assert view.tags["spec_hash"] == settings.features.hash
     assert all(field.description for field in view.features)
+
+
+def test_features_that_are_texts_are_the_same_in_all_reads(settings: Settings, store: FeatureStore) -> None:
+    service = store.get_feature_service("profile")
+    names = settings.features.service_features("profile")
+    columnar = open_reader(settings.features, settings.workspace.state, names)
+    as_of = columnar.data_end()
+    assert as_of is not None
+    offline = store.get_historical_features(entity_df=entities(as_of), features=service).to_arrow()
+    online = store.get_online_features(
+        features=service, entity_rows=[{"customer_id": who} for who in PEOPLE]
+    ).to_arrow()
+    read = columnar.read(PEOPLE, as_of).values
+    for column, name in enumerate(names):
+        assert online.column(name).to_pylist() == offline.column(name).to_pylist(), name
+        assert [row[column] for row in read] == offline.column(name).to_pylist(), name
+    assert {"web", "app", "pos"} & set(offline.column("order_completed_channel_top_365d").to_pylist())
