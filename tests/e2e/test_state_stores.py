@@ -110,10 +110,9 @@ def test_a_service_that_starts_while_it_is_away_goes_on_when_it_is_back(place: P
     place.states.assert_states_are_right()
 
 
+@pytest.mark.parametrize("place", ["redis"], indirect=True, scope="module")
 def test_emptied_it_is_not_taken_for_customers_without_events(place: Place) -> None:
-    # Another process may empty either: Redis by being started without its files, PostgreSQL by nothing but an order.
-    if not isinstance(place.own, OwnRedis):
-        pytest.skip("PostgreSQL keeps what it committed")
+    assert isinstance(place.own, OwnRedis)
     service = place.service
     redis.Redis.from_url(place.own.url).flushall()
     assert told_to_come_again(service.predict(HISTORY[0]))
