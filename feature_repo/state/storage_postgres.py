@@ -1,19 +1,21 @@
 """States in PostgreSQL, which the services of several processes and hosts share. Needs the extra `server` (psycopg 3).
 
-The server is to keep what it committed (`synchronous_commit`, which is on for these sessions), so nothing is forgotten.
+The server is to keep what it committed (`synchronous_commit`, which is on for these sessions). Tables that somebody
+dropped or emptied are noticed: `get_many` reads in the same round trip whether anything was noted of the spec.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors, sql
 
 from feature_repo.state.availability import Availability
-from feature_repo.state.storage import NEVER, Progress, StoredState
+from feature_repo.state.storage import NEVER, Progress, StatesLost, StoredState
 
 Result = TypeVar("Result")
 Row = tuple[Any, ...]
@@ -37,8 +39,13 @@ _SESSION = """
 SET synchronous_commit = on; SET default_transaction_isolation = 'read committed'; SET lock_timeout = '2s';
 SET idle_in_transaction_session_timeout = '10s'
 """
-_GET = """SELECT customer_id, position, newest, data, revision FROM customer_state
-WHERE spec_hash = %s AND customer_id = ANY(%s)"""
+# One row without a customer where nobody of them is known, and none where nothing was noted of the spec.
+_GET = """
+SELECT s.customer_id, s.position, s.newest, s.data, s.revision FROM (VALUES (%s)) AS wanted (spec)
+{} JOIN state_progress p ON p.spec_hash = wanted.spec
+LEFT JOIN customer_state s ON s.spec_hash = wanted.spec AND s.customer_id = ANY(%s)
+"""
+_GET_NOTED, _GET_FOUND = _GET.format(""), _GET.format("LEFT")
 _UPSERT = """
 ON CONFLICT (spec_hash, customer_id) DO UPDATE SET
   position = excluded.position, newest = excluded.newest, data = excluded.data, revision = excluded.revision
@@ -86,14 +93,16 @@ class PostgresStateStorage:
         """`url` is a connection string. Connects when first used."""
         self._url, self._schema, self._seconds = url, schema, timeout_seconds
         self._local = threading.local()
-        self._prepared = False
+        self._get: LiteralString = _GET_NOTED
         self._available = Availability("PostgreSQL", self._ask, (psycopg.Error,), _is_away)
 
     def get_many(self, spec_hash: str, customer_ids: Sequence[str]) -> dict[str, StoredState]:
         # A text of PostgreSQL has no NUL, so no customer is called so.
         ids = [who for who in customer_ids if "\0" not in who]
-        rows = self._fetch(_GET, (spec_hash, ids))
-        return {row[0]: StoredState(*row) for row in rows}
+        rows = self._fetch(self._get, (spec_hash, ids))
+        if not rows:
+            raise StatesLost("PostgreSQL does not hold all states: they were not built there, or it was emptied since")
+        return {row[0]: StoredState(*row) for row in rows if row[0] is not None}
 
     def put_many(self, spec_hash: str, states: Iterable[StoredState]) -> list[str]:
         latest, stayed = _latest(states)
@@ -129,10 +138,12 @@ class PostgresStateStorage:
         return int(self._fetch(query, (spec_hash,))[0][0])
 
     def keep_only(self, spec_hash: str, customer_ids: Iterable[str]) -> None:
+        kept = dict.fromkeys(customer_ids)
+
         def keep(connection: _Connection) -> None:
             connection.execute('CREATE TEMP TABLE kept (customer_id text COLLATE "C" PRIMARY KEY) ON COMMIT DROP')
             with connection.cursor().copy("COPY kept FROM STDIN") as copy:
-                for who in dict.fromkeys(customer_ids):
+                for who in kept:
                     copy.write_row((who,))
             others = """DELETE FROM customer_state s WHERE spec_hash = %s
               AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.customer_id = s.customer_id)"""
@@ -152,7 +163,9 @@ class PostgresStateStorage:
         return Progress(*rows[0]) if rows else None
 
     def as_found(self) -> PostgresStateStorage:
-        return self
+        other = copy(self)
+        other._get = _GET_FOUND
+        return other
 
     def remove_spec(self, spec_hash: str) -> None:
         def remove(connection: _Connection) -> None:
@@ -181,14 +194,14 @@ class PostgresStateStorage:
         self._done(transaction, _BULK_SECONDS)
 
     def _done(self, work: Callable[[_Connection], Result], seconds: float | None = None) -> Result:
-        """What `work` gives. Done once more where the connection lay idle and was broken: nothing had begun then."""
+        """What `work` gives. Done once more where the connection lay idle, and what it led to is gone."""
         with self._available.needed():
             idle = self._idle()
             if idle is not None:
                 try:
                     return self._within(work, idle, seconds)
-                except psycopg.OperationalError as error:
-                    if not _is_away(error) or isinstance(error, errors._WaitTimeout):
+                except psycopg.Error as error:
+                    if not _is_over(error) or isinstance(error, errors._WaitTimeout):
                         raise
             return self._within(work, self._fresh(), seconds)
 
@@ -197,7 +210,7 @@ class PostgresStateStorage:
         try:
             return work(connection)
         except psycopg.Error as error:
-            if _is_away(error):
+            if _is_over(error):
                 connection.close()
             raise
 
@@ -215,9 +228,7 @@ class PostgresStateStorage:
         )
         connection.seconds = self._seconds
         try:
-            if not self._prepared:
-                self._prepare(connection)
-                self._prepared = True
+            self._prepare(connection)
             connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(self._schema)))
             connection.execute(_SESSION)
         except BaseException:
@@ -257,6 +268,11 @@ def _latest(states: Iterable[StoredState]) -> tuple[dict[str, StoredState], list
         else:
             latest[new.customer_id] = new
     return latest, stayed
+
+
+def _is_over(error: Exception) -> bool:
+    """Whether a connection is of no more use. One that finds no tables is followed by one that makes them."""
+    return _is_away(error) or isinstance(error, errors.UndefinedTable)
 
 
 def _is_away(error: Exception) -> bool:

@@ -16,6 +16,7 @@ import secrets
 import struct
 import time
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import Any, cast
 
 import redis
@@ -179,8 +180,8 @@ class RedisStateStorage:
         return Progress(int(position), int(version), build)
 
     def as_found(self) -> RedisStateStorage:
-        other = object.__new__(RedisStateStorage)
-        other.__dict__.update(self.__dict__, _checked=False)
+        other = copy(self)
+        other._checked = False
         return other
 
     def remove_spec(self, spec_hash: str) -> None:

@@ -317,3 +317,22 @@ class TestPostgreSQL(StateStorageContract):
     @pytest.fixture
     def storage(self, open_storage: Callable[[], StateStorage]) -> StateStorage:
         return ready(open_storage())
+
+    def test_emptied_it_says_so_until_its_states_were_made_again(self, storage: StateStorage) -> None:
+        storage.put_many(SPEC, [state("c1", 1)])
+        storage.remove_spec(SPEC)
+        # A live event that comes first makes nothing whole.
+        storage.put_many(SPEC, [state("c1", 2)])
+        with pytest.raises(StatesLost):
+            storage.get_many(SPEC, ["c1"])
+        assert storage.as_found().get_many(SPEC, ["c1"]) == {"c1": state("c1", 2)}
+        storage.note(SPEC, 2, 0, storage.begin(SPEC))
+        assert storage.get_many(SPEC, ["c1"]) == {"c1": state("c1", 2)}
+
+    def test_dropped_tables_are_noticed_and_made_again(self, storage: PostgresStateStorage) -> None:
+        storage.put_many(SPEC, [state("c1", 1)])
+        with psycopg.connect(needs_postgres(), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(vars(storage)["_schema"])))
+        with pytest.raises(StatesLost):
+            storage.get_many(SPEC, ["c1"])
+        assert storage.as_found().get_many(SPEC, ["c1"]) == {}

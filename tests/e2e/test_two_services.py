@@ -30,6 +30,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     url = needs_redis() if request.param == "redis" else ""
     with state_place(request.param, url, tmp_path_factory.mktemp("place"), **COMPACTING) as made:
         yield made
+        made.end_services()
+        open_states(made.settings).remove_spec(made.settings.features.hash)
 
 
 @dataclass
