@@ -14,14 +14,14 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 from psycopg import errors, sql
 
+from feature_repo.postgres import CONNECT_SECONDS, BoundedConnection, Row
 from feature_repo.state.availability import Availability
 from feature_repo.state.storage import NEVER, Progress, StatesLost, StoredState
 
 Result = TypeVar("Result")
-Row = tuple[Any, ...]
+Work = Callable[[BoundedConnection], Result]
 
-# Together less than what any service lets a request take. Two seconds are the least that a connection can be given.
-_CONNECT_SECONDS = 2
+# Together with the time for a connection less than what any service lets a request take.
 _TIMEOUT_SECONDS = 2.0
 # For builds and erasures, which nobody waits for on the other end of a request.
 _BULK_SECONDS = 600.0
@@ -77,15 +77,6 @@ SELECT spec FROM specs WHERE spec IS NOT NULL ORDER BY spec
 """
 
 
-class _Connection(psycopg.Connection[Row]):
-    """One that gives up on a server that hangs; the server's own time-outs do not help there."""
-
-    seconds = _TIMEOUT_SECONDS
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        return super().wait(gen, interval, self.seconds if timeout is None else timeout)
-
-
 class PostgresStateStorage:
     """States in a schema of their own, made with its tables when first used. A connection belongs to its thread."""
 
@@ -117,7 +108,7 @@ class PostgresStateStorage:
     def replace_many(self, spec_hash: str, states: Iterable[StoredState]) -> None:
         rows = {state.customer_id: _row(state) for state in states}
 
-        def replace(connection: _Connection) -> None:
+        def replace(connection: BoundedConnection) -> None:
             connection.execute(_FRESH)
             with connection.cursor().copy("COPY fresh FROM STDIN (FORMAT BINARY)") as copy:
                 copy.set_types(["text", "int8", "int8", "bytea", "int8"])
@@ -140,7 +131,7 @@ class PostgresStateStorage:
     def keep_only(self, spec_hash: str, customer_ids: Iterable[str]) -> None:
         kept = dict.fromkeys(customer_ids)
 
-        def keep(connection: _Connection) -> None:
+        def keep(connection: BoundedConnection) -> None:
             connection.execute('CREATE TEMP TABLE kept (customer_id text COLLATE "C" PRIMARY KEY) ON COMMIT DROP')
             with connection.cursor().copy("COPY kept FROM STDIN") as copy:
                 for who in kept:
@@ -168,7 +159,7 @@ class PostgresStateStorage:
         return other
 
     def remove_spec(self, spec_hash: str) -> None:
-        def remove(connection: _Connection) -> None:
+        def remove(connection: BoundedConnection) -> None:
             connection.execute("DELETE FROM customer_state WHERE spec_hash = %s", (spec_hash,))
             connection.execute("DELETE FROM state_progress WHERE spec_hash = %s", (spec_hash,))
 
@@ -186,14 +177,14 @@ class PostgresStateStorage:
     def _fetch(self, query: LiteralString, values: Sequence[Any]) -> list[Row]:
         return self._done(lambda connection: connection.execute(query, values, binary=True).fetchall())
 
-    def _in_bulk(self, work: Callable[[_Connection], object]) -> None:
-        def transaction(connection: _Connection) -> None:
+    def _in_bulk(self, work: Work[object]) -> None:
+        def transaction(connection: BoundedConnection) -> None:
             with connection.transaction():
                 work(connection)
 
         self._done(transaction, _BULK_SECONDS)
 
-    def _done(self, work: Callable[[_Connection], Result], seconds: float | None = None) -> Result:
+    def _done(self, work: Work[Result], seconds: float | None = None) -> Result:
         """What `work` gives. Done once more where the connection lay idle, and what it led to is gone."""
         with self._available.needed():
             idle = self._idle()
@@ -205,7 +196,7 @@ class PostgresStateStorage:
                         raise
             return self._within(work, self._fresh(), seconds)
 
-    def _within(self, work: Callable[[_Connection], Result], connection: _Connection, seconds: float | None) -> Result:
+    def _within(self, work: Work[Result], connection: BoundedConnection, seconds: float | None) -> Result:
         connection.seconds = self._seconds if seconds is None else seconds
         try:
             return work(connection)
@@ -214,17 +205,17 @@ class PostgresStateStorage:
                 connection.close()
             raise
 
-    def _idle(self) -> _Connection | None:
-        connection: _Connection | None = getattr(self._local, "connection", None)
+    def _idle(self) -> BoundedConnection | None:
+        connection: BoundedConnection | None = getattr(self._local, "connection", None)
         return None if connection is None or connection.closed else connection
 
-    def _fresh(self) -> _Connection:
+    def _fresh(self) -> BoundedConnection:
         self._local.connection = self._connect()
         return self._local.connection
 
-    def _connect(self) -> _Connection:
-        connection = _Connection.connect(
-            self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="customer-twin states"
+    def _connect(self) -> BoundedConnection:
+        connection = BoundedConnection.connect(
+            self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="customer-twin states"
         )
         connection.seconds = self._seconds
         try:
@@ -236,7 +227,7 @@ class PostgresStateStorage:
             raise
         return connection
 
-    def _prepare(self, connection: _Connection) -> None:
+    def _prepare(self, connection: BoundedConnection) -> None:
         there = connection.execute("SELECT to_regclass(%s)", (f'"{self._schema}".state_progress',)).fetchone()
         if there is not None and there[0] is not None:
             return
