@@ -23,7 +23,7 @@ class FeatureRows(Protocol):
 class FeatureReader(Protocol):
     """Reads the k features of one model, in its order, from the state of customers.
 
-    Used from one thread at a time.
+    Used from one thread at a time. All of it raises StateUnavailable.
     """
 
     @property
@@ -41,6 +41,10 @@ class FeatureReader(Protocol):
 
         `context` is what the call brings along, by input.
         """
+        ...
+
+    def check(self) -> None:
+        """Raises StateUnavailable where states cannot be read now, or are not whole."""
         ...
 
     def data_end(self) -> int | None:
@@ -68,6 +72,9 @@ class MemoryReader:
         empty = [np.nan] * self.width
         matrix = np.array([self.values.get(customer, empty) for customer in customer_ids], dtype=np.float64)
         return MemoryRows([customer in self.values for customer in customer_ids], matrix.reshape(-1, self.width))
+
+    def check(self) -> None:
+        return None
 
     def data_end(self) -> int | None:
         return self.end

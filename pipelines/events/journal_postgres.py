@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from feature_repo.postgres import CONNECT_SECONDS, BoundedConnection
 from pipelines.console import UserError
 from pipelines.events.journal import (
     COLUMNS,
@@ -37,7 +38,13 @@ from pipelines.events.journal_pool import ConnectionPool
 
 URL_VARIABLE = "TWIN_POSTGRES_URL"
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+Connection = BoundedConnection
+
+# For what a request waits for, and for what nobody does.
+_TIMEOUT_SECONDS = 3.0
+_BULK_SECONDS = 60.0
+# The tables are written anew, however large they are.
+_REWRITE_SECONDS = 3_600.0
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS journal_head (
@@ -125,7 +132,7 @@ class PostgresJournal:
         rows = sorted((key_digest(key), first_position + index) for index, key in enumerate(keys))
         for begin in range(0, len(rows), _KEYS_A_QUERY):
             chunk = rows[begin : begin + _KEYS_A_QUERY]
-            with self._transaction() as connection:
+            with self._transaction(_BULK_SECONDS) as connection:
                 connection.execute(_LOCK)
                 connection.execute(_REMEMBER, [list(column) for column in zip(*chunk, strict=True)])
 
@@ -158,7 +165,7 @@ class PostgresJournal:
     def remove_until(self, position: int) -> None:
         removed = _ROWS_A_REMOVAL
         while removed == _ROWS_A_REMOVAL:
-            with self._transaction() as connection:
+            with self._transaction(_BULK_SECONDS) as connection:
                 rows = connection.execute(_REMOVE, (position, _ROWS_A_REMOVAL)).fetchall()
                 connection.execute(_REMOVE_IDENTIFIERS, _identifier_columns(rows))
                 removed = len(rows)
@@ -166,7 +173,7 @@ class PostgresJournal:
     def erase(self, events: Sequence[StoredEvent], replaced: Sequence[StoredEvent] = ()) -> None:
         keys = [key_digest((e.event.source, e.event.event_id)) for e in events]
         gone = [stored.position for stored in (*events, *replaced)]
-        with self._transaction() as connection:
+        with self._transaction(_BULK_SECONDS) as connection:
             connection.execute(_LOCK)
             connection.execute(_ERASED_KEYS, (keys, [e.position for e in events]))
             found = connection.execute(_ERASE, (gone,)).fetchall()
@@ -176,7 +183,7 @@ class PostgresJournal:
             if rows:
                 connection.execute(_PUT_BACK, [list(column) for column in zip(*rows, strict=True)])
                 connection.execute(_INDEX, _identifier_columns(rows))
-        with self._connection_to_write() as connection:
+        with self._connection_to_write(_REWRITE_SECONDS) as connection:
             # Deleted rows stay in the tables' files until these are written anew.
             connection.execute("SET statement_timeout = 0")
             try:
@@ -190,8 +197,8 @@ class PostgresJournal:
         self._pool.close()
 
     def _connect(self) -> Connection:
-        connection = psycopg.connect(
-            self._url, autocommit=True, connect_timeout=5, application_name="customer-twin journal"
+        connection = Connection.connect(
+            self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="customer-twin journal"
         )
         try:
             connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(self._schema)))
@@ -203,7 +210,7 @@ class PostgresJournal:
         return connection
 
     def _prepare(self) -> str:
-        with self._transaction() as connection:
+        with self._transaction(_BULK_SECONDS) as connection:
             # IF NOT EXISTS alone fails where two make the same thing at the same time.
             connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('customer-twin journal', 0))")
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._schema)))
@@ -215,13 +222,14 @@ class PostgresJournal:
             return str(_one(connection.execute("SELECT identity FROM journal_head")))
 
     @contextmanager
-    def _connection_to_write(self) -> Iterator[Connection]:
+    def _connection_to_write(self, seconds: float = _TIMEOUT_SECONDS) -> Iterator[Connection]:
         with _available(), self._writing, self._pool.taken() as connection:
+            connection.seconds = seconds
             yield connection
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self._connection_to_write() as connection, connection.transaction():
+    def _transaction(self, seconds: float = _TIMEOUT_SECONDS) -> Iterator[Connection]:
+        with self._connection_to_write(seconds) as connection, connection.transaction():
             yield connection
 
     def _store(self, events: Sequence[EncodedEvent]) -> list[Appended]:
@@ -244,6 +252,7 @@ class PostgresJournal:
 
     def _fetch(self, query: str, values: Sequence[Any]) -> list[StoredRow]:
         with _available(), self._pool.taken() as connection:
+            connection.seconds = _TIMEOUT_SECONDS
             return connection.execute(query, values).fetchall()
 
 

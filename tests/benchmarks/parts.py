@@ -19,7 +19,7 @@ from deltalake import write_deltalake
 from feature_repo.event_table import register_customer_events
 from feature_repo.online import open_reader
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.windows import DAY
 from pipelines.dataset.features import historical_features
 from pipelines.feature_store import apply_features

@@ -1,4 +1,4 @@
-"""The service on the profile `server`: live events in PostgreSQL, which goes away and comes back."""
+"""The service on the profile `server`, states in Redis: live events in PostgreSQL, which goes away and comes back."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from feature_repo.state.backends import URL_VARIABLES
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage import StateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.cli.data import compact_live
 from pipelines.cli.features import build_state
 from pipelines.console import UserError
 from pipelines.events.journal_postgres import URL_VARIABLE
-from pipelines.events.opening import event_store, open_journal
+from pipelines.events.opening import event_store, open_journal, open_states
 from pipelines.identity.current import current_membership
 from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
 from serving.__main__ import main
 from tests.contract.test_journal import Gateway
 from tests.e2e.test_service import Server
 from tests.postgres import postgres_url
+from tests.servers import needs_redis
 from tests.unit.serving_parts import ingest_key, make_shop
 
 pytestmark = pytest.mark.slow
@@ -57,7 +60,7 @@ class Place:
         with event_store(self.settings) as store:
             return sorted(store.read()["event_id"].to_pylist())
 
-    def states(self, storage: SQLiteStateStorage) -> dict[str, bytes]:
+    def states(self, storage: StateStorage) -> dict[str, bytes]:
         found = storage.get_many(self.settings.features.hash, CUSTOMERS)
         return {who: state.data for who, state in found.items() if state.data}
 
@@ -69,7 +72,7 @@ class Place:
             now = store.snapshot()
         members, storage = current_membership(self.settings), SQLiteStateStorage(file)
         build_states(self.settings.features, workspace.lake, storage, now.version, tail=now.tail, membership=members)
-        assert self.states(SQLiteStateStorage(workspace.state)) == self.states(SQLiteStateStorage(file)) != {}
+        assert self.states(open_states(self.settings)) == self.states(SQLiteStateStorage(file)) != {}
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,7 @@ def place(server_url: str) -> Iterator[Place]:
     key = ingest_key(workspace, scopes=("ingest", "predict"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TWIN_PROFILE", "server")
+        patch.setenv(URL_VARIABLES["redis"], needs_redis())
         patch.setenv(URL_VARIABLE, psycopg.conninfo.make_conninfo(server_url, host="127.0.0.1", port=gateway.port))
         settings = replace(load_settings(workspace.name), workspace=workspace)
         made = Place(settings, key, Server(workspace.name, "--port", "0"), gateway)
@@ -98,6 +102,7 @@ def place(server_url: str) -> Iterator[Place]:
             yield made
         finally:
             made.server.kill()
+            open_states(settings).remove_spec(settings.features.hash)
             gateway.close()
             shutil.rmtree(workspace.root)
             with psycopg.connect(server_url, autocommit=True) as connection:

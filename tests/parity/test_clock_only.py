@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from feature_repo.online import FeatureReader
 from feature_repo.spec_file import SpecFile, compile_spec
 from feature_repo.state.plan import plan_state
-from feature_repo.state.storage import SQLiteStateStorage, stored_state
+from feature_repo.state.storage import stored_state
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.state.tiles import LoggedEvent, fold
 from feature_repo.windows import DAY, HOUR, MINUTE, parse_window
 

@@ -18,7 +18,7 @@ from feature_repo.configuration import ConfigurationError, parse
 from feature_repo.request_features import on_demand_function, request_values
 from feature_repo.spec_file import SpecFile, compile_spec
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.words import words_of
 from pipelines.feature_store import open_feature_store
 from pipelines.settings import load_settings
