@@ -44,7 +44,7 @@ class FeatureReader:
 
         With states of several specs it is this reader's own, if that is among them.
         """
-        built = self._storage.spec_hashes()
+        built = self._storage.built_specs()
         if self._spec_hash in built:
             return self._spec_hash
         return built[-1] if built else None

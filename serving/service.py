@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from pipelines.settings import load_settings
-from serving import bootstrap, consent_gate, ingestion
+from serving import bootstrap, connection, consent_gate, ingestion
 from serving.api import request_id
 from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
 from serving.api.authorisation import authorise
@@ -68,7 +68,8 @@ class CustomerTwin:
 
     def __init__(self) -> None:
         self.settings = load_settings()
-        self.connection = bootstrap.Connection(bootstrap.connect)
+        self.connection = connection.connect()
+        self.connection.start()
         self.access = bootstrap.connect_access()
         self.gate = consent_gate.connect()
         self.ingestion = ingestion.connect()
@@ -77,6 +78,7 @@ class CustomerTwin:
     @bentoml.on_shutdown
     def close(self) -> None:
         """Finish what was taken in."""
+        self.connection.close()
         self.ingestion.close()
 
     @bentoml.on_startup

@@ -72,8 +72,14 @@ class StateStorage(Protocol):
     def noted(self, spec_hash: str) -> int:
         """The version that was noted last; 0 at first."""
 
+    def built_specs(self) -> list[str]:
+        """Specs that have a note: their states were made to the end. Others may have rows of a build that was cut off.
+
+        Asked at every fold, so it has to be cheap.
+        """
+
     def remove_spec(self, spec_hash: str) -> None:
-        """Drop all states of one spec."""
+        """Drop all states of one spec, its note first; others may be read and written meanwhile."""
 
     def spec_hashes(self) -> list[str]:
         """Specs that have states."""
@@ -99,8 +105,23 @@ ON CONFLICT (spec_hash, customer_id) DO UPDATE SET
 _PUT_NEWER = f"""{_PUT}
 WHERE (excluded.revision, excluded.position) >= (customer_state.revision, customer_state.position)
 """
+# One step from spec to spec in the index, where DISTINCT would read every row of it.
+_SPECS = """
+WITH RECURSIVE spec (hash) AS (
+  SELECT min(spec_hash) FROM customer_state
+  UNION ALL
+  SELECT (SELECT min(spec_hash) FROM customer_state WHERE spec_hash > hash) FROM spec WHERE hash IS NOT NULL
+)
+SELECT hash FROM spec WHERE hash IS NOT NULL
+"""
+_REMOVE_SOME = """
+DELETE FROM customer_state WHERE spec_hash = ?1 AND customer_id IN
+  (SELECT customer_id FROM customer_state WHERE spec_hash = ?1 LIMIT ?2)
+"""
 # SQLite's default limit of variables in one statement is far above this.
 _IDS_A_QUERY = 500
+# Few, so that folds, which wait for the one writer that SQLite allows, hardly notice.
+_ROWS_A_REMOVAL = 500
 
 
 class SQLiteStateStorage:
@@ -188,14 +209,19 @@ class SQLiteStateStorage:
         query = "SELECT count(*) FROM customer_state WHERE spec_hash = ? AND length(data) > 0"
         return int(self._connection().execute(query, (spec_hash,)).fetchone()[0])
 
+    def built_specs(self) -> list[str]:
+        return [row[0] for row in self._connection().execute("SELECT spec_hash FROM state_notes ORDER BY spec_hash")]
+
     def remove_spec(self, spec_hash: str) -> None:
         with self._connection() as connection:
-            connection.execute("DELETE FROM customer_state WHERE spec_hash = ?", (spec_hash,))
             connection.execute("DELETE FROM state_notes WHERE spec_hash = ?", (spec_hash,))
+        removed = _ROWS_A_REMOVAL
+        while removed == _ROWS_A_REMOVAL:
+            with self._connection() as connection:
+                removed = connection.execute(_REMOVE_SOME, (spec_hash, _ROWS_A_REMOVAL)).rowcount
 
     def spec_hashes(self) -> list[str]:
-        query = "SELECT DISTINCT spec_hash FROM customer_state ORDER BY spec_hash"
-        return [row[0] for row in self._connection().execute(query)]
+        return [row[0] for row in self._connection().execute(_SPECS)]
 
     def erase(self, customer_ids: Sequence[str]) -> None:
         with self._connection() as connection:

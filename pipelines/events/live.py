@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from feature_repo.state.storage import SQLiteStateStorage, StateStorage
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import Journal
 from pipelines.events.live_states import LiveStates
+from pipelines.events.specs_in_use import find_spec
 from pipelines.identity.permissions import AllowedSources
 from pipelines.identity.store import IdentityStore, open_identity
 from pipelines.settings import Settings
+from pipelines.spec_versions import SpecVersions
 
 
 def open_customer_log(settings: Settings, journal: Journal, identity: IdentityStore) -> CustomerLog:
@@ -23,8 +27,11 @@ def open_live_states(
     identity: IdentityStore | None = None,
     storage: StateStorage | None = None,
 ) -> LiveStates:
-    """The workspace's states over `journal`. Raises sqlite3.Error if a file is no database."""
+    """The workspace's states over `journal`, of all specs. Raises sqlite3.Error if a file is no database."""
+    # From here on events go into states of this spec, also while another one is current.
+    SpecVersions(settings.workspace.specs).remember(settings.features.hash, settings.spec_file)
     known = identity or open_identity(settings)
     log = open_customer_log(settings, journal, known)
     states = storage or SQLiteStateStorage(settings.workspace.state)
-    return LiveStates(settings.features, states, journal, known, log, settings.workspace.state_lock)
+    find = partial(find_spec, settings)
+    return LiveStates(settings.features, states, journal, known, log, settings.workspace.state_lock, find)

@@ -127,6 +127,9 @@ class ModelInfo(BaseModel):
     features: list[str] = Field(default_factory=list, description="what it reads, in order")
     manifest: dict[str, object] = Field(default_factory=dict, description="what it was trained on")
     error: ItemError | None = Field(default=None, description="why it is not served")
+    held_back: ItemError | None = Field(
+        default=None, description="why a newer champion is not served yet, and this one is still"
+    )
 
 
 class ModelsResponse(BaseModel):

@@ -91,7 +91,9 @@ def shop() -> Iterator[Shop]:
     plan = plan_state(made.settings.features)
     rng = np.random.default_rng(3)
     states = [stored_state(customer, fold(plan, None, _orders(rng, i))) for i, customer in enumerate(CUSTOMERS)]
-    SQLiteStateStorage(workspace.state).put_many(made.settings.features.hash, states)
+    storage = SQLiteStateStorage(workspace.state)
+    storage.put_many(made.settings.features.hash, states)
+    storage.note(made.settings.features.hash, 0)
     yield made
     shutil.rmtree(workspace.root)
 

@@ -73,6 +73,7 @@ def test_folded_live_by_many_and_caught_up_are_equal_to_a_rebuild(settings: Sett
     storage = SQLiteStateStorage(workspace.state)
     # As two processes have it: each its own lock within.
     live = [follow(settings, workspace, journal) for _ in range(2)]
+    live[0].catch_up()
     made = events(120)
 
     def send(part: list[NewEvent], who: LiveStates) -> None:
@@ -102,7 +103,8 @@ def test_nothing_is_folded_while_states_are_built(settings: Settings, tmp_path: 
     journal.append(events(1))
     with building(workspace.state_lock), pytest.raises(StatesBusy):
         live.update(CUSTOMERS)
-    assert not live.built
     live.update(CUSTOMERS)
+    assert not live.built
+    live.catch_up()
     assert live.built
     journal.close()
