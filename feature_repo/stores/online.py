@@ -46,11 +46,12 @@ class TwinOnlineStore(OnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Raises SpecViewError if the view is not of the spec, or the spec has changed."""
+        """Raises SpecViewError if the view is not of the spec, the spec has changed, or only others have states."""
         settings: TwinOnlineStoreConfig = config.online_store
         spec = spec_of(config, settings.features, table)
         names = tuple(requested_features or [field.name for field in table.features])
         storage = _storage(resolve(config, settings.path))
+        _check_built(storage, spec)
         as_of = _now(settings, storage, spec)
         customers = [_customer_of(key) for key in entity_keys]
         states = storage.get_many(spec.hash, customers)
@@ -90,6 +91,15 @@ class TwinOnlineStore(OnlineStore):
         storage = _storage(resolve(config, config.online_store.path))
         for spec_hash in storage.spec_hashes():
             storage.remove_spec(spec_hash)
+
+
+def _check_built(storage: SQLiteStateStorage, spec: FeatureSpec) -> None:
+    """After a change of the spec everybody would look like a customer without events."""
+    built = storage.built_specs()
+    if built and spec.hash not in built:
+        raise SpecViewError(
+            f"the states of spec {spec.hash} are not built yet, only of spec {', '.join(built)}: run `twin state build`"
+        )
 
 
 @lru_cache(maxsize=8)
