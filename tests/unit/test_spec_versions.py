@@ -167,7 +167,14 @@ def test_the_list_says_who_uses_what(settings: Settings, changed: Settings) -> N
     assert (champion.used_by, champion.customers) == (("champion churn version 3",), 1)
     assert (champion.added, champion.removed) == (ADDED, REMOVED)
     assert (foreign.features, foreign.used_by, foreign.customers) == (None, (), 1)
-    for said in ("current", "churn version 3", f"+ {ADDED[0]}", f"- {REMOVED[0]}", "nobody uses it", "content not known"):
+    for said in (
+        "current",
+        "churn version 3",
+        f"+ {ADDED[0]}",
+        f"- {REMOVED[0]}",
+        "nobody uses it",
+        "content not known",
+    ):
         assert said in listing.text()
 
 
