@@ -167,6 +167,17 @@ def _predictor(settings: Settings, model: ModelConfig, open_features: OpenReader
     _check_features(stored, spec, str(stored.manifest.get("feature_service", model.feature_service)))
     lease = _lease(settings, stored)
     try:
+        return _over_states(settings, stored, spec, open_features, lease)
+    except BaseException:
+        # The error is kept to be told, and with it all that stood where it was raised.
+        lease.release()
+        raise
+
+
+def _over_states(
+    settings: Settings, stored: StoredChampion, spec: FeatureSpec, open_features: OpenReader, lease: SpecLease
+) -> Predictor:
+    try:
         reader = open_features(spec, settings.workspace.state, stored.features)
         built = reader.spec_hash
     except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -59,8 +60,13 @@ class Connection:
         unchanged = {name for name, mark in seen.items() if mark == self._seen[name]}
         if len(unchanged) == len(seen) and self._wiring.is_complete:
             return
-        self._wiring = wire(self._settings, self._open_features, self._wiring, unchanged)
-        self._seen = seen
+        made = wire(self._settings, self._open_features, self._wiring, unchanged)
+        replaced = any(made.predictors.get(name) is not former for name, former in self._wiring.predictors.items())
+        self._wiring, self._seen = made, seen
+        if replaced:
+            # What requests left behind in cycles may refer to the former, and collections are rare here: its states
+            # could not be removed. What was there at the start is frozen and costs nothing.
+            gc.collect()
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_SECONDS):

@@ -41,15 +41,18 @@ def answering(method: Callable[Arguments, Awaitable[BaseModel]]) -> Callable[Arg
             content = await method(*args, **kwargs)
             return Response(content.model_dump_json(), media_type="application/json")
         except ApiError as error:
-            told = error
+            return _told(error)
         except Exception as error:  # noqa: BLE001 (BentoML would log its text)
             log_failure(error)
-            told = internal_error()
-        return Response(told.body(request_id.current.get()), told.status, told.headers, media_type="application/json")
+            return _told(internal_error())
 
     # BentoML asks for the signature at every request; without this it is worked out each time (70 µs).
     answer.__signature__ = signature(method)  # type: ignore[attr-defined]
     return answer
+
+
+def _told(error: ApiError) -> Response:
+    return Response(error.body(request_id.current.get()), error.status, error.headers, media_type="application/json")
 
 
 @bentoml.service(

@@ -91,7 +91,7 @@ class LiveStates:
     def catch_up(self) -> int:
         """Fold all that the journal holds and states lack; how many customers had something. Raises as `take`.
 
-        Where the journal holds all events there are, this makes the states of the current spec as well.
+        Where there are no states, and the journal holds all events there are, this makes those of the current spec.
         """
         self.follow_identity()
         version, _ = self._identity.head()
@@ -135,10 +135,9 @@ class LiveStates:
         return self._known[spec_hash]
 
     def _to_begin(self) -> set[str]:
-        """The current spec, where it has no states and they can be made here."""
-        begun = {self._current} - set(self.storage.built_specs())
-        # Without states, history that is in the lake would be missing from those made here.
-        return begun if begun and self._log.lake_is_empty() else set()
+        """The current spec, where there are no states yet, and they can be made here."""
+        # Otherwise history that is in the lake would be missing from them.
+        return set() if self.built or not self._log.lake_is_empty() else {self._current}
 
     def _note(self, specs: Iterable[str], begun: set[str], version: int) -> None:
         with self._no_build():

@@ -25,7 +25,11 @@ class SpecLease:
         except BaseException:
             os.close(descriptor)
             raise
-        weakref.finalize(self, os.close, descriptor)
+        self._close = weakref.finalize(self, os.close, descriptor)
+
+    def release(self) -> None:
+        """End it now, whoever still refers to it."""
+        self._close()
 
 
 @contextmanager

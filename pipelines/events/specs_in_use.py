@@ -16,13 +16,12 @@ from pipelines.spec_versions import SpecVersions
 def users_of_specs(settings: Settings, models: list[StoredModel] | None = None) -> dict[str, list[str]]:
     """Who uses each spec that is in use, by its hash: `current`, `champion churn version 3`.
 
-    Current is the file as it is now, and as `settings` has it: a process that runs for long has an older one.
+    Current is the file as it is now: a process that runs for long may have an older one in its settings.
 
     Raises:
         ConfigurationError: the file has mistakes now.
     """
-    now = load_spec(settings.config_dir / "features.yaml").hash
-    found: dict[str, list[str]] = {settings.features.hash: ["current"], now: ["current"]}
+    found: dict[str, list[str]] = {load_spec(settings.config_dir / "features.yaml").hash: ["current"]}
     for model in stored_models(settings.workspace.bentoml_home) if models is None else models:
         if model.spec_hash is not None:
             found.setdefault(model.spec_hash, []).append(f"champion {model.model} version {model.version}")

@@ -122,6 +122,7 @@ def test_the_former_is_served_while_the_new_one_has_no_states(
     assert caplog.text.count("the latest champion of churn is not served, version 1 is") == 1, "told once"
     # A process that starts now serves the same.
     assert served(Connection(shop.settings, shop.open_reader)).champion.version == "1"
+    assert not held(shop.settings, changed.features.hash)
     shop.spec_hash = changed.features.hash
     connected.look()
     assert served(connected).champion.version == "2"

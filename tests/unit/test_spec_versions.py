@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,7 @@ def test_users_are_the_configuration_as_it_is_now_and_champions(settings: Settin
     export(settings, settings.features.hash, "2", "conversion")
     change_features(settings.config_dir)
     assert users_of_specs(settings) == {
-        settings.features.hash: ["current", "champion conversion version 2"],
+        settings.features.hash: ["champion conversion version 2"],
         changed.features.hash: ["current"],
         "0123456789abcdef": ["champion churn version 7"],
     }
@@ -192,14 +193,14 @@ def test_a_new_champion_makes_the_states_of_the_former_obsolete(settings: Settin
     export(settings, new, "2")
     assert remove_obsolete(changed, storage) == [], "the new champion has no states, so the former is served"
     states(settings, new)
-    # `settings` still has the old spec as current one, as a service that was started with it has.
-    assert remove_obsolete(settings, storage) == []
+    assert remove_obsolete(settings, storage) == [], "it is the current one there"
+    settings = replace(settings, config_dir=changed.config_dir)  # as a service that was started before the change
     lease = SpecLease(settings.workspace.specs, old)
-    assert remove_obsolete(changed, storage) == [], "somebody serves from them"
+    assert remove_obsolete(settings, storage) == [], "somebody serves from them"
     del lease
-    assert remove_obsolete(changed, storage) == [old]
+    assert remove_obsolete(settings, storage) == [old]
     assert storage.built_specs() == storage.spec_hashes() == [new]
-    assert remove_obsolete(changed, storage) == []
+    assert remove_obsolete(settings, storage) == []
 
 
 def test_what_is_tried_out_stays_until_it_is_asked_for(settings: Settings, changed: Settings) -> None:

@@ -205,31 +205,32 @@ def test_an_unbuilt_current_spec_takes_nothing_away(place: Place) -> None:
     place.check(place.old.features)
 
 
-def test_where_the_journal_has_everything_the_current_spec_begins_by_itself(place: Place) -> None:
-    place.send(0, 10)
-    with closing(open_live_states(place.new, place.store.journal)) as states:
-        states.catch_up()
-    place.check(place.old.features, place.new.features)
-
-
-def test_what_left_the_journal_meanwhile_leaves_the_current_spec_unbuilt(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process with the changed spec begins to fold the journal, while one with the old moves it into the lake."""
+def test_what_left_the_journal_meanwhile_leaves_states_unbuilt(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process begins to make states from the journal, while another moves it into the lake."""
+    place.storage.remove_spec(place.old.features.hash)
     place.send(0, 20)
     read = SQLiteJournal.read
 
     def moved_meanwhile(self: SQLiteJournal, after: int, limit: int) -> Sequence[StoredEvent]:
-        if self is not place.store.journal:
-            compact(place.old.workspace.lake, place.store.journal)
+        compact(place.old.workspace.lake, place.store.journal)
         return read(self, after, limit)
 
-    with event_store(place.new) as other, closing(open_live_states(place.new, other.journal)) as states:
-        states.follow_identity()
-        monkeypatch.setattr(SQLiteJournal, "read", moved_meanwhile)
-        states.catch_up()
-        monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(SQLiteJournal, "read", moved_meanwhile)
+        place.states.catch_up()
+    assert not place.states.built
+    build_state(place.old)
     place.check(place.old.features)
+
+
+def test_a_spec_that_is_removed_is_not_begun_again_by_who_has_it_as_current(place: Place) -> None:
+    """A service that was started before the change."""
+    place.send(0, 10)
+    place.build_new()
+    place.storage.remove_spec(place.old.features.hash)
+    place.send(10, 5)
+    place.states.catch_up()
+    place.check(place.new.features)
 
 
 def test_states_of_unknown_features_hold_the_journal_back(place: Place) -> None:
