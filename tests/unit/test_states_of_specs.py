@@ -29,10 +29,12 @@ from pipelines.events.spec_removal import remove_unused
 from pipelines.events.state_lock import StatesBusy
 from pipelines.events.store import EventStore
 from pipelines.identity.current import current_membership
+from pipelines.privacy.erase import erase
+from pipelines.privacy.report import access_report
 from pipelines.settings import Settings
 from pipelines.spec_versions import SpecVersions
 from pipelines.state_build import build_state
-from tests.changed_spec import changed_settings, plain_settings
+from tests.changed_spec import ADDED, changed_settings, plain_settings
 from tests.unit.serving_parts import ingest_key
 from tests.unit.test_live_compaction import CUSTOMERS, order, orders
 
@@ -305,3 +307,22 @@ def test_a_named_spec_is_built_alone(place: Place) -> None:
     with pytest.raises(UserError, match="twin features versions") as caught:
         build_state(place.old, "feedfacefeedface")
     assert place.new.features.hash in caught.value.problems[0].expected
+
+
+def test_access_and_erasure_reach_the_states_of_every_spec(place: Place) -> None:
+    place.send(0, 10)
+    place.build_new()
+    report = access_report(place.old, "a", actor="test")
+    assert report.features is not None
+    assert report.features["spec_hash"] == place.old.features.hash
+    (other,) = report.features_of_other_specs
+    assert other["spec_hash"] == place.new.features.hash
+    assert other["values"]["order_completed_count_lifetime"] == 2
+    assert set(ADDED) <= other["values"].keys()
+    place.storage.put_many("feedfacefeedface", [StoredState("a", 1, 1, b"state")])
+    assert {"spec_hash": "feedfacefeedface"} in access_report(place.old, "a", actor="test").features_of_other_specs
+    kept = {file: file.read_bytes() for file in place.old.workspace.specs.glob("*.json")}
+    assert not erase(place.old, "a", reason="case 1", actor="test").found
+    for spec in place.storage.spec_hashes():
+        assert "a" not in place.storage.get_many(spec, CUSTOMERS)
+    assert {file: file.read_bytes() for file in place.old.workspace.specs.glob("*.json")} == kept != {}
