@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from feature_repo.configuration import load_yaml
 from feature_repo.spec_file import SpecFile, compile_spec
@@ -42,6 +43,14 @@ def plain_settings(checkout: Path, configs: Path) -> Settings:
     """Settings of a workspace of its own, with a configuration of its own, which is copied to `configs`."""
     workspace = Workspace("test", checkout=checkout)
     return replace(_loaded(), config_dir=copied_configs(configs), workspace=workspace)
+
+
+def changed_content() -> SpecFile:
+    """The content of the changed spec."""
+    with TemporaryDirectory() as folder:
+        configs = copied_configs(Path(folder) / "configs")
+        change_features(configs)
+        return load_yaml(configs / "features.yaml", SpecFile)
 
 
 def changed_settings(settings: Settings, configs: Path) -> Settings:
