@@ -69,7 +69,7 @@ class FeatureReader:
 
         With states of several specs it is this reader's own, if that is among them. Raises StateUnavailable.
         """
-        built = [spec for spec in self._storage.spec_hashes() if self._storage.noted(spec) is not None]
+        built = self._storage.built_specs()
         if self._spec_hash in built:
             return self._spec_hash
         return built[-1] if built else None

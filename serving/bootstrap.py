@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from feature_repo import online
+from feature_repo.configuration import ConfigurationError
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.storage import StatesLost, StateUnavailable
 from feature_repo.words import words_of
 from pipelines.console import UserError
 from pipelines.events.opening import may_have_states, open_states
+from pipelines.events.spec_lease import SpecLease
+from pipelines.events.specs_in_use import find_spec, spec_beside
 from pipelines.settings import Settings, load_settings
 from pipelines.settings.models import ModelConfig
+from pipelines.spec_versions import SpecVersions
 from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail, state_unavailable
-from serving.champion import Champion, load_champion
+from serving.champion import StoredChampion, find_champion, former_versions
 from serving.features import FeatureReader
 from serving.predictor import Predictor, empty_state, mismatch
 
 logger = logging.getLogger("bentoml.twin")
 
 OpenReader = Callable[[FeatureSpec, Path, tuple[str, ...]], FeatureReader]
-RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What can be served: a predictor, or the reason why there is none, for each configured model."""
+    """What can be served: a predictor, or the reason why there is none, for each configured model.
+
+    `held_back` says why a model's latest champion is not served; then the predictor is of the one before.
+    """
 
     models: Mapping[str, ModelConfig]
     predictors: Mapping[str, Predictor]
     refusals: Mapping[str, ApiError]
+    held_back: Mapping[str, ApiError] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the latest champion of every model is served."""
+        return not (self.refusals or self.held_back)
 
     @property
     def problem(self) -> ApiError | None:
@@ -70,47 +82,58 @@ class Wiring:
         raise ApiError(404, "unknown_model", "there is no such model", [detail])
 
 
-class Connection:
-    """The wiring in use; made again, at most once a second, for as long as it is not ready."""
-
-    def __init__(self, connect: Callable[[], Wiring]) -> None:
-        self._connect = connect
-        self._wiring = connect()
-        self._made = time.monotonic()
-
-    def wiring(self) -> Wiring:
-        waited = time.monotonic() - self._made
-        if waited > RETRY_SECONDS and self._wiring.problem is not None:
-            self._wiring = self._connect()
-            self._made = time.monotonic()
-        return self._wiring
-
-
-def connect() -> Wiring:
-    """Wire the workspace that the environment names."""
-    return wire(load_settings())
-
-
 def connect_access() -> Access:
     """The keys of the workspace that the environment names."""
     return Access(load_settings().workspace.access)
 
 
-def wire(settings: Settings, open_features: OpenReader | None = None) -> Wiring:
-    """Load the champion of every configured model and check each against the store's features.
+def wire(
+    settings: Settings,
+    open_features: OpenReader | None = None,
+    before: Wiring | None = None,
+    unchanged: Collection[str] = (),
+) -> Wiring:
+    """Load the champion of every configured model, each with the features it was trained on.
 
-    `open_features` stands in for the state of the workspace.
+    `open_features` stands in for the state of the workspace. `before` is the wiring in use, of which predictors of
+    `unchanged` models are kept, and those whose successor cannot be served.
     """
     predictors: dict[str, Predictor] = {}
     refusals: dict[str, ApiError] = {}
+    held_back: dict[str, ApiError] = {}
+    former = {} if before is None else before.predictors
+    reader = open_features or partial(open_state, settings)
     for name, model in settings.models.items():
+        if name in unchanged and name in former and before is not None and name not in before.held_back:
+            predictors[name] = former[name]
+            continue
         try:
-            predictors[name] = _predictor(settings, model, open_features or partial(open_state, settings))
+            predictors[name] = _predictor(settings, model, reader)
         except ApiError as error:
-            details = "; ".join(f"{d.field}: expected {d.expected}, got {d.got} ({d.hint})" for d in error.details)
-            logger.error("%s is not served: %s. %s", name, error, details)
-            refusals[name] = error
-    return Wiring(settings.models, predictors, refusals)
+            fallback = former.get(name) or _former(settings, model, reader)
+            if fallback is None:
+                refusals[name] = error
+            else:
+                predictors[name], held_back[name] = fallback, error
+    made = Wiring(settings.models, predictors, refusals, held_back)
+    _tell(made, before)
+    return made
+
+
+def _tell(made: Wiring, before: Wiring | None) -> None:
+    """Log what is other than before."""
+    told = {} if before is None else {**before.refusals, **before.held_back}
+    for name, error in {**made.refusals, **made.held_back}.items():
+        if str(told.get(name)) == str(error):
+            continue
+        details = "; ".join(f"{d.field}: expected {d.expected}, got {d.got} ({d.hint})" for d in error.details)
+        instead = f", version {made.predictors[name].champion.version} is" if name in made.predictors else ""
+        what = f"the latest champion of {name}" if instead else name
+        logger.error("%s is not served%s: %s. %s", what, instead, error, details)
+    for name, predictor in made.predictors.items():
+        if before is not None and before.predictors.get(name) is not predictor:
+            champion = predictor.champion
+            logger.info("%s is served by version %s now (spec %s)", name, champion.version, champion.spec_hash)
 
 
 def open_state(settings: Settings, spec: FeatureSpec, _state: Path, features: tuple[str, ...]) -> FeatureReader:
@@ -139,36 +162,82 @@ def open_state(settings: Settings, spec: FeatureSpec, _state: Path, features: tu
         raise ApiError(503, "state_unreadable", "the state of customers cannot be read", [detail]) from error
 
 
-def _predictor(settings: Settings, model: ModelConfig, open_features: OpenReader) -> Predictor:
-    spec = settings.features
-    champion = load_champion(settings.workspace.bentoml_home, model.name)
-    _check_features(champion, spec, model.feature_service)
-    reader = open_features(spec, settings.workspace.state, champion.features)
-    meanings = {name: words_of(spec, name) for name in champion.features}
+def _former(settings: Settings, model: ModelConfig, open_features: OpenReader) -> Predictor | None:
+    """The newest version before the latest that can be served."""
+    for version in former_versions(settings.workspace.bentoml_home, model.name):
+        try:
+            return _predictor(settings, model, open_features, version)
+        except ApiError:
+            continue
+    return None
+
+
+def _predictor(settings: Settings, model: ModelConfig, open_features: OpenReader, version: str = "latest") -> Predictor:
+    """Raises ApiError (503). What costs time comes last: a champion that waits for its states is tried each second."""
+    stored = find_champion(settings.workspace.bentoml_home, model.name, version)
+    spec = _spec_of(settings, stored)
+    _check_features(stored, spec, str(stored.manifest.get("feature_service", model.feature_service)))
+    lease = _lease(settings, stored)
     try:
+        return _over_states(settings, stored, spec, open_features, lease)
+    except BaseException:
+        # The error is kept to be told, and with it all that stood where it was raised.
+        lease.release()
+        raise
+
+
+def _over_states(
+    settings: Settings, stored: StoredChampion, spec: FeatureSpec, open_features: OpenReader, lease: SpecLease
+) -> Predictor:
+    try:
+        reader = open_features(spec, settings.workspace.state, stored.features)
         built = reader.spec_hash
     except StateUnavailable as error:
         raise state_unavailable(isinstance(error, StatesLost)) from error
     if built is None:
         raise empty_state()
-    if built != champion.spec_hash:
-        raise mismatch(champion, "spec_hash", champion.spec_hash, built)
-    return Predictor(champion, reader, meanings, _clock(settings, reader))
-
-
-def _check_features(champion: Champion, spec: FeatureSpec, service: str) -> None:
-    """Raises ApiError (503) where the model, its file and the feature spec do not say the same."""
-    if champion.spec_hash != spec.hash:
-        raise mismatch(champion, "spec_hash", champion.spec_hash, spec.hash)
-    known = spec.service_features(service)
-    if champion.features != known:
-        apart = [name for name in champion.features if name not in known] + [
-            name for name in known if name not in champion.features
-        ]
-        difference = f"{len(known)} features, apart in {', '.join(apart[:5]) or 'their order'}"
-        raise mismatch(champion, "features", f"{len(champion.features)} features", difference)
+    if built != stored.spec_hash:
+        hint = "build the states of the features that it was trained on: `twin state build`"
+        raise mismatch(stored, "spec_hash", stored.spec_hash, built, hint)
+    champion = stored.load()
     if tuple(champion.booster.feature_name()) != champion.features:
-        raise mismatch(champion, "model.lgb", "the features of manifest.json", "others, or another order")
+        raise mismatch(stored, "model.lgb", "the features of manifest.json", "others, or another order")
+    meanings = {name: words_of(spec, name) for name in champion.features}
+    return Predictor(champion, reader, meanings, _clock(settings, reader), lease)
+
+
+def _spec_of(settings: Settings, stored: StoredChampion) -> FeatureSpec:
+    """The spec that the model was trained on. Raises ApiError (503) where its content is not known."""
+    try:
+        spec = spec_beside(stored.folder, stored.spec_hash) or find_spec(settings, stored.spec_hash)
+    except ConfigurationError as error:
+        got = "; ".join(str(problem) for problem in error.problems[:3])
+        raise mismatch(stored, "features.json", f"the content of spec {stored.spec_hash}", got) from error
+    if spec is None:
+        raise mismatch(stored, "spec_hash", stored.spec_hash, settings.features.hash)
+    if spec is settings.features:
+        # It is found here when another one is current.
+        SpecVersions(settings.workspace.specs).remember(spec.hash, settings.spec_file)
+    return spec
+
+
+def _lease(settings: Settings, stored: StoredChampion) -> SpecLease:
+    try:
+        return SpecLease(settings.workspace.specs, stored.spec_hash)
+    except BlockingIOError:
+        raise mismatch(stored, "states", stored.spec_hash, "states that are being removed") from None
+
+
+def _check_features(champion: StoredChampion, spec: FeatureSpec, service: str) -> None:
+    """Raises ApiError (503) where the model's manifest and its spec do not say the same."""
+    known = spec.service_features(service) if service in spec.services else ()
+    if champion.features == known:
+        return
+    apart = [name for name in champion.features if name not in known] + [
+        name for name in known if name not in champion.features
+    ]
+    difference = f"{len(known)} features, apart in {', '.join(apart[:5]) or 'their order'}"
+    raise mismatch(champion, "features", f"{len(champion.features)} features", difference)
 
 
 def _clock(settings: Settings, reader: FeatureReader) -> Callable[[], int | None]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pipelines.events.journal import Journal
 from pipelines.events.live_states import LiveStates
+from pipelines.events.spec_removal import remove_obsolete
 from pipelines.settings import Settings
 from serving.api.error_log import described
 
@@ -24,6 +25,7 @@ class Compactor:
 
     def __init__(self, settings: Settings, opened: OpenStore) -> None:
         """`opened` gives journal and states, and None while there is no journal."""
+        self._settings = settings
         self._workspace = settings.workspace
         self._limits = settings.profile.ingestion
         self._opened = opened
@@ -55,6 +57,8 @@ class Compactor:
         from pipelines.events.live_compaction import compact_folded, holds_rows
 
         journal, states = store
+        for spec in remove_obsolete(self._settings, states.storage):
+            logger.info("removed: the states of spec %s, which nobody uses any more", spec)
         if not holds_rows(journal, self._limits.compact_at_rows):
             return 0
         report = compact_folded(self._workspace, journal, states)

@@ -219,9 +219,7 @@ class _Store:
         try:
             self.identity = open_identity(settings)
             self.states = open_live_states(settings, self.journal, self.identity)
-            # Without states, history that is in the lake would be missing from those that live events make.
-            self._folding = self.states.built
-            if self._folding:
+            if self.states.built:
                 self.states.catch_up()
         except BaseException:
             self.journal.close()
@@ -276,14 +274,14 @@ class _Store:
             if self._aligned:
                 return
             # Engines that take long to import: for the first event, not for the start of the service.
-            from pipelines.events.lake import last_position
             from pipelines.events.store import EventStore
 
             EventStore.open(self._lake, self.journal)
-            self.states.follow_identity()
-            if not self._folding and last_position(self._lake) == 0:
+            if self.states.built:
+                self.states.follow_identity()
+            else:
+                # Makes states where the journal holds all there is.
                 self.states.catch_up()
-                self._folding = True
             self._aligned = True
 
 

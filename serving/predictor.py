@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from feature_repo.reasons import Reason, check_additive, reason_codes
 from feature_repo.state.read import AsOfTooEarly
+from pipelines.events.spec_lease import SpecLease
 from serving.api.context import Context, check_context
 from serving.api.errors import ApiError, ErrorDetail
-from serving.champion import Champion
+from serving.champion import Champion, StoredChampion
 from serving.features import FeatureReader, FeatureRows
 
 NO_CONTEXT: Context = {}
@@ -33,12 +34,16 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """One model over one reader. `now` gives the as-of instant in int64 microseconds UTC, or None."""
+    """One model over one reader. `now` gives the as-of instant in int64 microseconds UTC, or None.
+
+    While there is a `lease`, the states that the reader reads are not removed.
+    """
 
     champion: Champion
     reader: FeatureReader
     meanings: Mapping[str, str]
     now: Callable[[], int | None] = field(repr=False)
+    lease: SpecLease | None = field(default=None, repr=False)
 
     def instant(self) -> int:
         """The as-of instant of a read that begins now.
@@ -166,13 +171,13 @@ def empty_state() -> ApiError:
     return ApiError(503, "state_missing", "the state of customers is empty", [detail])
 
 
-def mismatch(champion: Champion, what: str, expected: str, got: str) -> ApiError:
+def mismatch(champion: StoredChampion, what: str, expected: str, got: str, hint: str = "") -> ApiError:
     """The model was trained with other features than the store holds: it must not answer."""
     detail = ErrorDetail(
         field=what,
         expected=f"{expected} (of the model)",
         got=f"{got} (of the store)",
-        hint="build the state with the model's features, or train again: `twin run`",
+        hint=hint or "train and register the model again: `twin run`",
     )
     text = f"version {champion.version} of the model {champion.model} was trained with other features"
     return ApiError(503, "model_mismatch", text, [detail])

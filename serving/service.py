@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from feature_repo.state.storage import StatesLost, StateUnavailable
 from pipelines.settings import load_settings
-from serving import bootstrap, consent_gate, ingestion
+from serving import bootstrap, connection, consent_gate, ingestion
 from serving.api import request_id
 from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
 from serving.api.authorisation import authorise
@@ -42,17 +42,20 @@ def answering(method: Callable[Arguments, Awaitable[BaseModel]]) -> Callable[Arg
             content = await method(*args, **kwargs)
             return Response(content.model_dump_json(), media_type="application/json")
         except ApiError as error:
-            told = error
+            return _told(error)
         except StateUnavailable as error:
-            told = state_unavailable(isinstance(error, StatesLost))
+            return _told(state_unavailable(isinstance(error, StatesLost)))
         except Exception as error:  # noqa: BLE001 (BentoML would log its text)
             log_failure(error)
-            told = internal_error()
-        return Response(told.body(request_id.current.get()), told.status, told.headers, media_type="application/json")
+            return _told(internal_error())
 
     # BentoML asks for the signature at every request; without this it is worked out each time (70 µs).
     answer.__signature__ = signature(method)  # type: ignore[attr-defined]
     return answer
+
+
+def _told(error: ApiError) -> Response:
+    return Response(error.body(request_id.current.get()), error.status, error.headers, media_type="application/json")
 
 
 @bentoml.service(
@@ -71,7 +74,8 @@ class CustomerTwin:
 
     def __init__(self) -> None:
         self.settings = load_settings()
-        self.connection = bootstrap.Connection(bootstrap.connect)
+        self.connection = connection.connect()
+        self.connection.start()
         self.access = bootstrap.connect_access()
         self.gate = consent_gate.connect()
         self.ingestion = ingestion.connect()
@@ -80,6 +84,7 @@ class CustomerTwin:
     @bentoml.on_shutdown
     def close(self) -> None:
         """Finish what was taken in."""
+        self.connection.close()
         self.ingestion.close()
 
     @bentoml.on_startup

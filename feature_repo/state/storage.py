@@ -108,8 +108,14 @@ class StateStorage(Protocol):
     def as_found(self) -> StateStorage:
         """The same place for who makes states whole again: its `get_many` gives whatever is there."""
 
+    def built_specs(self) -> list[str]:
+        """Specs that have a note: their states were made to the end. Others may have rows of a build that was cut off.
+
+        Asked at every fold, so it has to be cheap.
+        """
+
     def remove_spec(self, spec_hash: str) -> None:
-        """Drop all states of one spec."""
+        """Drop all states of one spec, its note first; others may be read and written meanwhile."""
 
     def spec_hashes(self) -> list[str]:
         """Specs that have states."""

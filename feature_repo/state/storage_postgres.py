@@ -158,12 +158,12 @@ class PostgresStateStorage:
         other._get = _GET_FOUND
         return other
 
-    def remove_spec(self, spec_hash: str) -> None:
-        def remove(connection: BoundedConnection) -> None:
-            connection.execute("DELETE FROM customer_state WHERE spec_hash = %s", (spec_hash,))
-            connection.execute("DELETE FROM state_progress WHERE spec_hash = %s", (spec_hash,))
+    def built_specs(self) -> list[str]:
+        return [row[0] for row in self._fetch("SELECT spec_hash FROM state_progress ORDER BY spec_hash", ())]
 
-        self._in_bulk(remove)
+    def remove_spec(self, spec_hash: str) -> None:
+        self._in_bulk(lambda c: c.execute("DELETE FROM state_progress WHERE spec_hash = %s", (spec_hash,)))
+        self._in_bulk(lambda c: c.execute("DELETE FROM customer_state WHERE spec_hash = %s", (spec_hash,)))
 
     def spec_hashes(self) -> list[str]:
         return [row[0] for row in self._fetch(_SPECS, ())]

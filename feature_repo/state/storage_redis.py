@@ -93,6 +93,13 @@ if ARGV[7] == '0' then build = last or '' end
 redis.call('HSET', KEYS[1], ARGV[2], run .. ' ' .. position .. ' ' .. ARGV[5] .. ' ' .. build)
 return 1
 """
+_BUILT = """
+local found = {}
+for _, spec in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  if redis.call('HEXISTS', ARGV[1] .. spec, ARGV[2]) == 1 then found[#found + 1] = spec end
+end
+return found
+"""
 
 
 class RedisStateStorage:
@@ -117,8 +124,9 @@ class RedisStateStorage:
             redis_connect_func=self._connected,
         )
         self._available = Availability("Redis", self._client.ping, (redis.RedisError, OSError), _is_away)
-        scripts = (_PUT, _REMOVE, _NAMES, _BEGIN, _NOTE)
-        self._put, self._remove, self._names, self._begin, self._note = map(self._client.register_script, scripts)
+        self._put, self._remove, self._names, self._begin, self._note, self._built = map(
+            self._client.register_script, (_PUT, _REMOVE, _NAMES, _BEGIN, _NOTE, _BUILT)
+        )
 
     def _connected(self, connection: Any) -> None:
         connection.on_connect()
@@ -183,6 +191,11 @@ class RedisStateStorage:
         other = copy(self)
         other._checked = False
         return other
+
+    def built_specs(self) -> list[str]:
+        with self._available.needed():
+            found = cast("list[bytes]", self._built([self._specs], [self._states(""), _NOTED]))
+        return sorted(spec.decode() for spec in found)
 
     def remove_spec(self, spec_hash: str) -> None:
         with self._available.needed(), self._client.pipeline(transaction=True) as pipeline:

@@ -42,8 +42,14 @@ WITH RECURSIVE specs (spec) AS (
   UNION ALL SELECT (SELECT min(spec_hash) FROM customer_state WHERE spec_hash > spec) FROM specs WHERE spec IS NOT NULL)
 SELECT spec FROM specs WHERE spec IS NOT NULL ORDER BY spec
 """
+_REMOVE_SOME = """
+DELETE FROM customer_state WHERE spec_hash = ?1 AND customer_id IN
+  (SELECT customer_id FROM customer_state WHERE spec_hash = ?1 LIMIT ?2)
+"""
 # SQLite's default limit of variables in one statement is far above this.
 _IDS_A_QUERY = 500
+# Few, so that folds, which wait for the one writer that SQLite allows, hardly notice.
+_ROWS_A_REMOVAL = 500
 
 
 class SQLiteStateStorage:
@@ -140,10 +146,18 @@ class SQLiteStateStorage:
         query = "SELECT count(*) FROM customer_state WHERE spec_hash = ? AND length(data) > 0"
         return int(self._one(query, spec_hash)[0])
 
+    def built_specs(self) -> list[str]:
+        with _available():
+            query = "SELECT spec_hash FROM state_progress ORDER BY spec_hash"
+            return [row[0] for row in self._connection().execute(query)]
+
     def remove_spec(self, spec_hash: str) -> None:
         with self._transaction() as connection:
-            connection.execute("DELETE FROM customer_state WHERE spec_hash = ?", (spec_hash,))
             connection.execute("DELETE FROM state_progress WHERE spec_hash = ?", (spec_hash,))
+        removed = _ROWS_A_REMOVAL
+        while removed == _ROWS_A_REMOVAL:
+            with self._transaction() as connection:
+                removed = connection.execute(_REMOVE_SOME, (spec_hash, _ROWS_A_REMOVAL)).rowcount
 
     def spec_hashes(self) -> list[str]:
         with _available():

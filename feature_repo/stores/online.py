@@ -56,11 +56,12 @@ class TwinOnlineStore(OnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Raises SpecViewError if the view is not of the spec, or the spec has changed."""
+        """Raises SpecViewError if the view is not of the spec, the spec has changed, or only others have states."""
         settings: TwinOnlineStoreConfig = config.online_store
         spec = spec_of(config, settings.features, table)
         names = tuple(requested_features or [field.name for field in table.features])
         storage = _storage(config)
+        _check_built(storage, spec)
         as_of = _now(settings, storage, spec)
         customers = [_customer_of(key) for key in entity_keys]
         states = storage.get_many(spec.hash, customers)
@@ -116,6 +117,15 @@ def _storage(config: RepoConfig) -> StateStorage:
         known = url or f"${{{variable}}}"
         raise SpecViewError(f"online_store: the environment does not set {known}, the address of {settings.backend}")
     return open_server(settings.backend, url, settings.workspace)
+
+
+def _check_built(storage: StateStorage, spec: FeatureSpec) -> None:
+    """After a change of the spec everybody would look like a customer without events."""
+    built = storage.built_specs()
+    if built and spec.hash not in built:
+        raise SpecViewError(
+            f"the states of spec {spec.hash} are not built yet, only of spec {', '.join(built)}: run `twin state build`"
+        )
 
 
 @lru_cache(maxsize=8)

@@ -92,9 +92,14 @@ class Compacted:
 
     moved: int | None
     lake_version: int | None
+    removed: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The summary for a person."""
+        removed = [f"removed: the states of spec {spec}, which nobody uses any more" for spec in self.removed]
+        return "\n".join([*removed, self._moved()])
+
+    def _moved(self) -> str:
         if self.moved is None:
             return "another process is moving live events into the lake; nothing to do here"
         if self.lake_version is None:
@@ -105,7 +110,11 @@ class Compacted:
 def compact_command(
     context: typer.Context,
     drop_other_states: Annotated[
-        bool, typer.Option("--drop-other-states", help="remove states of features that are no longer configured")
+        bool,
+        typer.Option(
+            "--drop-other-states",
+            help="first remove all states that nobody uses",
+        ),
     ] = False,
     json: AsJson = False,
 ) -> None:
@@ -119,8 +128,10 @@ def compact_command(
 def compact_live(settings: Settings, drop_other_states: bool = False) -> Compacted:
     """Fold all live events into the states, then move them into the lake.
 
+    States that a new champion has made obsolete are removed; with `drop_other_states` all that nobody uses.
+
     Raises:
-        UserError: states are being built, or those of other features would lose events.
+        UserError: states are being built, or those of features whose content is not known would lose events.
         JournalUnavailable: the journal cannot be used now.
     """
     from contextlib import closing
@@ -131,19 +142,22 @@ def compact_live(settings: Settings, drop_other_states: bool = False) -> Compact
     from pipelines.events.live_compaction import compact_folded
     from pipelines.events.live_states import StatesBusy
     from pipelines.events.opening import event_store, may_have_journal
+    from pipelines.events.spec_removal import remove_obsolete, remove_unused
 
     workspace = settings.workspace
     if not may_have_journal(settings):
         return Compacted(0, None)
     with event_store(settings) as store, closing(open_live_states(settings, store.journal)) as states:
-        if drop_other_states:
-            states.drop_others()
         try:
+            remove = remove_unused if drop_other_states else remove_obsolete
+            removed = tuple(remove(settings, states.storage))
             report = compact_folded(workspace, store.journal, states)
         except StatesBusy:
             busy = Problem("states", "no build that runs", "one that does", "wait for `twin state build` to end")
             raise UserError("live events cannot be moved now; nothing was changed", [busy]) from None
-    return Compacted(None, None) if report is None else Compacted(report.moved, report.lake_version)
+    if report is None:
+        return Compacted(None, None, removed)
+    return Compacted(report.moved, report.lake_version, removed)
 
 
 @sources.command("list")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.output import AsJson, as_text, settings_of, tell
+from pipelines.state_build import build_state
 
 if TYPE_CHECKING:
     from feature_repo.spec import FeatureSpec, View
-    from pipelines.settings import Settings
 
 features = typer.Typer(help="Features: what they mean, and Feast's registry.", no_args_is_help=True)
 state = typer.Typer(help="The state of every customer, which the online store reads.", no_args_is_help=True)
@@ -21,66 +20,6 @@ state = typer.Typer(help="The state of every customer, which the online store re
 def register_commands(app: typer.Typer) -> None:
     app.add_typer(features, name="features")
     app.add_typer(state, name="state")
-
-
-@dataclass(frozen=True, slots=True)
-class StateSummary:
-    """States built from all events."""
-
-    customers: int
-    events: int
-    moved: int
-    spec_hash: str
-    path: str
-
-    def text(self) -> str:
-        """The summary for a person."""
-        built = f"States of {self.customers:,} customers from {self.events:,} events (spec {self.spec_hash})"
-        moved = [f"  {self.moved:,} events that arrived live were moved into the lake"] if self.moved else []
-        return "\n".join([built, *moved, f"  {self.path}"])
-
-
-def build_state(settings: Settings) -> StateSummary:
-    """Fold all events into one state per customer, then move what arrived live into the lake.
-
-    Live events wait meanwhile: a row that no state has yet must not leave the journal before it is folded.
-
-    Raises:
-        UserError: the workspace has no events.
-        StateUnavailable: the states cannot be stored.
-    """
-    from feature_repo.configuration import Problem
-    from feature_repo.state.build import build_states, count_events
-    from pipelines.console import UserError, progress
-    from pipelines.events.compaction import compact
-    from pipelines.events.live_states import building
-    from pipelines.events.opening import event_store, may_have_journal, open_states
-    from pipelines.events.state_builds import remember_build
-    from pipelines.identity.current import current_membership
-
-    workspace = settings.workspace
-    if not (workspace.lake.exists() or may_have_journal(settings)):
-        hint = "ingest a file first, or name another workspace: twin --workspace NAME ..."
-        raise UserError(
-            f"Workspace {workspace.name!r} has no events.",
-            [Problem("lake", "a table of events", "nothing there", hint)],
-        )
-    with event_store(settings) as store, building(workspace.state_lock):
-        membership = current_membership(settings)
-        now = store.snapshot()
-        total = float(count_events(workspace.lake, now.version, now.tail, membership))
-        with progress("Building states", total) as advance:
-            built = build_states(
-                settings.features, workspace.lake, open_states(settings), now.version, advance, now.tail, membership,
-                now.position, lambda build: remember_build(workspace.state_builds, settings.features.hash, build),
-            )  # fmt: skip
-        moved = compact(workspace.lake, store.journal, now.position).moved
-    return StateSummary(built.customers, built.events, moved, built.spec_hash, _place(settings))
-
-
-def _place(settings: Settings) -> str:
-    backend = settings.profile.online_store
-    return str(settings.workspace.state) if backend == "sqlite" else f"{backend}, workspace {settings.workspace.name}"
 
 
 @features.command("list")
@@ -129,9 +68,15 @@ def apply_command(context: typer.Context) -> None:
 
 
 @state.command("build")
-def build_command(context: typer.Context, json: AsJson = False) -> None:
+def build_command(
+    context: typer.Context,
+    spec: Annotated[str | None, typer.Option(help="only of this version: see twin features versions")] = None,
+    json: AsJson = False,
+) -> None:
     """Move live events into the lake, and build the state of every customer from all events.
+
+    States are built of the current features, and of those that a champion in service reads.
 
     Example: twin state build
     """
-    tell(build_state(settings_of(context)), json)
+    tell(build_state(settings_of(context), spec), json)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.data import ingest_file
-from pipelines.cli.features import build_state
 from pipelines.cli.output import AsJson, ModelName, as_text, plain, settings_of, tell
 from pipelines.console import UserError
+from pipelines.state_build import build_state
 
 if TYPE_CHECKING:
     from pipelines.cli.output import Summary
@@ -32,7 +32,10 @@ def register_commands(app: typer.Typer) -> None:
 def make_dataset(settings: Settings, config: ModelConfig) -> Summary:
     from pipelines.dataset import build_dataset
     from pipelines.feature_store import open_feature_store
+    from pipelines.spec_versions import SpecVersions
 
+    # The model that is made of it is registered with what its features are, also if they are changed meanwhile.
+    SpecVersions(settings.workspace.specs).remember(settings.features.hash, settings.spec_file)
     return build_dataset(settings, config, open_feature_store(settings))
 
 
@@ -67,9 +70,13 @@ def report(settings: Settings, config: ModelConfig) -> Summary:
 
 
 def publish(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.register import register
+    from pipelines.register import export_champion, register
 
-    return register(settings, config)
+    registration = register(settings, config)
+    if registration.is_champion:
+        # A service that runs takes it from there.
+        export_champion(settings, config)
+    return registration
 
 
 STEPS = {

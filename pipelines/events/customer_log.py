@@ -60,6 +60,10 @@ class CustomerLog:
         owners = ((event, self._identity.owner(event.event)) for event in found)
         return [event for event, owner in owners if owner is not None and owner.customer_id == customer_id]
 
+    def lake_is_empty(self) -> bool:
+        """Whether no event is in the lake."""
+        return self._end.now()[1] == 0
+
     def counts_for(self, stored: StoredEvent) -> str | None:
         """The customer whose features read an event; None where nobody's do."""
         owner = self._identity.owner(stored.event)

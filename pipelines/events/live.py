@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from feature_repo.state.storage import StateStorage
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import Journal
 from pipelines.events.live_states import LiveStates
 from pipelines.events.opening import open_states
+from pipelines.events.specs_in_use import find_spec
 from pipelines.identity.permissions import AllowedSources
 from pipelines.identity.store import IdentityStore, open_identity
 from pipelines.settings import Settings
+from pipelines.spec_versions import SpecVersions
 
 
 def open_customer_log(settings: Settings, journal: Journal, identity: IdentityStore) -> CustomerLog:
@@ -24,9 +28,17 @@ def open_live_states(
     identity: IdentityStore | None = None,
     storage: StateStorage | None = None,
 ) -> LiveStates:
-    """The workspace's states over `journal`. Raises as `open_states`, and sqlite3.Error if a file is no database."""
+    """The workspace's states over `journal`, of all specs.
+
+    Raises as `open_states`, and sqlite3.Error if a file is no database.
+    """
+    workspace = settings.workspace
+    # From here on events go into states of this spec, also while another one is current.
+    SpecVersions(workspace.specs).remember(settings.features.hash, settings.spec_file)
     known = identity or open_identity(settings)
     log = open_customer_log(settings, journal, known)
     states = storage or open_states(settings)
-    workspace = settings.workspace
-    return LiveStates(settings.features, states, journal, known, log, workspace.state_lock, workspace.state_builds)
+    find = partial(find_spec, settings)
+    return LiveStates(
+        settings.features, states, journal, known, log, workspace.state_lock, workspace.state_builds, find
+    )

@@ -16,16 +16,16 @@ from pathlib import Path
 
 from feature_repo.configuration import Problem
 from pipelines.console import UserError
-from pipelines.events import lake
 from pipelines.events.compaction import CompactionReport, compact
 from pipelines.events.journal import Journal
+from pipelines.events.lake import last_position
 from pipelines.events.live_states import LiveStates
 from pipelines.events.state_lock import shared, wait_for_folds
 from pipelines.settings.workspace import Workspace
 
 
 class OtherStatesBehind(UserError):
-    """States of another feature spec would lose events; nothing was moved."""
+    """States of a spec whose content is not known would lose events; nothing was moved."""
 
 
 def compact_folded(workspace: Workspace, journal: Journal, states: LiveStates) -> CompactionReport | None:
@@ -39,12 +39,11 @@ def compact_folded(workspace: Workspace, journal: Journal, states: LiveStates) -
             return None
         with shared(workspace.state_lock) as lock:
             until = journal.last_position()
-            states.follow_identity()
-            # Without states, history that is in the lake would be missing from those made here.
-            if states.built or lake.last_position(workspace.lake) == 0:
+            # Without states to fold into, rows are left to the build that is to come.
+            if states.built or last_position(workspace.lake) == 0:
                 states.catch_up()
             _check_others(states, until)
-            states.note_others(until)
+            states.note_not_folded(until)
             wait_for_folds(lock)
             return compact(workspace.lake, journal, until)
 
@@ -59,11 +58,14 @@ def holds_rows(journal: Journal, count: int) -> bool:
 
 
 def _check_others(states: LiveStates, until: int) -> None:
-    behind = states.others_behind(until)
+    behind = states.not_folded_behind(until)
     if behind:
-        hint = "serve with those features once more, or drop these states: twin compact --drop-other-states"
+        hint = (
+            "train and register the model that reads them again, or drop these states: twin compact --drop-other-states"
+        )
         raise OtherStatesBehind(
-            "events stay in the journal: states of other features lack them, and would never get them",
+            "events stay in the journal: there are states of features whose content is not known here, and they would"
+            " never get them",
             [Problem("states", "all events of the journal", f"fewer, for spec {', '.join(behind)}", hint)],
         )
 

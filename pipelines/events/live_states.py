@@ -1,4 +1,4 @@
-"""States that follow the journal: what it holds of a customer is folded into that customer's state.
+"""States that follow the journal: what it holds of a customer is folded into that customer's states.
 
 A state says up to which position it has a customer's events, and positions become visible in their order.
 So whoever folds a customer reads all that came after the state's position, those of others included, and
@@ -7,22 +7,26 @@ two that do so at once write states of which the later one holds all that the ea
 Which events are a customer's changes too, with every link between identifiers and with consent. A state
 says at which revision of that it was made; where identifiers only came on top, their events are folded on
 top, else the state is made anew from all events.
+
+States of several specs follow beside each other: all that were built. Each fold asks which those are, while
+builds and removals of states wait. So states that were built meanwhile, from all events up to then, have every
+later one before it is acknowledged; and none is put back into states that are being removed.
 """
 
 from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 
 from feature_repo.spec import FeatureSpec
-from feature_repo.state.plan import plan_state
+from feature_repo.state.plan import StatePlan, plan_state
 from feature_repo.state.storage import Progress, StatesLost, StateStorage, StoredState, grave, stored_state
 from feature_repo.state.tiles import LoggedEvent, fold_more
-from pipelines.events.customer_log import CustomerLog
+from pipelines.events.customer_log import CustomerLog, Logged
 from pipelines.events.journal import Journal, StoredEvent
 from pipelines.events.state_builds import last_build
 from pipelines.events.state_lock import StatesBusy, release, share
@@ -31,13 +35,15 @@ from pipelines.identity.store import IdentityStore
 
 __all__ = ["LiveStates", "StatesBusy", "building"]
 
+FindSpec = Callable[[str], FeatureSpec | None]
+Plans = Mapping[str, StatePlan]
 _ROWS_A_PAGE = 5_000
 # Each time, somebody else changed a customer meanwhile.
 _ATTEMPTS = 20
 
 
 class LiveStates:
-    """States of one spec over one journal. Thread-safe; several processes may each have one."""
+    """States over one journal, of every spec that was built. Thread-safe; several processes may each have one."""
 
     def __init__(
         self,
@@ -48,11 +54,16 @@ class LiveStates:
         log: CustomerLog,
         lock: Path,
         builds: Path | None = None,
+        find: FindSpec = lambda spec_hash: None,
     ) -> None:
-        """`lock` is the file that keeps bulk builds and this apart (see `building`); `builds` names them."""
-        self._hash = spec.hash
-        self._plan = plan_state(spec)
-        self._storage = storage
+        """`spec` is the current one, and `find` gives others by their hash, None where their content is not known.
+
+        `lock` is the file that keeps bulk builds and this apart (see `building`); `builds` names them.
+        """
+        self._current = spec.hash
+        self._known: dict[str, StatePlan] = {spec.hash: plan_state(spec)}
+        self._find = find
+        self.storage = storage
         self._journal = journal
         self._identity = identity
         self._log = log
@@ -63,9 +74,12 @@ class LiveStates:
 
     @property
     def built(self) -> bool:
-        """Whether the states hold all that left the journal, and go back to the last build. Raises StateUnavailable."""
-        noted = self._storage.noted(self._hash)
-        return noted is not None and self._is_whole(self._hash, noted)
+        """Whether there are states, and all hold what left the journal and go back to their last build.
+
+        Raises StateUnavailable.
+        """
+        plans = self._plans()
+        return bool(plans) and all(map(self._is_whole, plans))
 
     def take(self, events: Sequence[StoredEvent]) -> None:
         """Fold events that are in the journal, and whatever they change about whose events are whose.
@@ -85,14 +99,8 @@ class LiveStates:
             return not self.built
 
     def update(self, customers: Iterable[str]) -> None:
-        """Bring the states of `customers` up to the journal and to the identity store. Raises as `take`."""
-        wanted = list(dict.fromkeys(customers))
-        with self._folding, self._no_build():
-            for _ in range(_ATTEMPTS):
-                wanted = self._update(wanted)
-                if not wanted:
-                    return
-        raise StatesBusy
+        """Bring all states of `customers` up to the journal and to the identity store. Raises as `take`."""
+        self._bring_up(customers, ())
 
     def follow_identity(self) -> None:
         """Take into the identity store whatever lake and journal hold and it lacks. Raises as `take`."""
@@ -101,35 +109,71 @@ class LiveStates:
     def catch_up(self) -> int:
         """Fold all that the journal holds and states lack; how many customers had something.
 
-        That makes states whole again whose store came back as it was a while ago. Raises as `take`, and StatesLost
-        where they lack what is in the lake alone: they have to be built.
+        That makes states whole again whose store came back as it was a while ago. Where there are no states, and
+        the journal holds all events there are, it makes those of the current spec. Raises as `take`, and StatesLost
+        where states lack what is in the lake alone: they have to be built.
         """
         mending = copy(self)
-        mending._storage = self._storage.as_found()
+        mending.storage = self.storage.as_found()
         return mending._catch_up()
 
     def _catch_up(self) -> int:
-        life = self._storage.begin(self._hash)
+        plans = self._plans()
+        begun = set() if plans or not self._log.lake_is_empty() else {self._current}
+        lives = {spec: self.storage.begin(spec) for spec in (*plans, *begun)}
         self.follow_identity()
         version, _ = self._identity.head()
         until = self._journal.last_position()
-        noted = self._storage.noted(self._hash)
-        if not (noted is not None and self._is_whole(self._hash, noted)) and self._has_history():
+        if not lives or not all(map(self._is_whole, plans)):
             raise StatesLost("states lack events that are in the lake alone; build them: twin state build")
-        changed = set(self._changed_since(0 if noted is None else noted.version))
-        self.update(changed)
+        changed = {who for spec in lives for who in self._changed_since(spec)}
+        self._bring_up(changed, begun)
         after = 0
         while rows := self._journal.read(after, _ROWS_A_PAGE):
             after = rows[-1].position
-            behind = self._behind(rows, self._hash)
-            self.update(behind)
-            changed |= set(behind)
-        self._storage.note(self._hash, until, version, life)
+            last = self._last_positions(rows)
+            behind = {who for spec in lives for who in self._behind(spec, last)}
+            self._bring_up(behind, begun)
+            changed |= behind
+        self._note(lives, begun, until, version)
         return len(changed)
 
-    def _is_whole(self, spec: str, noted: Progress) -> bool:
+    def not_folded_behind(self, until: int) -> list[str]:
+        """Hashes of specs that have states, whose content is not known, and that lack an event.
+
+        It is one up to position `until` that the journal holds.
+        """
+        return [spec for spec in self._not_folded() if self._is_behind(spec, until)]
+
+    def note_not_folded(self, until: int) -> None:
+        """Keep that the states of specs whose content is not known have all up to `until`, as was found."""
+        for spec in self._not_folded():
+            noted = self.storage.noted(spec)
+            if noted is not None and self._is_whole(spec):
+                self.storage.note(spec, until, noted.version, self.storage.begin(spec))
+
+    def _not_folded(self) -> list[str]:
+        return [spec for spec in self.storage.built_specs() if spec not in self._plans()]
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _plans(self) -> dict[str, StatePlan]:
+        """Of the specs that have states, and whose content is known."""
+        return {spec: plan for spec in self.storage.built_specs() if (plan := self._plan(spec)) is not None}
+
+    def _plan(self, spec_hash: str) -> StatePlan | None:
+        if spec_hash not in self._known:
+            found = self._find(spec_hash)
+            if found is None:
+                return None
+            self._known[spec_hash] = plan_state(found)
+        return self._known[spec_hash]
+
+    def _is_whole(self, spec: str) -> bool:
+        noted: Progress | None = self.storage.noted(spec)
         build = last_build(self._builds, spec) if self._builds is not None else None
-        return build in (None, noted.build) and noted.position >= self._left_the_journal()
+        return noted is not None and build in (None, noted.build) and noted.position >= self._left_the_journal()
 
     def _left_the_journal(self) -> int:
         """The position up to which events may be in the lake alone."""
@@ -142,90 +186,97 @@ class LiveStates:
 
         return watermark(DeltaTable(str(self._log.lake)), self._journal.identity)
 
-    def _has_history(self) -> bool:
-        if not (self._log.lake / "_delta_log").exists():
-            return False
-        from pipelines.events.lake import last_position
-
-        return last_position(self._log.lake) > 0
-
-    def others_behind(self, until: int) -> list[str]:
-        """Hashes of other specs whose states lack an event up to position `until` that the journal holds."""
-        return [spec for spec in self._others() if self._is_behind(spec, until)]
-
-    def note_others(self, until: int) -> None:
-        """Keep that the states of the other specs have all up to `until`, as `others_behind` found."""
-        for spec in self._others():
-            noted = self._storage.noted(spec)
-            if noted is not None and self._is_whole(spec, noted):
-                self._storage.note(spec, until, noted.version, self._storage.begin(spec))
-
-    def drop_others(self) -> None:
-        """Remove the states of all other specs."""
-        for spec in self._others():
-            self._storage.remove_spec(spec)
-
-    def _others(self) -> list[str]:
-        return [spec for spec in self._storage.spec_hashes() if spec != self._hash]
+    def _note(self, lives: Mapping[str, str], begun: set[str], until: int, version: int) -> None:
+        with self._no_build():
+            # What another process moved into the lake meanwhile may have been missed in what was begun here.
+            complete = begun if begun and self._log.lake_is_empty() else set()
+            kept = {*self.storage.built_specs(), *complete}
+            for spec, life in lives.items():
+                if spec in kept:
+                    self.storage.note(spec, until, version, life)
 
     def _is_behind(self, spec: str, until: int) -> bool:
         after = 0
         while after < until and (rows := self._journal.read(after, _ROWS_A_PAGE)):
             after = rows[-1].position
-            if self._behind([row for row in rows if row.position <= until], spec):
+            if self._behind(spec, self._last_positions([row for row in rows if row.position <= until])):
                 return True
         return False
 
-    def close(self) -> None:
-        self._file.close()
-
-    def _changed_since(self, version: int) -> list[str]:
+    def _changed_since(self, spec: str) -> list[str]:
+        noted = self.storage.noted(spec)
+        version = 0 if noted is None else noted.version
         rows = self._identity.rows(
             "SELECT customer_id, revision FROM identity_customers WHERE revision > ?", (version,)
         )
-        known = self._storage.get_many(self._hash, [customer for customer, _ in rows])
+        known = self.storage.get_many(spec, [customer for customer, _ in rows])
         return [who for who, revision in rows if who not in known or known[who].revision != revision]
 
-    def _behind(self, rows: Sequence[StoredEvent], spec: str) -> list[str]:
-        """Customers whose states of `spec` lack one of `rows` that counts."""
+    def _last_positions(self, rows: Sequence[StoredEvent]) -> dict[str, int]:
+        """Of each customer the last of `rows` that counts."""
         counting = ((self._log.counts_for(row), row.position) for row in rows)
-        last = {customer: position for customer, position in counting if customer is not None}
-        known = self._storage.as_found().get_many(spec, list(last))
+        return {customer: position for customer, position in counting if customer is not None}
+
+    def _behind(self, spec: str, last: Mapping[str, int]) -> list[str]:
+        """Customers whose states of `spec` do not reach the position given for them."""
+        known = self.storage.as_found().get_many(spec, list(last))
         return [who for who, position in last.items() if who not in known or known[who].position < position]
 
     def _owners(self, events: Iterable[StoredEvent]) -> list[str]:
         found = (self._identity.owner(stored.event) for stored in events)
         return [owner.customer_id for owner in found if owner is not None]
 
-    def _update(self, customers: Sequence[str]) -> list[str]:
+    def _bring_up(self, customers: Iterable[str], begun: Iterable[str]) -> None:
+        """Bring states of `customers` up, those of the specs `begun` included, which are not built yet."""
+        wanted = list(dict.fromkeys(customers))
+        with self._folding, self._no_build():
+            plans = {**self._plans(), **{spec: self._known[spec] for spec in begun}}
+            if wanted and not plans:
+                raise StatesLost("there are no states: they were not built, or their store was emptied since")
+            for _ in range(_ATTEMPTS):
+                wanted = self._update(wanted, plans)
+                if not wanted:
+                    return
+        raise StatesBusy
+
+    def _update(self, customers: Sequence[str], plans: Plans) -> list[str]:
         """Those who have to be done again: somebody changed them meanwhile."""
+        if not (customers and plans):
+            return []
         revisions = self._identity.revisions(customers)
-        known = self._storage.get_many(self._hash, customers)
-        # Nearly all: nothing came on top but new events, which are read for all of them at once.
-        plain = {who: s for who, s in known.items() if s.data and s.revision == revisions[who]}
-        fresh = self._log.after({who: state.position for who, state in plain.items()}) if plain else {}
-        made: list[StoredState | None] = [self._folded(plain[who], events) for who, events in fresh.items()]
-        for who in customers:
-            if who not in plain:
-                made.append(self._made(who, known.get(who), revisions[who]))
+        reads = _Reads(self._log, self._identity)
+        known = {spec: self.storage.get_many(spec, customers) for spec in plans}
+        # Nearly all: nothing came on top but new events, which are read once for all of them and for all specs.
+        plain = {
+            spec: {who: s for who, s in states.items() if s.data and s.revision == revisions[who]}
+            for spec, states in known.items()
+        }
+        fresh = reads.after(plain.values())
+        made: dict[str, list[StoredState | None]] = {}
+        for spec, plan in plans.items():
+            mine = plain[spec]
+            made[spec] = [_folded(plan, state, fresh.get(who, ())) for who, state in mine.items()]
+            others = [who for who in customers if who not in mine]
+            made[spec] += [self._made(plan, reads, who, known[spec].get(who), revisions[who]) for who in others]
         # What belongs to a customer must not have changed while their events were read.
         now = self._identity.revisions(customers)
-        again = [who for who in customers if now[who] != revisions[who]]
-        changed = [state for state in made if state is not None and state.customer_id not in again]
-        return again + (self._storage.put_many(self._hash, changed) if changed else [])
+        again = {who for who in customers if now[who] != revisions[who]}
+        for spec, states in made.items():
+            changed = [state for state in states if state is not None and state.customer_id not in again]
+            again.update(self.storage.put_many(spec, changed) if changed else ())
+        return list(again)
 
-    def _folded(self, state: StoredState, events: Sequence[LoggedEvent]) -> StoredState:
-        return stored_state(state.customer_id, fold_more(self._plan, state.data, events), state.revision)
-
-    def _made(self, customer: str, state: StoredState | None, revision: int) -> StoredState | None:
+    def _made(
+        self, plan: StatePlan, reads: _Reads, customer: str, state: StoredState | None, revision: int
+    ) -> StoredState | None:
         """The state of a customer whose events are others now; None where there is nothing to keep."""
         added = self._identity.added_since(customer, state.revision) if state and state.data else None
         if state is not None and added is not None:
-            events = self._log.joined(customer, state.position, added)
-            return stored_state(customer, fold_more(self._plan, state.data, events), revision)
-        events = self._log.everything(customer)
+            events = reads.joined(customer, state.position, frozenset(added))
+            return stored_state(customer, fold_more(plan, state.data, events), revision)
+        events = reads.everything(customer)
         if events:
-            return stored_state(customer, fold_more(self._plan, None, events), revision)
+            return stored_state(customer, fold_more(plan, None, events), revision)
         return None if state is None else grave(customer, state.position, revision)
 
     @contextmanager
@@ -244,3 +295,40 @@ def building(lock: Path) -> Iterator[None]:
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _folded(plan: StatePlan, state: StoredState, events: Sequence[LoggedEvent]) -> StoredState | None:
+    """The state with those of `events` that it lacks; None where it lacks none."""
+    lacking = [event for event in events if event.position > state.position]
+    if not lacking:
+        return None
+    return stored_state(state.customer_id, fold_more(plan, state.data, lacking), state.revision)
+
+
+class _Reads:
+    """What is read of customers to fold them, once for all specs."""
+
+    def __init__(self, log: CustomerLog, identity: IdentityStore) -> None:
+        self._log = log
+        self._identity = identity
+        self._whole: dict[tuple[str, int, frozenset[int]], list[LoggedEvent]] = {}
+
+    def after(self, states: Iterable[Mapping[str, StoredState]]) -> Logged:
+        """Events of customers that one of their states lacks."""
+        positions: dict[str, int] = {}
+        for mine in states:
+            for who, state in mine.items():
+                positions[who] = min(state.position, positions.get(who, state.position))
+        return self._log.after(positions) if positions else {}
+
+    def joined(self, customer: str, position: int, added: frozenset[int]) -> list[LoggedEvent]:
+        key = (customer, position, added)
+        if key not in self._whole:
+            self._whole[key] = self._log.joined(customer, position, added)
+        return self._whole[key]
+
+    def everything(self, customer: str) -> list[LoggedEvent]:
+        key = (customer, -1, frozenset[int]())
+        if key not in self._whole:
+            self._whole[key] = self._log.everything(customer)
+        return self._whole[key]

@@ -22,7 +22,10 @@ def decided_at(settings: Settings) -> int:
 def _newest(settings: Settings) -> int | None:
     workspace = settings.workspace
     if may_have_states(settings):
-        found = open_states(settings).newest(settings.features.hash)
+        storage = open_states(settings)
+        # Those of every spec follow the same events.
+        instants = [storage.newest(spec) for spec in storage.built_specs()]
+        found = max((instant for instant in instants if instant is not None), default=None)
         if found is not None:
             return found
     if not workspace.lake.exists():

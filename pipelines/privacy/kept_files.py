@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
+from feature_repo.spec_content import FILE as SPEC_CONTENT
 from pipelines.privacy.kept_lines import replace_file
 from pipelines.privacy.person import Mentions, Person
 from pipelines.settings import Workspace
@@ -22,10 +23,17 @@ _WORDS = (".html", ".htm", ".log", ".txt", ".md", ".yaml", ".yml")
 
 
 def files_of(workspace: Workspace, without: Iterable[Path] = ()) -> list[Path]:
-    """Every file that the product wrote for a workspace, apart from what lies in `without`."""
-    left_out = tuple(without)
+    """Every file that the product wrote for a workspace, apart from what lies in `without`.
+
+    What features are compiled from is configuration: it names no customer, and is nothing to erase from.
+    """
+    left_out = (*without, workspace.specs)
     files = (file for root in (workspace.root, workspace.mlruns) for file in files_below(root))
-    return [file for file in files if not any(file == place or place in file.parents for place in left_out)]
+    return [
+        file
+        for file in files
+        if file.name != SPEC_CONTENT and not any(file == place or place in file.parents for place in left_out)
+    ]
 
 
 def stores_of(workspace: Workspace) -> list[Path]:

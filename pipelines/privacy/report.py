@@ -11,11 +11,13 @@ from typing import Any
 
 from feature_repo.configuration import Problem
 from feature_repo.online import FeatureReader
+from feature_repo.spec import FeatureSpec
 from pipelines.access import AuditLog, Keys
 from pipelines.console import UserError
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import StoredEvent
 from pipelines.events.opening import event_store, may_have_states, open_states
+from pipelines.events.specs_in_use import find_spec
 from pipelines.identity.catch_up import catch_up
 from pipelines.identity.graph import FROM_THE_BEGINNING, Node
 from pipelines.identity.permissions import sources_under
@@ -35,7 +37,8 @@ class AccessReport:
     """Everything about one customer, in plain JSON types. Instants are ISO 8601 texts in UTC.
 
     `events` are as they came, with what is encrypted at rest opened; `features` as of now, null where no
-    state was built.
+    state was built. States of versions of the features that are not current are held as well, and their values
+    stand in `features_of_other_specs`; only the hash where it is not known any more what those features are.
     """
 
     customer_id: str
@@ -46,6 +49,7 @@ class AccessReport:
     sources: list[dict[str, Any]]
     events: list[dict[str, Any]]
     features: dict[str, Any] | None
+    features_of_other_specs: list[dict[str, Any]]
     quarantine: list[dict[str, Any]]
     training_sets: list[dict[str, Any]]
     model_versions: list[dict[str, Any]]
@@ -106,7 +110,8 @@ def _report(settings: Settings, identity: IdentityStore, person: Person, events:
         permissions=_permissions(settings, identity, person),
         sources=_sources(settings, events),
         events=[_event(settings, stored, sealer) for stored in events],
-        features=_features(settings, person),
+        features=_features(settings, person, settings.features),
+        features_of_other_specs=_of_other_specs(settings, person),
         quarantine=_kept(settings, person),
         training_sets=[_plain(item) for item in training_sets(settings.workspace, person)],
         model_versions=[
@@ -192,8 +197,21 @@ def _event(settings: Settings, stored: StoredEvent, sealer: Sealer | None) -> di
     return {"position": stored.position, **told}
 
 
-def _features(settings: Settings, person: Person) -> dict[str, Any] | None:
-    spec = settings.features
+def _of_other_specs(settings: Settings, person: Person) -> list[dict[str, Any]]:
+    if not may_have_states(settings):
+        return []
+    storage = open_states(settings)
+    found = []
+    for spec_hash in storage.spec_hashes():
+        if spec_hash == settings.features.hash or not storage.get_many(spec_hash, [person.customer_id]):
+            continue
+        spec = find_spec(settings, spec_hash)
+        held = None if spec is None else _features(settings, person, spec)
+        found.append(held or {"spec_hash": spec_hash})
+    return found
+
+
+def _features(settings: Settings, person: Person, spec: FeatureSpec) -> dict[str, Any] | None:
     if not may_have_states(settings):
         return None
     names = [feature.name for view in spec.views for feature in view.features]

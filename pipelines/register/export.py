@@ -8,10 +8,15 @@ holds beside BentoML's own `model.yaml`:
   `raw_score` the log-odds, `pred_contrib` their parts, the last column being the base.
 - `manifest.json`: what the model is and was made from; to serve it, `model`, `version`, `run_id`,
   `spec_hash`, `feature_service` and `features`, the columns of the booster in order.
+- `features.json`: what the features were compiled from (`feature_repo/spec_content.py`), so that the model is
+  served with them when `configs/features.yaml` says others.
+
+A service that runs notices a new latest version, and serves it without a restart.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -22,13 +27,14 @@ from bentoml._internal.models import ModelStore
 from bentoml.exceptions import NotFound
 
 from feature_repo.configuration import Problem
+from feature_repo.spec_content import FILE, text_of
 from pipelines.artefacts import read_json, write_json
 from pipelines.console import UserError
+from pipelines.model_store import MANIFEST_FILE
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
-from pipelines.tracking import BOOSTER_FILE, champion
-
-MANIFEST = "manifest.json"
+from pipelines.spec_versions import content_behind
+from pipelines.tracking import BOOSTER_FILE, Champion, champion
 
 
 def export_champion(settings: Settings, config: ModelConfig) -> Path:
@@ -51,10 +57,13 @@ def export_champion(settings: Settings, config: ModelConfig) -> Path:
     tag = Tag(found.name, found.version)
     store = _open_store(settings.workspace.bentoml_home)
     present = _latest(store, found.name)
-    if present is not None and present.tag == tag and read_json(Path(present.path_of(MANIFEST))) == manifest:
+    content = _content(settings, found)
+    if present is not None and present.tag == tag and read_json(Path(present.path_of(MANIFEST_FILE))) == manifest:
+        _add_content(Path(present.path), content)
         return Path(present.path)
-    # BentoML takes the newest made as latest: a champion that was exported before is made again.
-    if present is not None and store.list(tag):
+    # BentoML takes the newest made as latest: a champion that was exported before is made again. So is one whose
+    # export was cut off.
+    if (settings.workspace.bentoml_home / "models" / found.name / found.version).is_dir():
         store.delete(tag)
     labels = {"spec_hash": str(manifest["spec_hash"]), "mlflow_run": found.run_id}
     with warnings.catch_warnings():
@@ -62,8 +71,26 @@ def export_champion(settings: Settings, config: ModelConfig) -> Path:
         warnings.simplefilter("ignore", DeprecationWarning)
         with bentoml.models.create(tag, labels=labels, _model_store=store) as model:
             shutil.copyfile(found.booster, model.path_of(BOOSTER_FILE))
-            write_json(Path(model.path_of(MANIFEST)), manifest)
+            _add_content(Path(model.path), content)
+            write_json(Path(model.path_of(MANIFEST_FILE)), manifest)
     return Path(store.get(tag).path)
+
+
+def _content(settings: Settings, found: Champion) -> str | None:
+    """What the model's features were compiled from; a model that was registered without is of features known here."""
+    beside = found.folder / FILE
+    if beside.exists():
+        return beside.read_text(encoding="utf-8")
+    content = content_behind(settings, str(found.manifest["spec_hash"]))
+    return None if content is None else text_of(content)
+
+
+def _add_content(folder: Path, content: str | None) -> None:
+    file = folder / FILE
+    if content is not None and not file.exists():
+        partial = file.with_suffix(".partial")
+        partial.write_text(content, encoding="utf-8")
+        os.replace(partial, file)
 
 
 def _open_store(home: Path) -> ModelStore:

@@ -34,8 +34,8 @@ def check_gates(
 ) -> tuple[Gate, ...]:
     """All gates, passed or not. `must_compare`: there is a champion on the same features to be compared with.
 
-    A champion that reads features which are no longer made (`has_champion` alone) cannot be compared, nor
-    served any longer, so it stands in nobody's way.
+    A champion of another version of the features (`has_champion` alone) cannot be compared: the dataset lacks what
+    it reads. It stands in nobody's way, for a changed spec must be able to become current.
     """
     return (
         _test_rows(gates, evaluation),
@@ -83,7 +83,7 @@ def _champion(gates: GateConfig, evaluation: Mapping[str, Any], must_compare: bo
     meaning = "log-loss lost to the champion (nats), upper bound, at most"
     if worst is None:
         alone = "there is no champion to compare with"
-        foreign = "the champion reads features that are no longer made, and is not compared"
+        foreign = "the champion is of another version of the features, and is not compared"
         meaning = "the champion was not compared on this test" if must_compare else foreign if has_champion else alone
     return Gate("maximum_loss_against_champion", passed, worst, limit, meaning)
 

@@ -17,8 +17,11 @@ from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, Schema
 
 from feature_repo.configuration import Problem
+from feature_repo.spec_content import FILE, text_of
+from feature_repo.spec_file import SpecFile
 from feature_repo.windows import DAY
 from pipelines.artefacts import (
+    DATASET_MANIFEST,
     EVALUATION,
     MODEL,
     REGISTRATION,
@@ -34,6 +37,7 @@ from pipelines.register.gates import Gate, check_gates
 from pipelines.register.record import record, record_registration
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig, microseconds
+from pipelines.spec_versions import SpecVersions, content_behind
 from pipelines.tracking import CHALLENGER, CHAMPION, Champion, champion, connect, git_commit, inside_run
 
 
@@ -79,11 +83,13 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None)
 
     Raises:
         FileNotFoundError: a step before has not run: dataset, train or evaluate.
-        UserError: what they left does not belong together, such as a model trained after the evaluation.
+        UserError: what they left does not belong together, such as a model trained after the evaluation, or what
+            its features are compiled from is not known.
     """
     folder = settings.workspace.artefacts(config.name)
     dataset, training, evaluation = load_dataset(folder), read_json(folder / TRAINING), read_json(folder / EVALUATION)
     _belong_together(folder, dataset.manifest, training, evaluation)
+    content = _content(settings, dataset.manifest)
     client = connect(settings.workspace)
     before = champion(settings, config)
     if before is not None and evaluation["champion_hash"] not in (None, file_hash(before.booster)):
@@ -102,6 +108,8 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None)
     with inside_run(settings, config, run_id) as run:
         record(client, run, config, folder, dataset)
         logged = _log_model(folder / MODEL, manifest)
+        client.log_model_artifact(str(logged.model_id), str(_written(folder, content)))
+    SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
     version = _add_version(client, config, run, logged, manifest, evaluation["verdict"])
     client.set_registered_model_alias(config.name, alias, version)
     registration = Registration(
@@ -153,6 +161,22 @@ def _belong_together(
         problems.append(Problem(EVALUATION, "an evaluation of this model", "of another", "evaluate again"))
     if problems:
         raise UserError("The artefacts do not belong together; nothing was registered.", problems)
+
+
+def _content(settings: Settings, dataset: DatasetManifest) -> SpecFile:
+    """What the features of the dataset were compiled from: it goes with the model, which is served with them."""
+    content = content_behind(settings, dataset.spec_hash)
+    if content is None:
+        known = f"spec {settings.features.hash} in configs/features.yaml"
+        problem = Problem(DATASET_MANIFEST, known, f"spec {dataset.spec_hash}", "make the dataset again")
+        raise UserError("It is not known any more what the dataset's features are; nothing was registered.", [problem])
+    return content
+
+
+def _written(folder: Path, content: SpecFile) -> Path:
+    file = folder / FILE
+    file.write_text(text_of(content), encoding="utf-8")
+    return file
 
 
 def build_manifest(

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from feature_repo.configuration import ConfigurationError, Problem, load_yaml
 from feature_repo.spec import FeatureSpec
-from feature_repo.spec_file import load_spec
+from feature_repo.spec_file import SpecFile, compile_spec
 from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.cross_checks import check_identity_and_consent, check_together
 from pipelines.settings.expectations import ExpectationsConfig
@@ -32,11 +32,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured, and the workspace it applies to."""
+    """Everything that is configured, and the workspace it applies to. `features` is what `spec_file` compiles to."""
 
     config_dir: Path
     profile: Profile
     tracking_plan: TrackingPlan
+    spec_file: SpecFile
     features: FeatureSpec
     expectations: ExpectationsConfig
     sources: dict[str, SourceConfig]
@@ -84,7 +85,8 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
     profile_name = os.environ.get("TWIN_PROFILE", "local")
     profile = attempt(lambda: load_yaml(directory / "profiles" / f"{profile_name}.yaml", Profile))
     plan = attempt(lambda: load_yaml(directory / "events.yaml", TrackingPlan))
-    features = attempt(lambda: load_spec(directory / "features.yaml"))
+    spec_file = attempt(lambda: load_yaml(directory / "features.yaml", SpecFile))
+    features = attempt(lambda: compile_spec(spec_file)) if spec_file else None
     expectations = attempt(lambda: load_yaml(directory / "expectations.yaml", ExpectationsConfig))
     source_files = sorted((directory / "sources").glob("*.yaml"))
     sources = [attempt(partial(_named, path, SourceConfig, "source")) for path in source_files]
@@ -99,6 +101,7 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
         directory,
         _loaded(profile),
         _loaded(plan),
+        _loaded(spec_file),
         _loaded(features),
         _loaded(expectations),
         {source.source: source for source in sources if source},

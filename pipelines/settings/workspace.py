@@ -91,6 +91,11 @@ class Workspace:
         return self.root / "state.lock"
 
     @property
+    def specs(self) -> Path:
+        """Versions of the feature spec that were seen here, and the locks of those that are served from."""
+        return self.root / "specs"
+
+    @property
     def compaction_lock(self) -> Path:
         """Held by the one process that moves the journal into the lake."""
         return self.root / "compaction.lock"

@@ -16,7 +16,8 @@ from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
-from serving.bootstrap import Connection, Wiring
+from serving.bootstrap import Wiring
+from serving.connection import Connection
 
 # In place of BentoML's own page, which loads a tracker of a third party.
 INDEX = """<!DOCTYPE html>
@@ -70,6 +71,7 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
         features=list(champion.features),
         inputs=dict(wiring.predictors[name].reader.inputs),
         manifest=rest,
+        held_back=wiring.held_back[name].item() if name in wiring.held_back else None,
     )
 
 

@@ -128,6 +128,9 @@ class ModelInfo(BaseModel):
     inputs: dict[str, str] = Field(default_factory=dict, description="what a call may bring along, and of which kind")
     manifest: dict[str, object] = Field(default_factory=dict, description="what it was trained on")
     error: ItemError | None = Field(default=None, description="why it is not served")
+    held_back: ItemError | None = Field(
+        default=None, description="why a newer champion is not served yet, and this one is still"
+    )
 
 
 class ModelsResponse(BaseModel):

@@ -18,15 +18,19 @@ import pytest
 from feast import FeatureStore
 from psycopg import sql
 
+from feature_repo.configuration import load_yaml
 from feature_repo.online import FeatureReader, open_reader
+from feature_repo.spec_file import SpecFile, load_spec
 from feature_repo.state.backends import URL_VARIABLES, Backend
 from feature_repo.state.build import build_states
 from feature_repo.state.storage import StatesLost
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.stores.common import SpecViewError
 from pipelines.events.opening import open_states
-from pipelines.feature_store import FEAST_REPO, open_feature_store
+from pipelines.feature_store import FEAST_REPO, apply_features, open_feature_store
 from pipelines.settings import Settings, Workspace, load_settings
+from pipelines.state_build import build_state
+from tests.changed_spec import ADDED, change_features, plain_settings
 from tests.contract.feature_lake import CUSTOMERS, END, write_lake
 from tests.reference.lake_events import logged_events
 from tests.reference.naive_features import naive_features
@@ -139,6 +143,38 @@ def test_views_of_an_older_spec_are_refused(settings: Settings, store: FeatureSt
             historical(store, entities(END))
     finally:
         store.config.offline_store.features = original
+
+
+def test_a_changed_spec_is_read_once_it_is_applied_and_its_states_are_built(tmp_path: Path) -> None:
+    """What a plain Feast user sees of a change: told what to run, then values of the new features."""
+    before = plain_settings(tmp_path, tmp_path / "configs")
+    write_lake(before.workspace.lake, events=300, customers=CUSTOMERS[:5])
+    build_state(before)
+    open_feature_store(before)
+    change_features(before.config_dir)
+    spec = load_spec(before.config_dir / "features.yaml")
+    changed = replace(before, features=spec, spec_file=load_yaml(before.config_dir / "features.yaml", SpecFile))
+    rows = [{"customer_id": customer} for customer in PEOPLE[:3]]
+    names = spec.service_features(SERVICE)
+
+    def read() -> pa.Table:
+        # As a notebook opens it: by the file in the workspace.
+        store = FeatureStore(repo_path=str(FEAST_REPO), fs_yaml_file=before.workspace.root / "feature_store.yaml")
+        return store.get_online_features(store.get_feature_service(SERVICE), rows).to_arrow()
+
+    with pytest.raises(SpecViewError, match="twin features apply"):
+        read()
+    apply_features(changed)
+    with pytest.raises(SpecViewError, match="not built yet"):
+        read()
+    build_state(changed)
+    online = read()
+    reader = open_reader(spec, changed.workspace.state, names)
+    columnar = reader.read(PEOPLE[:3], reader.data_end() or 0).matrix
+    for column, name in enumerate(names):
+        values = [np.nan if value is None else value for value in online.column(name).to_pylist()]
+        assert np.array_equal(columnar[:, column], np.array(values, dtype=float), equal_nan=True), name
+    assert set(ADDED) <= set(online.column_names)
 
 
 def test_objects_carry_words_owners_and_the_hash(settings: Settings, store: FeatureStore) -> None:

@@ -64,8 +64,9 @@ def dataset(customers: int = 1500, seed: int = 3) -> Dataset:
         parts.append(rows)
         snapshots.append(Snapshot(_BEGIN + int(day * DAY), part, len(rows), int(rows["label"].sum())))
     rows = pd.concat(parts, ignore_index=True)[["customer_id", "as_of", "label", "part", "fold", *FEATURES]]
+    spec_hash = load_settings().features.hash
     manifest = DatasetManifest(
-        "churn", "churn", FEATURES, "spec", 1, 2, "config", "data", 60 * DAY, 0, _BEGIN, _BEGIN + 600 * DAY,
+        "churn", "churn", FEATURES, spec_hash, 1, 2, "config", "data", 60 * DAY, 0, _BEGIN, _BEGIN + 600 * DAY,
         tuple(snapshots),
     )  # fmt: skip
     return Dataset(rows, manifest)

@@ -89,6 +89,7 @@ def settings_for(tmp_path: Path, *sources: SourceConfig, plan: TrackingPlan = PL
         config_dir=tmp_path,
         profile=Profile(description="test", clock="data_end"),
         tracking_plan=plan,
+        spec_file=None,
         features=None,
         expectations=None,  # type: ignore[arg-type]
         sources={source.source: source for source in sources},

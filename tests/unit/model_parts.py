@@ -101,7 +101,7 @@ def _manifest(rows: pd.DataFrame, names: tuple[str, ...]) -> DatasetManifest:
         "churn",
         "churn",
         names,
-        "0" * 16,
+        load_settings().features.hash,
         1,
         2,
         "1" * 16,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from feature_repo.event_table import register_customer_events
 from feature_repo.spec import FeatureSpec
+from feature_repo.spec_file import compile_spec
 from feature_repo.state.build import build_states
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.events.compaction import compact
@@ -26,9 +27,12 @@ from pipelines.identity.publish import membership_of
 from pipelines.identity.rebuild import rebuild
 from pipelines.identity.store import IdentityStore
 from pipelines.settings import load_settings
+from tests.changed_spec import changed_content
 from tests.unit.test_identity_store import CONFIG, CONSENT, SEALER, decisions, happenings
 
 SPEC: FeatureSpec = load_settings().features
+# Built in the middle, while the states of the other follow.
+CHANGED: FeatureSpec = compile_spec(changed_content())
 HOUR = 3_600_000_000
 START = 1_780_000_000_000_000
 ALLOWED = frozenset({"web"})
@@ -65,8 +69,11 @@ class Place:
         self.identity = IdentityStore(folder / "identity.db", CONFIG, CONSENT, lambda: SEALER)
         self.storage = SQLiteStateStorage(folder / "state.db")
         self.log = CustomerLog(self.journal, self.lake, self.identity, lambda: ALLOWED)
-        self.states = LiveStates(SPEC, self.storage, self.journal, self.identity, self.log, folder / "state.lock")
+        find = {CHANGED.hash: CHANGED}.get
+        lock = folder / "state.lock"
+        self.states = LiveStates(SPEC, self.storage, self.journal, self.identity, self.log, lock, find=find)
         self.store = EventStore.open(self.lake, self.journal)
+        self.storage.note(SPEC.hash, 0, 0, self.storage.begin(SPEC.hash))
 
     def send(self, events: list[NewEvent]) -> None:
         answers = self.journal.append(events)
@@ -78,18 +85,18 @@ class Place:
         self.states.catch_up()
         compact(self.lake, self.journal)
 
-    def live(self) -> dict[str, tuple[bytes, int]]:
-        with self.storage._connection() as connection:
-            rows = connection.execute("SELECT customer_id, data, revision FROM customer_state WHERE length(data) > 0")
-            return {who: (data, revision) for who, data, revision in rows}
+    def build(self, spec: FeatureSpec, storage: SQLiteStateStorage) -> None:
+        catch_up(self.identity, self.lake, self.journal)
+        now, membership = self.store.snapshot(), membership_of(self.identity, ALLOWED)
+        build_states(spec, self.lake, storage, now.version, tail=now.tail, membership=membership)
 
-    def rebuilt(self) -> dict[str, tuple[bytes, int]]:
-        now, fresh = self.store.snapshot(), SQLiteStateStorage(self.folder / "rebuilt.db")
-        membership = membership_of(self.identity, ALLOWED)
-        build_states(SPEC, self.lake, fresh, now.version, tail=now.tail, membership=membership)
-        with fresh._connection() as connection:
-            rows = connection.execute("SELECT customer_id, data, revision FROM customer_state")
-            return {who: (data, revision) for who, data, revision in rows}
+    def live(self, spec: FeatureSpec = SPEC) -> dict[str, tuple[bytes, int]]:
+        return rows_of(self.storage, spec)
+
+    def rebuilt(self, spec: FeatureSpec = SPEC) -> dict[str, tuple[bytes, int]]:
+        fresh = SQLiteStateStorage(self.folder / "rebuilt.db")
+        self.build(spec, fresh)
+        return rows_of(fresh, spec)
 
     def in_sql(self) -> dict[str, list[tuple[int, int, int]]]:
         now = self.store.snapshot()
@@ -107,13 +114,23 @@ class Place:
         self.journal.close()
 
 
-def live_through(place: Place, events: list[NewEvent], decided: list[Decision], random: Any, size: int) -> None:
-    """Send `events` in groups of `size`, with decisions at any time between them, and compactions."""
+def rows_of(storage: SQLiteStateStorage, spec: FeatureSpec) -> dict[str, tuple[bytes, int]]:
+    query = "SELECT customer_id, data, revision FROM customer_state WHERE spec_hash = ? AND length(data) > 0"
+    with storage._connection() as connection:
+        return {who: (data, revision) for who, data, revision in connection.execute(query, (spec.hash,))}
+
+
+def live_through(
+    place: Place, events: list[NewEvent], between: list[Decision | FeatureSpec], random: Any, size: int
+) -> None:
+    """Send `events` in groups of `size`, with decisions and builds at any time between them, and compactions."""
     steps: list[Any] = [events[i : i + size] for i in range(0, len(events), size)]
-    for decision in decided:
-        steps.insert(random.randrange(len(steps) + 1), decision)
+    for step in between:
+        steps.insert(random.randrange(len(steps) + 1), step)
     for step in steps:
-        if isinstance(step, Decision):
+        if isinstance(step, FeatureSpec):
+            place.build(step, place.storage)
+        elif isinstance(step, Decision):
             place.states.update(place.identity.decide(step))
         else:
             place.send(step)
@@ -129,9 +146,10 @@ def test_any_order_gives_the_twins_of_a_rebuild(events, decided, random, size) -
     random.shuffle(order)
     with TemporaryDirectory() as folder:
         place = Place(Path(folder))
-        live_through(place, order, decided, random, size)
+        live_through(place, order, [*decided, CHANGED], random, size)
         live, sql = place.live(), place.in_sql()
         assert live == place.rebuilt()
+        assert place.live(CHANGED) == place.rebuilt(CHANGED)
         assert live.keys() == sql.keys()
         for who, expected in sql.items():
             logged = place.log.everything(who)

@@ -21,7 +21,6 @@ from feature_repo.state.build import build_states
 from feature_repo.state.storage import StoredState
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.cli.data import compact_live
-from pipelines.cli.features import build_state
 from pipelines.events.compaction import compact
 from pipelines.events.journal import JournalUnavailable, NewEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
@@ -32,6 +31,7 @@ from pipelines.events.opening import event_store
 from pipelines.events.store import EventStore
 from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
 from pipelines.settings.profile import IngestionProfile
+from pipelines.state_build import build_state
 from serving.compactor import Compactor
 from tests.unit.serving_parts import ingest_key
 
@@ -200,6 +200,7 @@ def test_states_of_other_features_hold_rows_back_until_they_are_dropped(place: P
     place.states.catch_up()
     for state in place.storage.get_many(place.settings.features.hash, CUSTOMERS).values():
         place.storage.put_many("another", [state])
+    place.storage.note("another", 10, 1, place.storage.begin("another"))
     assert place.compact() == 10
     place.store.journal.append(orders(10, 1))
     with pytest.raises(OtherStatesBehind, match="another"):

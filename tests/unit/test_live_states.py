@@ -73,6 +73,7 @@ def test_folded_live_by_many_and_caught_up_are_equal_to_a_rebuild(settings: Sett
     storage = SQLiteStateStorage(workspace.state)
     # As two processes have it: each its own lock within.
     live = [follow(settings, workspace, journal) for _ in range(2)]
+    live[0].catch_up()
     made = events(120)
 
     def send(part: list[NewEvent], who: LiveStates) -> None:

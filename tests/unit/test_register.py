@@ -10,14 +10,17 @@ import mlflow
 import numpy as np
 import pytest
 
+from feature_repo.spec_content import FILE, compile_content, content_of, text_of
 from pipelines.artefacts import EVALUATION, MODEL, TUNING, file_hash, load_dataset, read_json, write_json
 from pipelines.boosting import matrix
 from pipelines.console import UserError
 from pipelines.register import check_gates, export_champion, register
 from pipelines.settings import Settings
 from pipelines.settings.models import GateConfig
+from pipelines.spec_versions import SpecVersions, content_behind
 from pipelines.tracking import champion, connect
 from pipelines.train import train
+from tests.changed_spec import changed_settings
 from tests.unit.model_parts import make_evaluation, make_settings, saved_dataset, small_config
 
 
@@ -66,8 +69,10 @@ def test_each_gate_holds_back_what_it_is_for() -> None:
     assert failed(against_champion=-0.01) == set()
     assert failed(against_champion=0.0) == {"maximum_loss_against_champion"}, "0.01 may be lost, 0.005 is allowed"
     assert failed(must_compare=True) == {"maximum_loss_against_champion"}
-    assert failed(has_champion=True) == set(), "a champion whose features are gone stands in nobody's way"
-    assert "no longer made" in check_gates(GateConfig(), make_evaluation(), has_champion=True)[-1].meaning
+    assert failed(has_champion=True) == set(), "a champion of other features stands in nobody's way"
+    assert (
+        "another version of the features" in check_gates(GateConfig(), make_evaluation(), has_champion=True)[-1].meaning
+    )
     models = make_evaluation()["models"]
     models[1] |= {"auc": {"estimate": 0.54, "low": 0.5, "high": 0.6}, "calibration_error": 0.1}
     assert failed(models=models) == {"minimum_auc", "calibration_error_over_noise"}
@@ -108,14 +113,21 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
 
     exported = export_champion(project, config)
     assert exported == project.workspace.bentoml_home / "models" / "churn" / "1"
-    assert {"model.lgb", "manifest.json", "model.yaml"} <= {path.name for path in exported.iterdir()}
+    assert {"model.lgb", "manifest.json", "model.yaml", FILE} <= {path.name for path in exported.iterdir()}
+    for folder_with_content in (found.folder, exported):
+        content = content_of((folder_with_content / FILE).read_text())
+        assert compile_content(content, manifest["spec_hash"]).hash == project.features.hash
+    assert [version.content for version in SpecVersions(project.workspace.specs).all()] == [project.spec_file]
     np.testing.assert_array_equal(lgb.Booster(model_file=exported / "model.lgb").predict(features), expected)
     assert read_json(exported / "manifest.json") | {"version": "1"} == {
         **manifest, "model": "churn", "version": "1", "run_id": found.run_id,
     }  # fmt: skip
     before = (exported / "model.lgb").stat().st_mtime_ns
+    # As one that was exported before its content went with it.
+    (exported / FILE).unlink()
     assert export_champion(project, config) == exported
     assert (exported / "model.lgb").stat().st_mtime_ns == before
+    assert (exported / FILE).read_text() == text_of(project.spec_file)
 
     evaluated(project, against_champion=0.0)
     again = register(project, config)
@@ -137,6 +149,8 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
     evaluated(project, against_champion=-0.02)
     third = register(project, config)
     assert third.is_champion
+    # As an export leaves it that was cut off.
+    (exported.parent / third.version).mkdir()
     assert export_champion(project, config).name == "3"
     client = connect(project.workspace)
     client.set_registered_model_alias("churn", "champion", "1")
@@ -185,6 +199,21 @@ def test_an_evaluation_of_another_model_opens_no_gate(project: Settings) -> None
         register(project, config)
     assert len(connect(project.workspace).search_model_versions("name='churn'")) == before
     evaluated(project)
+
+
+def test_without_what_the_features_are_nothing_is_registered(project: Settings, tmp_path: Path) -> None:
+    """The configuration was changed since the dataset was made, and nobody kept what it was."""
+    config = small_config(project)
+    changed = changed_settings(project, tmp_path / "changed")
+    kept = project.workspace.specs.rename(tmp_path / "kept")
+    before = len(connect(project.workspace).search_model_versions("name='churn'"))
+    try:
+        with pytest.raises(UserError, match="make the dataset again"):
+            register(changed, config)
+    finally:
+        kept.rename(project.workspace.specs)
+    assert len(connect(project.workspace).search_model_versions("name='churn'")) == before
+    assert content_behind(changed, project.features.hash) == project.spec_file
 
 
 def test_the_store_is_readable_by_bentoml(project: Settings, tmp_path: Path) -> None:

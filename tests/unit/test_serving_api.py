@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from feature_repo.words import words_of
-from serving import bootstrap
+from serving import connection
 from serving.bootstrap import wire
 from serving.features import MemoryReader, MemoryRows
 from serving.service import PROFILE, CustomerTwin
@@ -31,7 +32,7 @@ Serve = Callable[[Shop], TestClient]
 def serve(shop: Shop) -> Iterator[TestClient]:
     """A client of the whole server over `shop`."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(bootstrap, "connect", lambda: wire(shop.settings, shop.open_reader))
+    patch.setattr(connection, "connect", lambda: connection.Connection(shop.settings, shop.open_reader))
     patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(shop.settings.workspace.root / "metrics"))
     try:
         with TestClient(app=CustomerTwin.to_asgi(), raise_server_exceptions=False) as client:
@@ -485,11 +486,14 @@ def test_a_state_that_is_no_database_is_refused(empty_shop: Shop) -> None:
 
 
 def test_it_becomes_ready_once_the_model_is_there(empty_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "LOOK_SECONDS", 0.01)
     with serve(empty_shop) as client:
         check_refused(client, "model_missing")
         empty_shop.publish()
-        assert client.get("/readyz").status_code == 200
+        until = time.monotonic() + 30
+        while client.get("/readyz").status_code != 200:
+            assert time.monotonic() < until
+            time.sleep(0.01)
         assert client.post("/v1/predict", json={"customer_id": CUSTOMERS[0]}).status_code == 200
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from feature_repo.online import open_reader
 from feature_repo.windows import DAY
-from pipelines.cli.features import build_state
 from pipelines.console import UserError
 from pipelines.events.journal import NewEvent
 from pipelines.events.opening import event_store
 from pipelines.settings import Settings, Workspace, load_settings
+from pipelines.state_build import build_state
 from tests.contract.feature_lake import CUSTOMERS, END, write_lake
 from tests.reference.lake_events import logged_events
 from tests.reference.naive_features import naive_features

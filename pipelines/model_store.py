@@ -1,0 +1,48 @@
+"""The champions that are served, as the files of BentoML's model store say; BentoML takes seconds to import."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """The latest version of one model. `spec_hash` is None where its manifest cannot be read.
+
+    `exported_at`: int64 microseconds UTC.
+    """
+
+    model: str
+    version: str
+    folder: Path
+    spec_hash: str | None
+    exported_at: int
+
+
+def latest_file(bentoml_home: Path, model: str) -> Path:
+    """The file that says which version of `model` is the latest; written after the version itself."""
+    return bentoml_home / "models" / model / "latest"
+
+
+def stored_models(bentoml_home: Path) -> list[StoredModel]:
+    """The latest version of every model of the store, those included that are no longer configured."""
+    found = (_latest(file) for file in sorted((bentoml_home / "models").glob("*/latest")))
+    return [model for model in found if model is not None]
+
+
+def _latest(file: Path) -> StoredModel | None:
+    try:
+        folder = file.parent / file.read_text(encoding="utf-8").strip()
+        exported_at = folder.stat().st_mtime_ns // 1000
+    except OSError:
+        # Removed at this moment, or about to be made again.
+        return StoredModel(file.parent.name, "", file.parent, None, 0) if file.parent.exists() else None
+    try:
+        spec_hash = str(json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["spec_hash"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return StoredModel(file.parent.name, folder.name, folder, None, exported_at)
+    return StoredModel(file.parent.name, folder.name, folder, spec_hash, exported_at)

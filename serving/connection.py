@@ -1,0 +1,87 @@
+"""What the service serves now, and the thread that has it follow the model store without a restart."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import threading
+
+from pipelines.model_store import latest_file
+from pipelines.settings import Settings, load_settings
+from serving.api.error_log import described
+from serving.bootstrap import OpenReader, Wiring, wire
+
+logger = logging.getLogger("bentoml.twin")
+
+LOOK_SECONDS = 1.0
+_LAST_LOOK_SECONDS = 10.0
+
+# What tells one state of a file from the next: the store writes it anew for each version.
+_Mark = tuple[int, int, int] | None
+
+
+def connect() -> Connection:
+    """What can be served of the workspace that the environment names."""
+    return Connection(load_settings())
+
+
+class Connection:
+    """The wiring in use. A new one is complete before it takes the place of the old one, at once for all requests.
+
+    A request keeps the predictor that it began with, which lives until the last of them has been answered.
+    """
+
+    def __init__(self, settings: Settings, open_features: OpenReader | None = None) -> None:
+        """`open_features` stands in for the state of the workspace."""
+        self._settings = settings
+        self._open_features = open_features
+        self._seen = self._marks()
+        self._wiring = wire(settings, open_features)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="champions", daemon=True)
+
+    def wiring(self) -> Wiring:
+        return self._wiring
+
+    def start(self) -> None:
+        """Look once in `LOOK_SECONDS` from now on, in a thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(_LAST_LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Wire anew where the store has another champion, or where one could not be served yet."""
+        # Before the store is read: what changes from here on is seen at the next look.
+        seen = self._marks()
+        unchanged = {name for name, mark in seen.items() if mark == self._seen[name]}
+        if len(unchanged) == len(seen) and self._wiring.is_complete:
+            return
+        made = wire(self._settings, self._open_features, self._wiring, unchanged)
+        replaced = any(made.predictors.get(name) is not former for name, former in self._wiring.predictors.items())
+        self._wiring, self._seen = made, seen
+        if replaced:
+            # What requests left behind in cycles may refer to the former, and collections are rare here: its states
+            # could not be removed. What was there at the start is frozen and costs nothing.
+            gc.collect()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 (the thread has to live on, whatever a look died of)
+                logger.error("what was served before is served still; the next look tries again: %s", described(error))
+
+    def _marks(self) -> dict[str, _Mark]:
+        return {name: _mark(self._settings, name) for name in self._settings.models}
+
+
+def _mark(settings: Settings, model: str) -> _Mark:
+    try:
+        status = os.stat(latest_file(settings.workspace.bentoml_home, model))
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
