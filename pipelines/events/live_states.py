@@ -67,6 +67,11 @@ class LiveStates:
         noted = self._storage.noted(self._hash)
         return noted is not None and self._is_whole(self._hash, noted)
 
+    @property
+    def can_catch_up(self) -> bool:
+        """Whether all that the states may lack is in the journal. If not, they have to be built."""
+        return self.built or not self._has_history()
+
     def take(self, events: Sequence[StoredEvent]) -> None:
         """Fold events that are in the journal, and whatever they change about whose events are whose.
 
@@ -114,7 +119,7 @@ class LiveStates:
         version, _ = self._identity.head()
         until = self._journal.last_position()
         noted = self._storage.noted(self._hash)
-        if not (noted is not None and self._is_whole(self._hash, noted)) and self._has_history():
+        if not self.can_catch_up:
             raise StatesLost("states lack events that are in the lake alone; build them: twin state build")
         changed = set(self._changed_since(0 if noted is None else noted.version))
         self.update(changed)
