@@ -252,7 +252,7 @@ class _Store:
                 return self.states.take(events)
             except StatesLost:
                 # Those that can be compared with the log are mended in a moment.
-                if self.states.built:
+                if self.states.can_catch_up:
                     raise
                 self._folding = False
         if not self.states.leave(events):

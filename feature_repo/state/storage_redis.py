@@ -24,6 +24,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from feature_repo.state.availability import Availability
+from feature_repo.state.redis_scripts import BEGIN, BUILT, NAMES, NOTE, PUT, REMOVE
 from feature_repo.state.storage import Progress, StatesLost, StateUnavailable, StoredState
 
 # Together less than what any service lets a request take.
@@ -36,70 +37,6 @@ _NOTED, _LIFE = b"\xffnoted", b"\xfflife"
 # Each with 2^63 added, so that bytes compare as numbers do.
 _HEADER = struct.Struct(">QQQ")
 _OFFSET = 2**63
-
-# A Lua number holds 53 bits, so integers of 64 are compared in halves. `fields` and `members` are KEYS[1] and KEYS[2].
-_PUT = """
-local guarded, stayed = ARGV[1] == '1', {}
-local function older(a, b)
-  local a1, a2, a3, a4 = struct.unpack('>I4I4I4I4', a)
-  local b1, b2, b3, b4 = struct.unpack('>I4I4I4I4', b)
-  if a1 ~= b1 then return a1 < b1 end
-  if a2 ~= b2 then return a2 < b2 end
-  if a3 ~= b3 then return a3 < b3 end
-  return a4 < b4
-end
-redis.call('SADD', KEYS[3], ARGV[2])
-for i = 3, #ARGV, 2 do
-  local who, new = ARGV[i], ARGV[i + 1]
-  local old = redis.call('HGET', KEYS[1], who)
-  if guarded and old and older(new, old) then
-    stayed[#stayed + 1] = who
-  else
-    if old then redis.call('ZREM', KEYS[2], string.sub(old, 17, 24) .. who) end
-    redis.call('HSET', KEYS[1], who, new)
-    if #new > 24 then redis.call('ZADD', KEYS[2], 0, string.sub(new, 17, 24) .. who) end
-  end
-end
-return stayed
-"""
-_REMOVE = """
-for _, who in ipairs(ARGV) do
-  local old = redis.call('HGET', KEYS[1], who)
-  if old then
-    redis.call('ZREM', KEYS[2], string.sub(old, 17, 24) .. who)
-    redis.call('HDEL', KEYS[1], who)
-  end
-end
-"""
-# Names alone: what HSCAN itself gives has the states too.
-_NAMES = """
-local found, names = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2]), {}
-for i = 1, #found[2], 2 do names[#names + 1] = found[2][i] end
-return {found[1], names}
-"""
-_RUN = "string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')"
-_BEGIN = f"""
-redis.call('SADD', KEYS[2], ARGV[3])
-redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
-return {_RUN} .. ' ' .. redis.call('HGET', KEYS[1], ARGV[1])
-"""
-_NOTE = f"""
-local run = {_RUN}
-if run .. ' ' .. (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[3] then return 0 end
-local position, build = ARGV[4], ARGV[6]
-local _, old, _, last = string.match(redis.call('HGET', KEYS[1], ARGV[2]) or '', '(%S+) (%S+) (%S+) (%S*)')
-if old and tonumber(old) > tonumber(position) then position = old end
-if ARGV[7] == '0' then build = last or '' end
-redis.call('HSET', KEYS[1], ARGV[2], run .. ' ' .. position .. ' ' .. ARGV[5] .. ' ' .. build)
-return 1
-"""
-_BUILT = """
-local found = {}
-for _, spec in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-  if redis.call('HEXISTS', ARGV[1] .. spec, ARGV[2]) == 1 then found[#found + 1] = spec end
-end
-return found
-"""
 
 
 class RedisStateStorage:
@@ -124,8 +61,9 @@ class RedisStateStorage:
             redis_connect_func=self._connected,
         )
         self._available = Availability("Redis", self._client.ping, (redis.RedisError, OSError), _is_away)
+        scripts = (PUT, REMOVE, NAMES, BEGIN, NOTE, BUILT)
         self._put, self._remove, self._names, self._begin, self._note, self._built = map(
-            self._client.register_script, (_PUT, _REMOVE, _NAMES, _BEGIN, _NOTE, _BUILT)
+            self._client.register_script, scripts
         )
 
     def _connected(self, connection: Any) -> None:

@@ -65,6 +65,7 @@ class SQLiteStateStorage:
             if known and "revision" not in known:
                 # Of an older layout. States follow from the log: they are built again.
                 connection.execute("DROP TABLE customer_state")
+            connection.execute("DROP TABLE IF EXISTS state_notes")
             for statement in _TABLES:
                 connection.execute(statement)
 

@@ -81,6 +81,11 @@ class LiveStates:
         plans = self._plans()
         return bool(plans) and all(map(self._is_whole, plans))
 
+    @property
+    def can_catch_up(self) -> bool:
+        """Whether all that the states may lack is in the journal. If not, they have to be built."""
+        return self.built or self._log.lake_is_empty()
+
     def take(self, events: Sequence[StoredEvent]) -> None:
         """Fold events that are in the journal, and whatever they change about whose events are whose.
 
@@ -113,6 +118,9 @@ class LiveStates:
         the journal holds all events there are, it makes those of the current spec. Raises as `take`, and StatesLost
         where states lack what is in the lake alone: they have to be built.
         """
+        if not self._plans() and not self._log.lake_is_empty():
+            self._check_never_built()
+            return 0
         mending = copy(self)
         mending.storage = self.storage.as_found()
         return mending._catch_up()
@@ -124,7 +132,7 @@ class LiveStates:
         self.follow_identity()
         version, _ = self._identity.head()
         until = self._journal.last_position()
-        if not lives or not all(map(self._is_whole, plans)):
+        if not self.can_catch_up:
             raise StatesLost("states lack events that are in the lake alone; build them: twin state build")
         changed = {who for spec in lives for who in self._changed_since(spec)}
         self._bring_up(changed, begun)
@@ -169,6 +177,10 @@ class LiveStates:
                 return None
             self._known[spec_hash] = plan_state(found)
         return self._known[spec_hash]
+
+    def _check_never_built(self) -> None:
+        """Raises StatesLost where states may be gone: a server that has none cannot tell whether it was emptied."""
+        self.storage.get_many(self._current, [])
 
     def _is_whole(self, spec: str) -> bool:
         noted: Progress | None = self.storage.noted(spec)
@@ -231,8 +243,8 @@ class LiveStates:
         wanted = list(dict.fromkeys(customers))
         with self._folding, self._no_build():
             plans = {**self._plans(), **{spec: self._known[spec] for spec in begun}}
-            if wanted and not plans:
-                raise StatesLost("there are no states: they were not built, or their store was emptied since")
+            if not plans:
+                self._check_never_built()
             for _ in range(_ATTEMPTS):
                 wanted = self._update(wanted, plans)
                 if not wanted:

@@ -101,12 +101,12 @@ def state_place(backend: Backend, url: str, folder: Path, **ingestion: Any) -> I
             patch.setenv(URL_VARIABLES[backend], url)
         shop = make_shop(CHECKOUT)
         shop.settings = replace(load_settings(workspace.name), workspace=workspace)
-        shop.publish(version="1")
         place = StatePlace(shop.settings, ingest_key(workspace, scopes=("ingest", "predict")))
-        with event_store(shop.settings) as store:
-            store.journal.append([_order(number) for number in range(3 * len(HISTORY))])
-        assert build_state(shop.settings).moved == 3 * len(HISTORY)
         try:
+            shop.publish(version="1")
+            with event_store(shop.settings) as store:
+                store.journal.append([_order(number) for number in range(3 * len(HISTORY))])
+            assert build_state(shop.settings).moved == 3 * len(HISTORY)
             yield place
         finally:
             place.end_services()

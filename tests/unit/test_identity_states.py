@@ -88,7 +88,7 @@ class Place:
     def build(self, spec: FeatureSpec, storage: SQLiteStateStorage) -> None:
         catch_up(self.identity, self.lake, self.journal)
         now, membership = self.store.snapshot(), membership_of(self.identity, ALLOWED)
-        build_states(spec, self.lake, storage, now.version, tail=now.tail, membership=membership)
+        build_states(spec, self.lake, storage, now.version, tail=now.tail, membership=membership, position=now.position)
 
     def live(self, spec: FeatureSpec = SPEC) -> dict[str, tuple[bytes, int]]:
         return rows_of(self.storage, spec)

@@ -198,7 +198,7 @@ def test_a_build_that_was_cut_off_is_none(place: Place, monkeypatch: pytest.Monk
 def test_an_unbuilt_current_spec_takes_nothing_away(place: Place) -> None:
     """A service that was started with the changed spec goes on with the states there are."""
     place.send(0, 10)
-    compact(place.old.workspace.lake, place.store.journal)
+    assert compact_folded(place.old.workspace, place.store.journal, place.states)
     with closing(open_live_states(place.new, place.store.journal)) as states:
         place.states = states
         place.send(10, 10)
