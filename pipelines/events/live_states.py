@@ -129,11 +129,11 @@ class LiveStates:
         plans = self._plans()
         begun = set() if plans or not self._log.lake_is_empty() else {self._current}
         lives = {spec: self.storage.begin(spec) for spec in (*plans, *begun)}
+        if not self.can_catch_up:
+            raise StatesLost("states lack events that are in the lake alone; build them: twin state build")
         self.follow_identity()
         version, _ = self._identity.head()
         until = self._journal.last_position()
-        if not self.can_catch_up:
-            raise StatesLost("states lack events that are in the lake alone; build them: twin state build")
         changed = {who for spec in lives for who in self._changed_since(spec)}
         self._bring_up(changed, begun)
         after = 0
