@@ -141,7 +141,7 @@ def compact_live(settings: Settings, drop_other_states: bool = False) -> Compact
         try:
             report = compact_folded(workspace, store.journal, states)
         except StatesBusy:
-            busy = Problem("states", "no build that runs", "one that does", "wait for `twin state build` to end")
+            busy = Problem("states", "no build that runs", "one that does", "wait for `twin state rebuild` to end")
             raise UserError("live events cannot be moved now; nothing was changed", [busy]) from None
     return Compacted(None, None) if report is None else Compacted(report.moved, report.lake_version)
 

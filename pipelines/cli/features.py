@@ -120,10 +120,10 @@ def apply_command(context: typer.Context) -> None:
     print(f"  {settings.workspace.root / 'feature_store.yaml'}")
 
 
-@state.command("build")
-def build_command(context: typer.Context, json: AsJson = False) -> None:
-    """Move live events into the lake, and build the state of every customer from all events.
+@state.command("rebuild")
+def rebuild_command(context: typer.Context, json: AsJson = False) -> None:
+    """Move live events into the lake, and build the state of every customer anew from all events.
 
-    Example: twin state build
+    Example: twin state rebuild
     """
     tell(build_state(settings_of(context)), json)

@@ -1,4 +1,4 @@
-"""`twin state build`: live events move into the lake, and states hold all events of both tiers."""
+"""`twin state rebuild`: live events move into the lake, and states hold all events of both tiers."""
 
 from __future__ import annotations
 
