@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.spec import FeatureSpec
-from feature_repo.state.read import StateReader
+from feature_repo.state.read import FeatureValue, StateReader
 from feature_repo.state.storage import SQLiteStateStorage, StateStorage
 
 
@@ -20,13 +20,16 @@ from feature_repo.state.storage import SQLiteStateStorage, StateStorage
 class FeatureRows:
     """Features of n customers, in the order asked.
 
-    `matrix` is float64 of shape (n, features), NaN where a feature is empty; `found[i]` says whether
-    customer i has a state, `positions[i]` at which position of the log (-1 without one).
+    `matrix` is float64 of shape (n, features), NaN where a feature is empty; `values` holds the same as they were
+    read, whole numbers as such and None where empty. `found[i]` says whether customer i has a state, `positions[i]`
+    at which position of the log (-1 without one) and `revisions[i]` at which revision of whose events are whose.
     """
 
     found: list[bool]
     matrix: np.ndarray
+    values: list[list[FeatureValue]]
     positions: list[int]
+    revisions: list[int]
 
 
 class FeatureReader:
@@ -65,7 +68,9 @@ class FeatureReader:
         rows = [self._reader.read(state.data if state else None, as_of) for state in found]
         # None becomes NaN; whole numbers beyond 2^53 would lose bits, as they do in any float64 model.
         matrix = np.array(rows, dtype=np.float64).reshape(len(rows), len(self._reader.names))
-        return FeatureRows([s is not None for s in found], matrix, [s.position if s else -1 for s in found])
+        positions = [s.position if s else -1 for s in found]
+        revisions = [s.revision if s else 0 for s in found]
+        return FeatureRows([s is not None for s in found], matrix, rows, positions, revisions)
 
 
 def open_reader(spec: FeatureSpec, state_path: Path, feature_names: Sequence[str]) -> FeatureReader:

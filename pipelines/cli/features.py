@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.cli.feature_audit import audit_command
 from pipelines.cli.output import AsJson, as_text, settings_of, tell
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ state = typer.Typer(help="The state of every customer, which the online store re
 
 
 def register_commands(app: typer.Typer) -> None:
+    features.command("audit")(audit_command)
     app.add_typer(features, name="features")
     app.add_typer(state, name="state")
 
