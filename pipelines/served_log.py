@@ -37,14 +37,6 @@ def log_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in log_files(folder))
 
 
-def records(file: Path) -> Iterator[Record]:
-    """The readable records of one file."""
-    for line in _lines(file):
-        record = decode_line(line)
-        if record is not None:
-            yield record
-
-
 def draw(folder: Path, count: int, seed: int, advance: Callable[[float], None] = lambda size: None) -> Drawn:
     """`count` vectors of the log at random, each with the same chance; all where it holds no more.
 
@@ -55,7 +47,7 @@ def draw(folder: Path, count: int, seed: int, advance: Callable[[float], None] =
     # Vitter (1985), algorithm R: the n-th line takes a place with the chance count / n.
     chosen: list[bytes] = []
     for file in log_files(folder):
-        for line in _lines(file):
+        for line in lines_of(file):
             advance(len(line))
             if not line.startswith(_VECTOR) or not line.endswith(b"}\n"):
                 _note(drawn, decode_line(line))
@@ -82,7 +74,8 @@ def _note(drawn: Drawn, record: Record | None) -> None:
             drawn.unreadable += 1
 
 
-def _lines(file: Path) -> Iterator[bytes]:
+def lines_of(file: Path) -> Iterator[bytes]:
+    """The lines of one file, their ends included; none where it is gone."""
     try:
         with file.open("rb") as stream:
             yield from stream

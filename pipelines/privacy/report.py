@@ -21,6 +21,7 @@ from pipelines.identity.graph import FROM_THE_BEGINNING, Node
 from pipelines.identity.permissions import sources_under
 from pipelines.identity.store import IdentityStore, open_identity
 from pipelines.privacy.kept_lines import QuarantineReader
+from pipelines.privacy.kept_vectors import KeptVectors
 from pipelines.privacy.person import Mentions, Person, find_person, opened
 from pipelines.privacy.personal import open_event
 from pipelines.privacy.sealing import EncryptionKeyMissing, Sealer, sealer_of
@@ -35,7 +36,7 @@ class AccessReport:
     """Everything about one customer, in plain JSON types. Instants are ISO 8601 texts in UTC.
 
     `events` are as they came, with what is encrypted at rest opened; `features` as of now, null where no
-    state was built.
+    state was built; `predictions` are those in the log of what was served.
     """
 
     customer_id: str
@@ -47,6 +48,7 @@ class AccessReport:
     events: list[dict[str, Any]]
     features: dict[str, Any] | None
     quarantine: list[dict[str, Any]]
+    predictions: list[dict[str, Any]]
     training_sets: list[dict[str, Any]]
     model_versions: list[dict[str, Any]]
     audit: list[dict[str, Any]]
@@ -55,7 +57,8 @@ class AccessReport:
         """The summary for a person."""
         counts = [
             ("identifiers", self.identifiers), ("links between them", self.links), ("events", self.events),
-            ("quarantined lines", self.quarantine), ("data sets with rows of theirs", self.training_sets),
+            ("quarantined lines", self.quarantine), ("predictions served", self.predictions),
+            ("data sets with rows of theirs", self.training_sets),
             ("model versions", self.model_versions), ("audit entries", self.audit),
         ]  # fmt: skip
         lines = [f"  {len(items):>6} {name}" for name, items in counts]
@@ -108,6 +111,7 @@ def _report(settings: Settings, identity: IdentityStore, person: Person, events:
         events=[_event(settings, stored, sealer) for stored in events],
         features=_features(settings, person),
         quarantine=_kept(settings, person),
+        predictions=_served(settings, person),
         training_sets=[_plain(item) for item in training_sets(settings.workspace, person)],
         model_versions=[
             {**item, "made_at": _iso(item["made_at"])} for item in model_versions(settings.workspace, person)
@@ -213,6 +217,11 @@ def _features(settings: Settings, person: Person) -> dict[str, Any] | None:
 def _kept(settings: Settings, person: Person) -> list[dict[str, Any]]:
     found = QuarantineReader(settings).mentioning(Mentions(person, settings.identity))
     return [asdict(line) for line in found]
+
+
+def _served(settings: Settings, person: Person) -> list[dict[str, Any]]:
+    found = KeptVectors(settings.workspace, person, Mentions(person, settings.identity)).found()
+    return [{**item, "served_at": _iso(item["served_at"]), "as_of": _iso(item["as_of"])} for item in found]
 
 
 def _plain(value: Any) -> Any:
