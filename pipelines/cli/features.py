@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli.feature_audit import audit_command
-from pipelines.cli.output import AsJson, as_text, settings_of, tell
+from pipelines.cli.feature_list import list_command
+from pipelines.cli.output import AsJson, settings_of, tell
 
 if TYPE_CHECKING:
-    from feature_repo.spec import FeatureSpec, View
     from pipelines.settings import Settings
 
 features = typer.Typer(help="Features: what they mean, and Feast's registry.", no_args_is_help=True)
@@ -20,6 +19,7 @@ state = typer.Typer(help="The state of every customer, which the online store re
 
 
 def register_commands(app: typer.Typer) -> None:
+    features.command("list")(list_command)
     features.command("audit")(audit_command)
     app.add_typer(features, name="features")
     app.add_typer(state, name="state")
@@ -50,22 +50,16 @@ def build_state(settings: Settings) -> StateSummary:
     Raises:
         UserError: the workspace has no events.
     """
-    from feature_repo.configuration import Problem
     from feature_repo.state.build import build_states, count_events
     from feature_repo.state.storage import SQLiteStateStorage
-    from pipelines.console import UserError, progress
+    from pipelines.console import progress
     from pipelines.events.compaction import compact
     from pipelines.events.live_states import building
-    from pipelines.events.opening import event_store, may_have_journal
+    from pipelines.events.opening import event_store
     from pipelines.identity.current import current_membership
 
     workspace = settings.workspace
-    if not (workspace.lake.exists() or may_have_journal(settings)):
-        hint = "ingest a file first, or name another workspace: twin --workspace NAME ..."
-        raise UserError(
-            f"Workspace {workspace.name!r} has no events.",
-            [Problem("lake", "a table of events", "nothing there", hint)],
-        )
+    _check_has_events(settings)
     with event_store(settings) as store, building(workspace.state_lock):
         membership = current_membership(settings)
         moved = compact(workspace.lake, store.journal).moved
@@ -77,34 +71,18 @@ def build_state(settings: Settings) -> StateSummary:
     return StateSummary(built.customers, built.events, moved, built.spec_hash, str(workspace.state))
 
 
-@features.command("list")
-def list_command(
-    context: typer.Context,
-    service: Annotated[str | None, typer.Option(help="only what this model reads")] = None,
-    json: AsJson = False,
-) -> None:
-    """Every feature with its meaning in words, its view, owner, and the services that read it.
+def _check_has_events(settings: Settings) -> None:
+    from feature_repo.configuration import Problem
+    from pipelines.console import UserError
+    from pipelines.events.opening import may_have_journal
 
-    Example: twin features list --service churn
-    """
-    spec = settings_of(context).features
-    rows = [row for view in spec.views for row in _rows(spec, view) if service is None or service in row["services"]]
-    if json:
-        print(as_text(rows))
-        return
-    for row in rows:
-        readers = "+".join(row["services"]) or "no model"
-        print(f"{row['name']:<62} {row['meaning']}  [{row['view']}, {row['owner']}, {readers}]")
-    print(f"{len(rows)} features, spec {spec.hash}")
-
-
-def _rows(spec: FeatureSpec, view: View) -> Iterator[dict[str, Any]]:
-    from feature_repo.words import words_of
-
-    for feature in view.features:
-        readers = [name for name, service in spec.services.items() if feature in service.features]
-        meaning = words_of(spec, feature.name)
-        yield {"name": feature.name, "meaning": meaning, "view": view.name, "owner": view.owner, "services": readers}
+    workspace = settings.workspace
+    if not (workspace.lake.exists() or may_have_journal(settings)):
+        hint = "ingest a file first, or name another workspace: twin --workspace NAME ..."
+        raise UserError(
+            f"Workspace {workspace.name!r} has no events.",
+            [Problem("lake", "a table of events", "nothing there", hint)],
+        )
 
 
 @features.command("apply")
@@ -123,9 +101,22 @@ def apply_command(context: typer.Context) -> None:
 
 
 @state.command("rebuild")
-def rebuild_command(context: typer.Context, json: AsJson = False) -> None:
+def rebuild_command(
+    context: typer.Context,
+    customer: Annotated[list[str] | None, typer.Option(help="only of this user id's; may be repeated")] = None,
+    json: AsJson = False,
+) -> None:
     """Move live events into the lake, and build the state of every customer anew from all events.
 
-    Example: twin state rebuild
+    Live events are answered 503 meanwhile, and are to come again. With --customer events stay where they are.
+
+    Example: twin state rebuild --customer 17850 --customer 13047
     """
-    tell(build_state(settings_of(context)), json)
+    settings = settings_of(context)
+    if not customer:
+        tell(build_state(settings), json)
+        return
+    from pipelines.events.rebuild import rebuild_customers
+
+    _check_has_events(settings)
+    tell(rebuild_customers(settings, customer), json)

@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.artefacts import EVALUATION, MODEL, TUNING, file_hash, load_dataset, read_json, write_json
 from pipelines.boosting import matrix
+from pipelines.champions import registered_champions
 from pipelines.console import UserError
 from pipelines.register import check_gates, export_champion, register
 from pipelines.settings import Settings
@@ -108,6 +109,9 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
 
     exported = export_champion(project, config)
     assert exported == project.workspace.bentoml_home / "models" / "churn" / "1"
+    known = registered_champions(project)
+    assert [(c.model, c.version, c.spec_hash) for c in known] == [("churn", "1", manifest["spec_hash"])]
+    assert known[0].features == dataset.manifest.features
     assert {"model.lgb", "manifest.json", "model.yaml"} <= {path.name for path in exported.iterdir()}
     np.testing.assert_array_equal(lgb.Booster(model_file=exported / "model.lgb").predict(features), expected)
     assert read_json(exported / "manifest.json") | {"version": "1"} == {
