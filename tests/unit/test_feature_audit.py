@@ -203,6 +203,10 @@ def test_what_cannot_be_computed_again_is_counted_and_not_called_equal(service: 
     # The browser turns out to be c0's: its event counts for c0 from now on.
     service.send(service.order(102, "", userId="c0", anonymousId="browser"))
     service.predict("c0")
+    # Two customers turn out to be one: what was served of either was of other events than it has now.
+    service.predict("c3", "c4")
+    service.send({"type": "alias", "messageId": "alias", "userId": "c3", "previousId": "c4"})
+    service.predict("c3")
     service.log.write()
     erase(service.settings, "c7", reason="case 1", actor="test")
     logged = audit_vectors(service.settings, 10_000, seed=1)
