@@ -28,7 +28,7 @@ class ServedFile:
 
     def is_due(self, lost: int) -> bool:
         """Whether there is something to do beside vectors: a new day, or a loss that no line tells."""
-        return self._day != _today() or lost > self._lost
+        return (self._day != _today() and self._folder.exists()) or lost > self._lost
 
     def append(self, vectors: Sequence[ServedVector], lists: Mapping[str, FeatureList], lost: int) -> None:
         """Write vectors, before them the `lists` (by id) that the file lacks, and how many were `lost` since the start.

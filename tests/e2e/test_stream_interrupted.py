@@ -53,8 +53,8 @@ class Asking:
 
 
 def wait_for_more(load: Load, asking: Asking, running: list[Future[None]]) -> None:
-    """Until 300 more events are acknowledged and 20 more predictions answered."""
-    events, answers, until = len(load.acknowledged) + 300, asking.answered + 20, time.monotonic() + 90
+    """Until 150 more events are acknowledged and 20 more predictions answered."""
+    events, answers, until = len(load.acknowledged) + 150, asking.answered + 20, time.monotonic() + 90
     while len(load.acknowledged) < events or asking.answered < answers:
         assert time.monotonic() < until, f"{len(load.acknowledged)} acknowledged, {asking.answered} answered"
         for each in running:
