@@ -71,6 +71,14 @@ class Membership:
         return place
 
 
+def revisions_of(membership: Membership | None) -> dict[str, int]:
+    """The revision of every customer who has one; that of any other is 0."""
+    if membership is None:
+        return {}
+    columns = (membership.revisions.column(name).to_pylist() for name in ("customer_id", "revision"))
+    return dict(zip(*columns, strict=True))
+
+
 def versions(folder: Path) -> list[int]:
     """The versions that stand under `folder`, ascending."""
     return sorted(int(place.name) for place in folder.iterdir() if place.name.isdecimal()) if folder.exists() else []

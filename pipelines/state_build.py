@@ -70,7 +70,7 @@ def build_state(settings: Settings, spec_hash: str | None = None) -> StateSummar
     from pipelines.identity.current import current_membership
 
     workspace = settings.workspace
-    _check_events(settings)
+    check_has_events(settings)
     storage = open_states(settings)
     SpecVersions(workspace.specs).remember(settings.features.hash, settings.spec_file)
     removed: list[str] = []
@@ -109,7 +109,8 @@ def _place(settings: Settings) -> str:
     return str(settings.workspace.state) if backend == "sqlite" else f"{backend}, workspace {settings.workspace.name}"
 
 
-def _check_events(settings: Settings) -> None:
+def check_has_events(settings: Settings) -> None:
+    """Raises UserError where the workspace has none."""
     workspace = settings.workspace
     if workspace.lake.exists() or may_have_journal(settings):
         return

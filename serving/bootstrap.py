@@ -197,7 +197,7 @@ def _over_states(
     if built is None:
         raise empty_state()
     if built != stored.spec_hash:
-        hint = "build the states of the features that it was trained on: `twin state build`"
+        hint = "build the states of the features that it was trained on: `twin state rebuild`"
         raise mismatch(stored, "spec_hash", stored.spec_hash, built, hint)
     champion = stored.load()
     if tuple(champion.booster.feature_name()) != champion.features:

@@ -9,15 +9,29 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.state.read import FeatureValue
+
 
 class FeatureRows(Protocol):
-    """Features of n customers: `found` (n), `matrix` (n, k) float64 with NaN for empty."""
+    """Features of n customers: `found` (n), `matrix` (n, k) float64 with NaN for empty.
+
+    `values` (n, k) are the same as they were read, None for empty; `positions` and `revisions` (n) say of which state.
+    """
 
     @property
     def found(self) -> Sequence[bool]: ...
 
     @property
     def matrix(self) -> NDArray[np.float64]: ...
+
+    @property
+    def values(self) -> Sequence[Sequence[FeatureValue]]: ...
+
+    @property
+    def positions(self) -> Sequence[int]: ...
+
+    @property
+    def revisions(self) -> Sequence[int]: ...
 
 
 class FeatureReader(Protocol):
@@ -56,6 +70,9 @@ class FeatureReader(Protocol):
 class MemoryRows:
     found: list[bool]
     matrix: NDArray[np.float64]
+    values: list[list[FeatureValue]]
+    positions: list[int]
+    revisions: list[int]
 
 
 @dataclass(slots=True)
@@ -71,7 +88,12 @@ class MemoryReader:
     def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> MemoryRows:
         empty = [np.nan] * self.width
         matrix = np.array([self.values.get(customer, empty) for customer in customer_ids], dtype=np.float64)
-        return MemoryRows([customer in self.values for customer in customer_ids], matrix.reshape(-1, self.width))
+        matrix = matrix.reshape(-1, self.width)
+        values: list[list[int | float | str | None]] = [
+            [None if np.isnan(value) else value for value in row] for row in matrix.tolist()
+        ]
+        nowhere = [0] * len(values)
+        return MemoryRows([customer in self.values for customer in customer_ids], matrix, values, nowhere, nowhere)
 
     def check(self) -> None:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.reasons import Reason, check_additive, reason_codes
-from feature_repo.state.read import AsOfTooEarly
+from feature_repo.state.read import AsOfTooEarly, FeatureValue
 from pipelines.events.spec_lease import SpecLease
 from serving.api.context import Context, check_context
 from serving.api.errors import ApiError, ErrorDetail
@@ -23,6 +23,15 @@ SLICE = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What a prediction was made from: the features exactly as read, and the state they were read of."""
+
+    values: Sequence[FeatureValue]
+    position: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """Of one customer: a probability and its reasons, or None where the customer is unknown."""
 
@@ -30,6 +39,7 @@ class Prediction:
     probability: float | None
     in_population: bool | None = None
     reasons: tuple[Reason, ...] | None = None
+    read: Read | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,7 @@ class Predictor:
         except AsOfTooEarly:
             as_of, rows = self._read_again([customer_id], context)
         if rows.found[0]:
-            return as_of, self._predict([customer_id], rows.matrix, reasons)[0]
+            return as_of, self._predict([customer_id], rows.matrix, _reads(rows), reasons)[0]
         self._check_not_empty()
         return as_of, Prediction(customer_id, None)
 
@@ -91,30 +101,28 @@ class Predictor:
             as_of = self.instant()
             if not customer_ids:
                 return as_of, []
-            found, matrix = await self._read_slices(customer_ids, as_of, context)
+            slices = await self._read_slices(customer_ids, as_of, context)
         except AsOfTooEarly:
             as_of, rows = self._read_again(customer_ids, context)
-            found, matrix = list(rows.found), rows.matrix
+            slices = [rows]
+        found = [is_known for rows in slices for is_known in rows.found]
         if not any(found):
             self._check_not_empty()
         known = [customer for customer, is_known in zip(customer_ids, found, strict=True) if is_known]
-        predictions = iter(await asyncio.to_thread(self._predict, known, matrix[np.array(found, dtype=bool)], reasons))
+        matrix = np.concatenate([rows.matrix for rows in slices])[np.array(found, dtype=bool)]
+        reads = [read for rows in slices for read in _reads(rows)]
+        predictions = iter(await asyncio.to_thread(self._predict, known, matrix, reads, reasons))
         return as_of, [
             next(predictions) if is_known else Prediction(customer, None)
             for customer, is_known in zip(customer_ids, found, strict=True)
         ]
 
-    async def _read_slices(
-        self, customer_ids: Sequence[str], as_of: int, context: Context
-    ) -> tuple[list[bool], NDArray[np.float64]]:
-        found: list[bool] = []
-        matrices: list[NDArray[np.float64]] = []
+    async def _read_slices(self, customer_ids: Sequence[str], as_of: int, context: Context) -> list[FeatureRows]:
+        slices: list[FeatureRows] = []
         for start in range(0, len(customer_ids), SLICE):
-            rows = self.reader.read(customer_ids[start : start + SLICE], as_of, context)
-            found.extend(rows.found)
-            matrices.append(rows.matrix)
+            slices.append(self.reader.read(customer_ids[start : start + SLICE], as_of, context))
             await asyncio.sleep(0)
-        return found, np.concatenate(matrices)
+        return slices
 
     def _read_again(self, customer_ids: Sequence[str], context: Context) -> tuple[int, FeatureRows]:
         """Read at a newer instant: a new event came between the clock and the first read.
@@ -139,8 +147,10 @@ class Predictor:
         if self.reader.data_end() is None:
             raise empty_state()
 
-    def _predict(self, customer_ids: Sequence[str], matrix: NDArray[np.float64], reasons: bool) -> list[Prediction]:
-        """Predictions of known customers; `matrix` has shape (n, k).
+    def _predict(
+        self, customer_ids: Sequence[str], matrix: NDArray[np.float64], reads: Sequence[Read], reasons: bool
+    ) -> list[Prediction]:
+        """Predictions of n known customers; `matrix` has shape (n, k).
 
         Raises:
             AdditivityError: contributions do not sum to the score; nothing of this may be served.
@@ -150,15 +160,22 @@ class Predictor:
         probabilities = self.champion.probabilities(matrix).tolist()
         answers = list(zip(customer_ids, probabilities, self.champion.in_population(matrix), strict=True))
         if not reasons:
-            return [Prediction(*answer) for answer in answers]
+            return [Prediction(*answer, None, read) for answer, read in zip(answers, reads, strict=True)]
         contributions = self.champion.contributions(matrix)
         check_additive(contributions, self.champion.scores(matrix))
         return [
-            Prediction(*answer, self._reasons(contributions[row], matrix[row])) for row, answer in enumerate(answers)
+            Prediction(*answer, self._reasons(contributions[row], matrix[row]), reads[row])
+            for row, answer in enumerate(answers)
         ]
 
     def _reasons(self, contributions: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[Reason, ...]:
         return reason_codes(contributions, values, self.champion.features, meanings=self.meanings)
+
+
+def _reads(rows: FeatureRows) -> list[Read]:
+    """Of the customers that were found, in order."""
+    of_all = zip(rows.found, rows.values, rows.positions, rows.revisions, strict=True)
+    return [Read(values, position, revision) for found, values, position, revision in of_all if found]
 
 
 def empty_state() -> ApiError:

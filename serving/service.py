@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from feature_repo.state.storage import StatesLost, StateUnavailable
 from pipelines.settings import load_settings
-from serving import bootstrap, connection, consent_gate, ingestion
+from serving import bootstrap, connection, consent_gate, ingestion, served_log
 from serving.api import request_id
 from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
 from serving.api.authorisation import authorise
@@ -80,12 +80,15 @@ class CustomerTwin:
         self.gate = consent_gate.connect()
         self.ingestion = ingestion.connect()
         self.ingestion.recover()
+        self.served = served_log.connect()
+        self.served.start()
 
     @bentoml.on_shutdown
     def close(self) -> None:
         """Finish what was taken in."""
         self.connection.close()
         self.ingestion.close()
+        self.served.close()
 
     @bentoml.on_startup
     def settle(self) -> None:
@@ -110,9 +113,11 @@ class CustomerTwin:
         predictor = self.connection.wiring().predictor(request.model)
         customer_id = self.gate.permitted(request.customer_id, "customer_id")
         predictor.check(request.context)
+        began = served_log.now()
         as_of, prediction = predictor.one(customer_id, request.reasons, request.context)
         if prediction.probability is None:
             raise unknown_customer("customer_id")
+        self.served.add(predictor.champion, began, as_of, [prediction])
         return PredictResponse(
             request_id=request_id.current.get(),
             customer_id=request.customer_id,
@@ -134,7 +139,9 @@ class CustomerTwin:
         predictor.check(request.context)
         asked = await self.gate.ask_many(request.customer_ids)
         permitted = [item.customer_id for item in asked if item.denied is None]
+        began = served_log.now()
         as_of, predictions = await predictor.many(permitted, request.reasons, request.context)
+        self.served.add(predictor.champion, began, as_of, predictions)
         return PredictManyResponse(
             request_id=request_id.current.get(),
             model=request.model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from feature_repo.event_table import register_customer_events
-from feature_repo.membership import Membership
+from feature_repo.membership import Membership, revisions_of
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.plan import StatePlan, plan_state
 from feature_repo.state.storage import StateStorage, StoredState, stored_state
@@ -64,11 +64,11 @@ def build_states(
     """
     plan = plan_state(spec)
     life, build = storage.begin(spec.hash), uuid.uuid4().hex
-    revisions = _revisions(membership)
+    revisions = revisions_of(membership)
     customers: list[str] = []
     events = 0
     batch: list[StoredState] = []
-    for customer_id, logged in _by_customer(plan, lake, version, tail, membership):
+    for customer_id, logged in events_by_customer(plan, lake, version, tail, membership):
         batch.append(stored_state(customer_id, fold(plan, None, logged), revisions.get(customer_id, 0)))
         customers.append(customer_id)
         events += len(logged)
@@ -83,24 +83,27 @@ def build_states(
     return BuildSummary(len(customers), events, spec.hash)
 
 
-def _revisions(membership: Membership | None) -> dict[str, int]:
-    if membership is None:
-        return {}
-    columns = (membership.revisions.column(name).to_pylist() for name in ("customer_id", "revision"))
-    return dict(zip(*columns, strict=True))
-
-
-def _by_customer(
-    plan: StatePlan, lake: Path, version: int | None, tail: pa.Table | None, membership: Membership | None
+def events_by_customer(
+    plan: StatePlan,
+    lake: Path,
+    version: int | None = None,
+    tail: pa.Table | None = None,
+    membership: Membership | None = None,
+    customers: Sequence[str] | None = None,
 ) -> Iterator[tuple[str, list[LoggedEvent]]]:
+    """The events of every customer who has some (of `customers`, if given), ascending by position."""
     connection = duckdb.connect()
     register_customer_events(connection, lake, version, tail, membership)
+    chosen = ""
+    if customers is not None:
+        connection.register("chosen_customers", pa.table({"customer_id": pa.array(customers, pa.string())}))
+        chosen = "SEMI JOIN chosen_customers USING (customer_id)"
     # Events that no feature reads still move a customer's clock, but their properties stay unread.
     cursor = connection.execute(
-        """
+        f"""
         SELECT customer_id, position, event, event_time, available_at, channel, value,
                CASE WHEN list_contains(?, event) THEN properties END
-        FROM customer_events ORDER BY customer_id, position
+        FROM customer_events {chosen} ORDER BY customer_id, position
         """,
         [list(plan.by_event)],
     )

@@ -20,7 +20,7 @@ class SpecViewError(ValueError):
 
 MATERIALIZE_REFUSED = (
     "views of features.yaml are not materialized: their values age with the clock, so the online store "
-    "keeps each customer's state and computes them when they are read. Run `twin state build` to build "
+    "keeps each customer's state and computes them when they are read. Run `twin state rebuild` to build "
     "the states from the lake."
 )
 
@@ -46,7 +46,7 @@ def spec_of(config: RepoConfig, features_file: str, view: FeatureView) -> Featur
     if applied != spec.hash:
         raise SpecViewError(
             f"feature view {view.name!r} was applied with spec {applied}, features.yaml is now {spec.hash}: "
-            "run `twin features apply` (or `feast apply`), then `twin state build`"
+            "run `twin features apply` (or `feast apply`), then `twin state rebuild`"
         )
     return spec
 

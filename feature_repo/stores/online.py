@@ -124,7 +124,8 @@ def _check_built(storage: StateStorage, spec: FeatureSpec) -> None:
     built = storage.built_specs()
     if built and spec.hash not in built:
         raise SpecViewError(
-            f"the states of spec {spec.hash} are not built yet, only of spec {', '.join(built)}: run `twin state build`"
+            f"the states of spec {spec.hash} are not built yet, only of spec {', '.join(built)}:"
+            " run `twin state rebuild`"
         )
 
 

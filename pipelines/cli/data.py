@@ -153,7 +153,7 @@ def compact_live(settings: Settings, drop_other_states: bool = False) -> Compact
             removed = tuple(remove(settings, states.storage))
             report = compact_folded(workspace, store.journal, states)
         except StatesBusy:
-            busy = Problem("states", "no build that runs", "one that does", "wait for `twin state build` to end")
+            busy = Problem("states", "no build that runs", "one that does", "wait for `twin state rebuild` to end")
             raise UserError("live events cannot be moved now; nothing was changed", [busy]) from None
     if report is None:
         return Compacted(None, None, removed)

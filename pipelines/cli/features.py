@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from pipelines.cli.output import AsJson, as_text, settings_of, tell
-from pipelines.state_build import build_state
-
-if TYPE_CHECKING:
-    from feature_repo.spec import FeatureSpec, View
+from pipelines.cli.feature_audit import audit_command
+from pipelines.cli.feature_list import list_command
+from pipelines.cli.output import AsJson, settings_of, tell
+from pipelines.state_build import build_state, check_has_events
 
 features = typer.Typer(help="Features: what they mean, and Feast's registry.", no_args_is_help=True)
 state = typer.Typer(help="The state of every customer, which the online store reads.", no_args_is_help=True)
 
 
 def register_commands(app: typer.Typer) -> None:
+    features.command("list")(list_command)
+    features.command("audit")(audit_command)
     app.add_typer(features, name="features")
     app.add_typer(state, name="state")
-
-
-@features.command("list")
-def list_command(
-    context: typer.Context,
-    service: Annotated[str | None, typer.Option(help="only what this model reads")] = None,
-    json: AsJson = False,
-) -> None:
-    """Every feature with its meaning in words, its view, owner, and the services that read it.
-
-    Example: twin features list --service churn
-    """
-    spec = settings_of(context).features
-    rows = [row for view in spec.views for row in _rows(spec, view) if service is None or service in row["services"]]
-    if json:
-        print(as_text(rows))
-        return
-    for row in rows:
-        readers = "+".join(row["services"]) or "no model"
-        print(f"{row['name']:<62} {row['meaning']}  [{row['view']}, {row['owner']}, {readers}]")
-    print(f"{len(rows)} features, spec {spec.hash}")
-
-
-def _rows(spec: FeatureSpec, view: View) -> Iterator[dict[str, Any]]:
-    from feature_repo.words import words_of
-
-    for feature in view.features:
-        readers = [name for name, service in spec.services.items() if feature in service.features]
-        meaning = words_of(spec, feature.name)
-        yield {"name": feature.name, "meaning": meaning, "view": view.name, "owner": view.owner, "services": readers}
 
 
 @features.command("apply")
@@ -67,16 +37,27 @@ def apply_command(context: typer.Context) -> None:
     print(f"  {settings.workspace.root / 'feature_store.yaml'}")
 
 
-@state.command("build")
-def build_command(
+@state.command("rebuild")
+def rebuild_command(
     context: typer.Context,
     spec: Annotated[str | None, typer.Option(help="only of this version: see twin features versions")] = None,
+    customer: Annotated[list[str] | None, typer.Option(help="only of this user id's; may be repeated")] = None,
     json: AsJson = False,
 ) -> None:
-    """Move live events into the lake, and build the state of every customer from all events.
+    """Build the state of every customer anew from all events, and move live events into the lake.
 
-    States are built of the current features, and of those that a champion in service reads.
+    States are built of the current features, and of those that a champion in service reads. Live events are
+    answered 503 meanwhile, and are to come again. With --customer events stay where they are.
 
-    Example: twin state build
+    Example: twin state rebuild --customer 17850 --customer 13047
     """
-    tell(build_state(settings_of(context), spec), json)
+    settings = settings_of(context)
+    if not customer:
+        tell(build_state(settings, spec), json)
+        return
+    if spec is not None:
+        raise typer.BadParameter("a customer is rebuilt for all versions at once: leave out --spec")
+    from pipelines.events.rebuild import rebuild_customers
+
+    check_has_events(settings)
+    tell(rebuild_customers(settings, customer), json)

@@ -130,7 +130,7 @@ class LiveStates:
         begun = set() if plans or not self._log.lake_is_empty() else {self._current}
         lives = {spec: self.storage.begin(spec) for spec in (*plans, *begun)}
         if not self.can_catch_up:
-            raise StatesLost("states lack events that are in the lake alone; build them: twin state build")
+            raise StatesLost("states lack events that are in the lake alone; build them: twin state rebuild")
         self.follow_identity()
         version, _ = self._identity.head()
         until = self._journal.last_position()

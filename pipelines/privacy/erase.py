@@ -31,11 +31,13 @@ from pipelines.identity.store import IdentityStore, open_identity
 from pipelines.identity.vocabulary import Form
 from pipelines.privacy.kept_files import erase_from_files, files_below, files_of, stores_of
 from pipelines.privacy.kept_lines import QuarantineReader
+from pipelines.privacy.kept_vectors import KeptVectors, texts_in
 from pipelines.privacy.mentioned import events_mentioning
 from pipelines.privacy.person import Mentions, Person, find_person, made_person
 from pipelines.privacy.report import refuse_named_reason
 from pipelines.privacy.traces import Trace, TraceSearch
 from pipelines.privacy.uses import PERSON
+from pipelines.served_log import log_files
 from pipelines.settings import Settings
 from pipelines.settings.workspace import Workspace
 
@@ -62,7 +64,8 @@ class ErasurePlan:
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.identifiers.items())
         return (
             f"Customer {self.customer_id}: {self.events} events and all identifiers ({kinds}) will go, with their "
-            "states, consents,\nlinks, quarantined lines and rows of data sets. Older versions of the lake go too."
+            "states, consents,\nlinks, quarantined lines, logged predictions and rows of data sets. Older versions of "
+            "the lake go too."
         )
 
 
@@ -78,6 +81,7 @@ class ErasureReport:
     altered: int
     identifiers: int
     quarantined: int
+    served: int
     files: dict[str, int]
     found: list[dict[str, str]]
     not_reached: list[str]
@@ -87,8 +91,8 @@ class ErasureReport:
         """The summary for a person."""
         lines = [
             f"Erased {self.subject}: {self.events} events, {self.identifiers} identifiers, "
-            f"{self.quarantined} quarantined lines, {sum(self.files.values())} rows and passages of {len(self.files)} "
-            f"files in {self.seconds:.1f} s",
+            f"{self.quarantined} quarantined lines, {self.served} logged predictions, "
+            f"{sum(self.files.values())} rows and passages of {len(self.files)} files in {self.seconds:.1f} s",
             f"  {self.altered} events of other customers lost an identifier of theirs" if self.altered else "",
             "  a search of every file finds nothing of them" if not self.found else "  STILL FOUND:",
             *(f"    {trace['file']} ({trace['where']})" for trace in self.found),
@@ -241,14 +245,21 @@ def _finish(settings: Settings, stores: _Stores, intention: Intention) -> Erasur
     altered = _erase_events(settings, stores, intention, person, mentions)
     _erase_from_stores(settings, stores, intention, person)
     quarantined = QuarantineReader(settings).remove(mentions)
+    served = KeptVectors(workspace, person, mentions).remove()
     shutil.rmtree(workspace.staging, ignore_errors=True)
     files = erase_from_files(files_of(workspace, stores_of(workspace)), person, mentions)
     found = [*_search(workspace, stores.identity, person), *_search_states(settings, person)]
     report = ErasureReport(
-        subject, len(intention.events), altered, len(person.forms), quarantined, _relative(files, workspace),
+        subject, len(intention.events), altered, len(person.forms), quarantined, served, _relative(files, workspace),
         [asdict(trace) for trace in found], _not_reached(workspace, person), round(time.monotonic() - began, 2),
     )  # fmt: skip
-    outcome = {"events": report.events, "altered": altered, "quarantined": quarantined, "found": len(found)}
+    outcome = {
+        "events": report.events,
+        "altered": altered,
+        "quarantined": quarantined,
+        "served": served,
+        "found": len(found),
+    }
     audit.append("privacy.erased", intention.actor, subject, outcome)
     if not found:
         workspace.erasure.unlink()
@@ -322,8 +333,12 @@ def _search(workspace: Workspace, identity: IdentityStore, person: Person) -> li
         query = "SELECT stored FROM identity_forms WHERE instr(stored, ?) AND stored <> ?"
         return [row[0] for row in identity.rows(query, (text, text))]
 
-    files = files_of(workspace, [workspace.sources, workspace.erasure])
-    return TraceSearch(person, longer).search(files, workspace.checkout)
+    files = files_of(workspace, [workspace.sources, workspace.erasure, workspace.served])
+    search = TraceSearch(person, longer)
+    found = search.search(files, workspace.checkout)
+    for file in log_files(workspace.served):
+        found += search.search_texts(texts_in(file), str(file.relative_to(workspace.checkout)))
+    return found
 
 
 def _search_states(settings: Settings, person: Person) -> list[Trace]:

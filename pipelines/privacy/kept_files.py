@@ -41,7 +41,16 @@ def stores_of(workspace: Workspace) -> list[Path]:
     databases = [workspace.journal, workspace.identity, workspace.state, workspace.access, workspace.feast_registry]
     beside = [path.with_name(path.name + end) for path in databases for end in ("-wal", "-shm")]
     audit = [workspace.audit.with_suffix(end) for end in (".jsonl", ".head", ".key")]
-    return [*databases, *beside, *audit, workspace.lake, workspace.quarantine, workspace.sources, workspace.erasure]
+    return [
+        *databases,
+        *beside,
+        *audit,
+        workspace.lake,
+        workspace.quarantine,
+        workspace.served,
+        workspace.sources,
+        workspace.erasure,
+    ]
 
 
 def erase_from_files(files: Iterable[Path], person: Person, mentions: Mentions) -> dict[str, int]:

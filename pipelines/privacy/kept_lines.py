@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,11 +128,11 @@ class QuarantineReader:
         return source.format.delimiter if source else ","
 
 
-def replace_file(file: Path, content: bytes) -> None:
+def replace_file(file: Path, content: bytes | Iterable[bytes]) -> None:
     """Put other content into a file, whole and on the disk, or leave the old one."""
     fresh = file.with_name(f".{file.name}.erasing")
     with fresh.open("wb") as stream:
-        stream.write(content)
+        stream.writelines([content] if isinstance(content, bytes) else content)
         stream.flush()
         os.fsync(stream.fileno())
     fresh.chmod(file.stat().st_mode)

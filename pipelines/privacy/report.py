@@ -23,6 +23,7 @@ from pipelines.identity.graph import FROM_THE_BEGINNING, Node
 from pipelines.identity.permissions import sources_under
 from pipelines.identity.store import IdentityStore, open_identity
 from pipelines.privacy.kept_lines import QuarantineReader
+from pipelines.privacy.kept_vectors import KeptVectors
 from pipelines.privacy.person import Mentions, Person, find_person, opened
 from pipelines.privacy.personal import open_event
 from pipelines.privacy.sealing import EncryptionKeyMissing, Sealer, sealer_of
@@ -39,6 +40,7 @@ class AccessReport:
     `events` are as they came, with what is encrypted at rest opened; `features` as of now, null where no
     state was built. States of versions of the features that are not current are held as well, and their values
     stand in `features_of_other_specs`; only the hash where it is not known any more what those features are.
+    `predictions` are those in the log of what was served.
     """
 
     customer_id: str
@@ -51,6 +53,7 @@ class AccessReport:
     features: dict[str, Any] | None
     features_of_other_specs: list[dict[str, Any]]
     quarantine: list[dict[str, Any]]
+    predictions: list[dict[str, Any]]
     training_sets: list[dict[str, Any]]
     model_versions: list[dict[str, Any]]
     audit: list[dict[str, Any]]
@@ -59,7 +62,8 @@ class AccessReport:
         """The summary for a person."""
         counts = [
             ("identifiers", self.identifiers), ("links between them", self.links), ("events", self.events),
-            ("quarantined lines", self.quarantine), ("data sets with rows of theirs", self.training_sets),
+            ("quarantined lines", self.quarantine), ("predictions served", self.predictions),
+            ("data sets with rows of theirs", self.training_sets),
             ("model versions", self.model_versions), ("audit entries", self.audit),
         ]  # fmt: skip
         lines = [f"  {len(items):>6} {name}" for name, items in counts]
@@ -113,6 +117,7 @@ def _report(settings: Settings, identity: IdentityStore, person: Person, events:
         features=_features(settings, person, settings.features),
         features_of_other_specs=_of_other_specs(settings, person),
         quarantine=_kept(settings, person),
+        predictions=_served(settings, person),
         training_sets=[_plain(item) for item in training_sets(settings.workspace, person)],
         model_versions=[
             {**item, "made_at": _iso(item["made_at"])} for item in model_versions(settings.workspace, person)
@@ -229,6 +234,11 @@ def _features(settings: Settings, person: Person, spec: FeatureSpec) -> dict[str
 def _kept(settings: Settings, person: Person) -> list[dict[str, Any]]:
     found = QuarantineReader(settings).mentioning(Mentions(person, settings.identity))
     return [asdict(line) for line in found]
+
+
+def _served(settings: Settings, person: Person) -> list[dict[str, Any]]:
+    found = KeptVectors(settings.workspace, person, Mentions(person, settings.identity)).found()
+    return [{**item, "served_at": _iso(item["served_at"]), "as_of": _iso(item["as_of"])} for item in found]
 
 
 def _plain(value: Any) -> Any:

@@ -56,6 +56,11 @@ class TraceSearch:
             found += [Trace(str(file.relative_to(root)), where) for where in dict.fromkeys(self._in_file(file))]
         return found
 
+    def search_texts(self, pieces: Iterable[list[str]], file: str) -> list[Trace]:
+        """A trace in `file`, read as the texts it holds, where numbers of others must not be taken for identifiers."""
+        found = any(self._in_column(pa.array(texts, pa.string())) for texts in pieces)
+        return [Trace(file, "texts")] if found else []
+
     def _in_file(self, file: Path) -> Iterator[str]:
         try:
             with file.open("rb") as stream:

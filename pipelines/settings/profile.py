@@ -41,6 +41,19 @@ class IngestionProfile(ConfigModel):
     compact_at_rows: int = Field(default=10_000, ge=1, description="rows from which the journal moves into the lake")
 
 
+class ServedLogProfile(ConfigModel):
+    """What the service keeps of the predictions it gave, for `twin features audit`.
+
+    `share` is the part of the requests that is logged, chosen by a hash of the request id; 0 turns the log off.
+    """
+
+    share: float = Field(default=1.0, ge=0.0, le=1.0)
+    keep_days: int = Field(default=30, ge=1, description="whole days after which a file is removed")
+    maximum_waiting: int = Field(
+        default=10_000, ge=1, description="vectors not written yet; more are lost, and counted"
+    )
+
+
 class Profile(ConfigModel):
     """All of one `configs/profiles/<name>.yaml`.
 
@@ -56,3 +69,4 @@ class Profile(ConfigModel):
     online_store: Backend = "sqlite"
     service: ServiceProfile = ServiceProfile()
     ingestion: IngestionProfile = IngestionProfile()
+    served_log: ServedLogProfile = ServedLogProfile()

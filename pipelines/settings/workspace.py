@@ -86,6 +86,11 @@ class Workspace:
         return self.root / "state_builds.json"
 
     @property
+    def served(self) -> Path:
+        """What the service served, JSON lines (`feature_repo.served`), one file a day and process."""
+        return self.root / "served"
+
+    @property
     def state_lock(self) -> Path:
         """Held while states are built in bulk; nobody folds live events meanwhile."""
         return self.root / "state.lock"

@@ -141,7 +141,7 @@ def state_unavailable(lost: bool) -> ApiError:
     detail = ErrorDetail(field="state", expected="a store that answers", got="none", hint=hint)
     if lost:
         message = "the states of customers are not whole: their store was emptied or started again"
-        hint = "they are compared with the log by themselves; where that is not enough, build them: twin state build"
+        hint = "they are compared with the log by themselves; where that is not enough, build them: twin state rebuild"
         detail = ErrorDetail(field="state", expected="the states of all customers", got="some may be lost", hint=hint)
     return ApiError(503, "state_unavailable", message, [detail], {"Retry-After": RETRY_AFTER_SECONDS})
 

@@ -122,7 +122,7 @@ def test_sql_can_name_the_entities(store: FeatureStore) -> None:
 
 def test_materialize_is_refused_and_says_what_to_do(store: FeatureStore) -> None:
     end = datetime(2024, 10, 1)
-    with pytest.raises(SpecViewError, match="twin state build"):
+    with pytest.raises(SpecViewError, match="twin state rebuild"):
         store.materialize(end - timedelta(days=1), end)
 
 

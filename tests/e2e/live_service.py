@@ -20,6 +20,7 @@ from pipelines.events.journal import StoredEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.opening import event_store
 from pipelines.identity.current import current_membership
+from pipelines.served_log import log_files
 from pipelines.settings import CHECKOUT, Settings, Workspace
 from tests.e2e.test_service import Server
 from tests.unit.serving_parts import Shop, ingest_key, make_shop
@@ -78,6 +79,15 @@ class LiveService:
     def rebuilt(self, file: Path) -> dict[str, bytes]:
         """The states, made again from lake and journal into `file`."""
         return rebuilt(self.shop.settings, file)
+
+    def served(self, request: str) -> bool:
+        """Whether a request is in the log of served vectors, or comes into it within 30 seconds."""
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            if any(f'"{request}"'.encode() in file.read_bytes() for file in log_files(self.workspace.served)):
+                return True
+            time.sleep(0.05)
+        return False
 
     def kill(self) -> None:
         self.client.close()

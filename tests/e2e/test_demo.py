@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.demo import running_service
-from pipelines.settings import CHECKOUT, Workspace, load_settings
+from pipelines.settings import Workspace, load_settings
 from tests.e2e.cli import quick_configs, throwaway_workspace, twin
 from tests.e2e.readme import COMMANDS
 
@@ -85,23 +84,18 @@ def test_the_report_is_where_it_says(demo: Demo) -> None:
     assert Path(told.stdout.strip()).read_text().startswith("<!doctype html>")
 
 
-def test_feast_works_on_the_workspace(demo: Demo) -> None:
+def test_feast_has_the_workspaces_features(demo: Demo) -> None:
     applied = twin(demo.workspace, "features", "apply")
     assert "1 services" in applied.stdout
-    feast = Path(CHECKOUT / ".venv" / "bin" / "feast")
-    command = [str(feast) if feast.exists() else "feast", "-f", str(demo.workspace.root / "feature_store.yaml")]
-    environment = {**os.environ, "TWIN_WORKSPACE": demo.workspace.name}
-    for words in (["apply"], ["feature-services", "list"]):
-        ran = subprocess.run(
-            [*command, *words],
-            cwd=CHECKOUT / "feature_repo",
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-    assert "churn" in ran.stdout
+
+
+def test_what_was_served_is_what_the_events_give(demo: Demo) -> None:
+    served = twin(demo.workspace, "features", "audit")
+    assert served.returncode == 0, served.stdout + served.stderr
+    assert " 0 different" in served.stdout
+    states = twin(demo.workspace, "features", "audit", "--states", "--sample", "200", "--json")
+    assert states.returncode == 0, states.stdout + states.stderr
+    assert json.loads(states.stdout)["compared"] == 200
 
 
 def test_the_demo_refuses_to_mix_with_real_customers(demo: Demo, tmp_path: Path) -> None:

@@ -49,11 +49,15 @@ def send(client: httpx.Client, who: str, number: int, **traits: str) -> httpx.Re
     return client.post("/v1/track", json=body)
 
 
-class Others:
-    """Ten customers who keep sending, each call until it is acknowledged."""
+def predict(client: httpx.Client, who: str, named: str) -> httpx.Response:
+    return client.post("/v1/predict", json={"customer_id": who}, headers={"x-request-id": named})
 
-    def __init__(self, client: httpx.Client) -> None:
-        self.client, self.kept, self.refused = client, [], set[str]()
+
+class Others:
+    """Ten customers who keep sending, each call until it is acknowledged; predictions of them and `victim` asked."""
+
+    def __init__(self, client: httpx.Client, victim: str) -> None:
+        self.client, self.kept, self.refused, self.victim = client, [], set[str](), victim
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -72,6 +76,9 @@ class Others:
             while (answer := send(self.client, f"other{number % 10}", number)).status_code != 200:
                 self.refused.add(answer.json()["error"]["code"])
             self.kept.append(f"other{number % 10}-{number}")
+            assert predict(self.client, f"other{number % 10}", f"p{number}").status_code == 200
+            # Of whom is being erased there are features at first, and none at the end.
+            assert predict(self.client, self.victim, f"{self.victim}-{number}").status_code in (200, 404)
 
 
 def test_rights_by_api(live: LiveService, tmp_path: Path) -> None:
@@ -98,17 +105,25 @@ def test_rights_by_api(live: LiveService, tmp_path: Path) -> None:
             assert ask(path, {"customer_id": "somchai"}).status_code == 400
             assert ask(path, {**whom, "reason": "somchai asked"}).status_code == 400
             assert ask(path, {**whom, "kind": "shoe"}).status_code == 400
+        for number in range(3):
+            assert predict(client, "somchai", f"somchai-{number}").status_code == 200
+        assert live.served("somchai-2")
         told = ask("access", whom)
         assert told.status_code == 200
+        assert [item["request_id"] for item in told.json()["predictions"]] == [f"somchai-{n}" for n in range(3)]
         assert [event["event_id"] for event in told.json()["events"]] == [f"somchai-{n}" for n in (0, 1, 2, 3, 4, 5, 7)]
         assert EMAIL in {item["value"] for item in told.json()["identifiers"]}
-        with Others(client) as others:
+        with Others(client, "somchai") as others:
             done = ask("erase", whom)
         assert done.status_code == 200, done.text
         report = json.loads(done.content)
         assert (report["found"], report["events"]) == ([], 7)
         assert others.refused <= {"erasure_runs", "states_busy"}
         assert ask("access", whom).status_code == 404
+        assert report["served"] >= 3
+        assert predict(client, "other1", "the-last").status_code == 200
+        # When it is written, so is everything that was asked before.
+        assert live.served("the-last")
         assert send(client, "somchai", 1, email=EMAIL).json()["duplicates"] == 1
         files = [file for file in workspace.root.rglob("*") if file.is_file()]
         assert leaks({"somchai", EMAIL, EMAIL.lower()}, files) == {}

@@ -118,7 +118,7 @@ def test_the_former_is_served_while_the_new_one_has_no_states(
     info = model_info(wiring, "churn")
     assert (info.served, info.model_version) == (True, "1")
     assert info.held_back is not None
-    assert "twin state build" in info.held_back.details[0].hint
+    assert "twin state rebuild" in info.held_back.details[0].hint
     assert caplog.text.count("the latest champion of churn is not served, version 1 is") == 1, "told once"
     # A process that starts now serves the same.
     assert served(Connection(shop.settings, shop.open_reader)).champion.version == "1"

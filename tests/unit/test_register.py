@@ -13,6 +13,7 @@ import pytest
 from feature_repo.spec_content import FILE, compile_content, content_of, text_of
 from pipelines.artefacts import EVALUATION, MODEL, TUNING, file_hash, load_dataset, read_json, write_json
 from pipelines.boosting import matrix
+from pipelines.champions import registered_champions
 from pipelines.console import UserError
 from pipelines.register import check_gates, export_champion, register
 from pipelines.settings import Settings
@@ -118,6 +119,9 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
         content = content_of((folder_with_content / FILE).read_text())
         assert compile_content(content, manifest["spec_hash"]).hash == project.features.hash
     assert [version.content for version in SpecVersions(project.workspace.specs).all()] == [project.spec_file]
+    known = registered_champions(project)
+    assert [(c.model, c.version, c.spec_hash) for c in known] == [("churn", "1", manifest["spec_hash"])]
+    assert known[0].features == dataset.manifest.features
     np.testing.assert_array_equal(lgb.Booster(model_file=exported / "model.lgb").predict(features), expected)
     assert read_json(exported / "manifest.json") | {"version": "1"} == {
         **manifest, "model": "churn", "version": "1", "run_id": found.run_id,

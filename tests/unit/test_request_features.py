@@ -22,8 +22,9 @@ from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.words import words_of
 from pipelines.feature_store import open_feature_store
 from pipelines.settings import load_settings
-from serving import bootstrap
+from serving import connection, served_log
 from serving.bootstrap import wire
+from serving.served_log import ServedLog
 from serving.service import CustomerTwin
 from tests.contract.feature_lake import CUSTOMERS, write_lake
 from tests.unit.serving_parts import Shop, make_shop, train
@@ -122,7 +123,8 @@ def visit_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @contextmanager
 def serve(shop: Shop) -> Iterator[TestClient]:
     patch = pytest.MonkeyPatch()
-    patch.setattr(bootstrap, "connect", lambda: wire(shop.settings))
+    patch.setattr(connection, "connect", lambda: connection.Connection(shop.settings))
+    patch.setattr(served_log, "connect", lambda: ServedLog(shop.settings))
     patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(shop.settings.workspace.root / "metrics"))
     try:
         with TestClient(app=CustomerTwin.to_asgi(), raise_server_exceptions=False) as client:

@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from feature_repo.words import words_of
-from serving import connection
+from pipelines.served_log import draw
+from serving import connection, served_log
+from serving.api.answers import iso
 from serving.bootstrap import wire
 from serving.features import MemoryReader, MemoryRows
+from serving.served_log import ServedLog
 from serving.service import PROFILE, CustomerTwin
 from tests.unit.serving_parts import CUSTOMERS, POPULATION_DAYS, RECENCY, Shop, make_shop
 
@@ -33,6 +36,7 @@ def serve(shop: Shop) -> Iterator[TestClient]:
     """A client of the whole server over `shop`."""
     patch = pytest.MonkeyPatch()
     patch.setattr(connection, "connect", lambda: connection.Connection(shop.settings, shop.open_reader))
+    patch.setattr(served_log, "connect", lambda: ServedLog(shop.settings))
     patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(shop.settings.workspace.root / "metrics"))
     try:
         with TestClient(app=CustomerTwin.to_asgi(), raise_server_exceptions=False) as client:
@@ -529,3 +533,24 @@ def test_reasons_that_do_not_add_up_are_not_served(empty_shop: Shop, monkeypatch
     with serve(empty_shop) as client:
         check_shape(client.post("/v1/predict", json={**ask, "reasons": True}), 500, "internal_error")
         assert client.post("/v1/predict", json=ask).status_code == 200
+
+
+def test_what_was_answered_is_in_the_log_when_the_service_has_ended(shop: Shop) -> None:
+    with serve(shop) as client:
+        one = client.post("/v1/predict", json={"customer_id": CUSTOMERS[0]}, headers={"x-request-id": "logged-one"})
+        asked = {"customer_ids": [CUSTOMERS[1], "nobody", CUSTOMERS[2]]}
+        many = client.post("/v1/predict_many", json=asked, headers={"x-request-id": "logged-many"})
+        unknown = client.post("/v1/predict", json={"customer_id": "nobody"}, headers={"x-request-id": "logged-none"})
+    assert (one.status_code, many.status_code, unknown.status_code) == (200, 200, 404)
+    drawn = draw(shop.settings.workspace.served, 100_000, seed=1)
+    found = {(v.request_id, v.customer_id): v for v in drawn.vectors if v.request_id.startswith("logged-")}
+    assert found.keys() == {("logged-one", CUSTOMERS[0]), *(("logged-many", who) for who in CUSTOMERS[1:3])}
+    first = found["logged-one", CUSTOMERS[0]]
+    assert first.score == one.json()["probability"]
+    assert iso(first.as_of) == one.json()["as_of"]
+    read = [None if np.isnan(value) else value for value in shop.values[CUSTOMERS[0]].tolist()]
+    assert list(first.values) == read
+    assert drawn.lists[first.reads].features == shop.features
+    assert [found["logged-many", item["customer_id"]].score for item in many.json()["results"][::2]] == [
+        item["probability"] for item in many.json()["results"][::2]
+    ]

@@ -1,4 +1,4 @@
-"""`twin state build`: live events move into the lake, and states hold all events of both tiers."""
+"""`twin state rebuild`: live events move into the lake, and states hold all events of both tiers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from feature_repo.online import open_reader
+from feature_repo.state.storage import SQLiteStateStorage
 from feature_repo.windows import DAY
 from pipelines.console import UserError
 from pipelines.events.journal import NewEvent
 from pipelines.events.opening import event_store
+from pipelines.events.rebuild import rebuild_customers
 from pipelines.settings import Settings, Workspace, load_settings
 from pipelines.state_build import build_state
 from tests.contract.feature_lake import CUSTOMERS, END, write_lake
@@ -69,3 +71,38 @@ def test_a_workspace_without_events_is_told(settings: Settings) -> None:
     with pytest.raises(UserError, match="has no events"):
         build_state(settings)
     assert not settings.workspace.root.exists()
+
+
+def test_single_customers_are_built_anew_from_lake_and_journal(settings: Settings) -> None:
+    write_lake(settings.workspace.lake)
+    build_state(settings)
+    storage, spec = SQLiteStateStorage(settings.workspace.state), settings.features.hash
+    right = storage.get_many(spec, CUSTOMERS)
+    wrong, gone, left = CUSTOMERS[:3]
+    storage.replace_many(spec, [replace(right[gone], customer_id=wrong), replace(right[gone], data=b"")])
+    storage.replace_many(spec, [replace(right[left], customer_id="nobody")])
+    done = rebuild_customers(settings, [wrong, gone, left, "nobody", wrong])
+    assert done.customers == (wrong, gone, left, "nobody")
+    assert done.changed == (wrong, gone, "nobody")
+    assert storage.get_many(spec, CUSTOMERS) == right
+    assert storage.get_many(spec, ["nobody"])["nobody"].data == b""
+    with event_store(settings) as store:
+        store.journal.append([live(1, wrong)])
+    assert rebuild_customers(settings, [wrong]).events == 1 + len(logged_events(settings.workspace.lake)[wrong])
+    with event_store(settings) as store:
+        assert len(store.journal.read(0, 10)) == 1
+    one = storage.get_many(spec, [wrong])
+    build_state(settings)
+    assert storage.get_many(spec, [wrong]) == one != {wrong: right[wrong]}
+
+
+def test_single_customers_need_states_and_events(settings: Settings) -> None:
+    write_lake(settings.workspace.lake)
+    with pytest.raises(UserError, match="twin state rebuild"):
+        rebuild_customers(settings, [CUSTOMERS[0]])
+    build_state(settings)
+    storage, spec = SQLiteStateStorage(settings.workspace.state), settings.features.hash
+    before = storage.get_many(spec, CUSTOMERS)
+    with pytest.raises(UserError, match="nobody"):
+        rebuild_customers(settings, [CUSTOMERS[0], "nobody"])
+    assert storage.get_many(spec, [*CUSTOMERS, "nobody"]) == before

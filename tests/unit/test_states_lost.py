@@ -56,7 +56,7 @@ class Place:
         assert report.moved > 0
 
     def build(self) -> None:
-        """As `twin state build` does."""
+        """As `twin state rebuild` does."""
         workspace, now = self.settings.workspace, EventStore.open(self.settings.workspace.lake, self.journal).snapshot()
         build_states(
             self.settings.features, workspace.lake, self.storage, now.version, tail=now.tail, position=now.position,
@@ -160,7 +160,7 @@ def test_what_left_the_journal_since_has_to_be_built(place: Place) -> None:
     place.put_back(earlier)
     assert refuses(place)
     assert not place.live.built
-    with pytest.raises(StatesLost, match="twin state build"):
+    with pytest.raises(StatesLost, match="twin state rebuild"):
         place.live.catch_up()
     assert refuses(place)
     place.build()

@@ -76,7 +76,7 @@ class Place:
         self.states.take([StoredEvent(a.position, event) for a, event in zip(answers, made, strict=True)])
 
     def build_new(self) -> None:
-        """As `twin state build` does beside a service, without moving the journal."""
+        """As `twin state rebuild` does beside a service, without moving the journal."""
         build_state(self.new, self.new.features.hash)
 
 
