@@ -219,7 +219,9 @@ class _Store:
         try:
             self.identity = open_identity(settings)
             self.states = open_live_states(settings, self.journal, self.identity)
-            if self.states.built:
+            # Without states, history that is in the lake would be missing from those that live events make.
+            self._folding = self.states.built
+            if self._folding:
                 self.states.catch_up()
         except BaseException:
             self.journal.close()
@@ -277,11 +279,11 @@ class _Store:
             from pipelines.events.store import EventStore
 
             EventStore.open(self._lake, self.journal)
-            if self.states.built:
-                self.states.follow_identity()
-            else:
-                # Makes states where the journal holds all there is.
+            self.states.follow_identity()
+            if not self._folding and self.states.can_catch_up:
+                # The journal holds all there is.
                 self.states.catch_up()
+                self._folding = True
             self._aligned = True
 
 

@@ -22,7 +22,7 @@ from feast.cli.cli import cli
 
 from feature_repo.online import open_reader
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.feature_audit.vectors import same_bits
 from pipelines.feature_store import FEAST_REPO, apply_features
 from pipelines.settings import Settings, load_settings

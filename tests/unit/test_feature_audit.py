@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from feature_repo.state.storage import SQLiteStateStorage, StoredState
+from feature_repo.state.storage import StoredState
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.state.tiles import decode, encode
 from pipelines.cli.data import compact_live
 from pipelines.cli.features import build_state

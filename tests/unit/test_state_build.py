@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo.online import open_reader
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.windows import DAY
 from pipelines.console import UserError
 from pipelines.events.journal import NewEvent
