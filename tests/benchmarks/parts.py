@@ -16,15 +16,14 @@ import numpy as np
 import pandas as pd
 from deltalake import write_deltalake
 
-from feature_repo.event_table import register_customer_events
-from feature_repo.online import open_reader
-from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
 from feature_repo.windows import DAY
 from pipelines.dataset.features import historical_features
 from pipelines.feature_store import apply_features
 from pipelines.ingest.steps import commit, stage
 from pipelines.settings import Workspace
+from tests.benchmarks.features.build import build
+from tests.benchmarks.features.online import online
+from tests.benchmarks.features.update import update
 from tests.benchmarks.identity import identity
 from tests.benchmarks.ingest import ingest_bulk, ingest_live, write_csv
 from tests.benchmarks.measure import Figure, interleave
@@ -32,8 +31,6 @@ from tests.benchmarks.place import Place, Size
 from tests.benchmarks.servers import SERVERS, KeepAlive, Predict, serving
 from tests.benchmarks.services import SERVICE, pyfunc_of
 from tests.contract.feature_lake import END
-
-MANY = 64
 
 
 def http(place: Place, size: Size) -> list[Figure]:
@@ -102,60 +99,6 @@ def start(place: Place, size: Size) -> list[Figure]:
     return interleave("start", contenders, _few(size), 1, "starts")
 
 
-def online(place: Place, size: Size) -> list[Figure]:
-    """Features of 1 and of 64 customers: the service's columnar read against Feast over the same states."""
-    store = apply_features(place.settings)
-    service = store.get_feature_service(SERVICE)
-    reader = open_reader(place.settings.features, place.settings.workspace.state, place.features)
-    as_of = reader.data_end()
-    if as_of is None:
-        raise RuntimeError("there are no states")
-
-    def columnar(count: int) -> Callable[[], object]:
-        people = cycle(_chunks(place, count))
-        return lambda: reader.read(next(people), as_of)
-
-    def feast(count: int) -> Callable[[], object]:
-        people = cycle([[{"customer_id": customer} for customer in chunk] for chunk in _chunks(place, count)])
-        return lambda: store.get_online_features(features=service, entity_rows=next(people)).to_arrow()
-
-    figures: list[Figure] = []
-    for count in (1, MANY):
-        of = f"of {count}"
-        contenders = {f"columnar read {of}": columnar(count), f"get_online_features {of}": feast(count)}
-        calls = max(2, size.calls // (1 if count == 1 else 6))
-        figures += interleave("online", contenders, size.rounds, calls, "customers", count)
-    return figures
-
-
-def _chunks(place: Place, count: int) -> list[list[str]]:
-    """Groups of exactly `count` customers, the first ones again where there are too few."""
-    people = (place.customers * (1 + count // len(place.customers)))[: max(count, len(place.customers))]
-    return [list(people[at : at + count]) for at in range(0, len(people) - count + 1, count)]
-
-
-def state(place: Place, size: Size) -> list[Figure]:
-    """The states of all customers from the lake, against no more than reading and sorting the same events."""
-    lake, spec = place.settings.workspace.lake, place.settings.features
-    with tempfile.TemporaryDirectory() as folder:
-        storage = SQLiteStateStorage(Path(folder) / "state.db")
-        summary = build_states(spec, lake, storage)
-
-        def read() -> object:
-            with duckdb.connect() as connection:
-                register_customer_events(connection, lake)
-                return connection.execute("SELECT * FROM customer_events ORDER BY customer_id, position").fetchall()
-
-        def built() -> object:
-            # States of the same position are written again, so every round does the whole work.
-            return build_states(spec, lake, storage)
-
-        events = {"read the events only": read, "build the states": built}
-        figures = interleave("state", events, _few(size), 1, "events", summary.events)
-    customers = replace(figures[1], name="build the states, by customer", unit="customers", size=summary.customers)
-    return [*figures, customers]
-
-
 def load(place: Place, size: Size) -> list[Figure]:
     """A CSV file into a new lake: typed, checked, each row accounted for; against DuckDB copying it unchecked."""
     with tempfile.TemporaryDirectory() as folder:
@@ -212,11 +155,12 @@ def _few(size: Size) -> int:
 PARTS: dict[str, Callable[[Place, Size], list[Figure]]] = {
     "http": http,
     "start": start,
-    "online": online,
-    "state": state,
     "load": load,
     "ingest-live": ingest_live,
     "ingest-bulk": ingest_bulk,
     "identity": identity,
     "points": points,
+    "online": online,
+    "update": update,
+    "build": build,
 }
