@@ -12,25 +12,22 @@ from pathlib import Path
 
 import duckdb
 import mlflow
-import numpy as np
-import pandas as pd
 from deltalake import write_deltalake
 
-from feature_repo.windows import DAY
-from pipelines.dataset.features import historical_features
 from pipelines.feature_store import apply_features
 from pipelines.ingest.steps import commit, stage
 from pipelines.settings import Workspace
 from tests.benchmarks.features.build import build
+from tests.benchmarks.features.history import history
 from tests.benchmarks.features.online import online
+from tests.benchmarks.features.training import growth, training
 from tests.benchmarks.features.update import update
 from tests.benchmarks.identity import identity
 from tests.benchmarks.ingest import ingest_bulk, ingest_live, write_csv
 from tests.benchmarks.measure import Figure, interleave
 from tests.benchmarks.place import Place, Size
 from tests.benchmarks.servers import SERVERS, KeepAlive, Predict, serving
-from tests.benchmarks.services import SERVICE, pyfunc_of
-from tests.contract.feature_lake import END
+from tests.benchmarks.services import pyfunc_of
 
 
 def http(place: Place, size: Size) -> list[Figure]:
@@ -119,34 +116,6 @@ def load(place: Place, size: Size) -> list[Figure]:
         return interleave("load", contenders, _few(size), 1, "rows", size.csv_rows)
 
 
-def points(place: Place, size: Size) -> list[Figure]:
-    """Point-in-time features through Feast, for a thousand points: all points against a quarter of them."""
-    store = apply_features(place.settings)
-    service = store.get_feature_service(SERVICE)
-    rng = np.random.default_rng(2)
-    frame = pd.DataFrame(
-        {
-            "customer_id": rng.choice(np.array(place.customers, dtype=object), size.points),
-            "as_of": END - rng.permutation(np.arange(size.points, dtype=np.int64)) * (300 * DAY // size.points),
-        }
-    )
-    quarter = frame.iloc[: size.points // 4].reset_index(drop=True)
-
-    def asking(rows: pd.DataFrame) -> Callable[[], object]:
-        return lambda: historical_features(store, service, rows, place.features)
-
-    names = {f"{len(rows):,} points": rows for rows in (quarter, frame)}
-    contenders = {name: asking(rows) for name, rows in names.items()}
-    sizes = {name: len(rows) for name, rows in names.items()}
-    found = interleave("points", contenders, _few(size), 1, "points", sizes, per_item=True)
-    return [_per_thousand(figure) for figure in found]
-
-
-def _per_thousand(figure: Figure) -> Figure:
-    seconds = tuple(1_000 * value for value in figure.seconds)
-    return replace(figure, name=f"1,000 of {figure.name}", seconds=seconds, size=1_000)
-
-
 def _few(size: Size) -> int:
     """Rounds of what takes a second and more."""
     return min(3, size.rounds)
@@ -159,8 +128,10 @@ PARTS: dict[str, Callable[[Place, Size], list[Figure]]] = {
     "ingest-live": ingest_live,
     "ingest-bulk": ingest_bulk,
     "identity": identity,
-    "points": points,
     "online": online,
     "update": update,
     "build": build,
+    "training": training,
+    "growth": growth,
+    "history": history,
 }
