@@ -13,7 +13,8 @@ import numpy as np
 
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.read import StateReader
-from feature_repo.state.storage import SQLiteStateStorage, StateStorage
+from feature_repo.state.storage import StateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,16 @@ class FeatureReader:
     def spec_hash(self) -> str | None:
         """Hash of the spec whose states there are; None where nothing was built.
 
-        With states of several specs it is this reader's own, if that is among them.
+        With states of several specs it is this reader's own, if that is among them. Raises StateUnavailable.
         """
-        built = self._storage.spec_hashes()
+        built = [spec for spec in self._storage.spec_hashes() if self._storage.noted(spec) is not None]
         if self._spec_hash in built:
             return self._spec_hash
         return built[-1] if built else None
+
+    def check(self) -> None:
+        """Raises StateUnavailable where states cannot be read now, or are not whole."""
+        self._storage.get_many(self._spec_hash, [])
 
     def data_end(self) -> int | None:
         """The instant (microseconds UTC) just after the newest event or arrival; None without states."""
@@ -59,6 +64,7 @@ class FeatureReader:
 
         Raises:
             AsOfTooEarly: a customer's state has moved past `as_of`.
+            StateUnavailable: they cannot be read now, or are not whole.
         """
         states = self._storage.get_many(self._spec_hash, customer_ids)
         found = [state if (state := states.get(who)) and state.data else None for who in customer_ids]

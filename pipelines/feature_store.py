@@ -10,6 +10,7 @@ from feast import FeatureStore
 
 from feature_repo.event_table import ensure_table
 from feature_repo.feast_objects import feast_objects
+from feature_repo.state.backends import URL_VARIABLES
 from pipelines.identity.current import current_membership
 from pipelines.settings import CHECKOUT, Settings
 
@@ -47,7 +48,7 @@ def _write_yaml(settings: Settings) -> Path:
         "registry": _relative(workspace.feast_registry),
         "online_store": {
             "type": "feature_repo.stores.online.TwinOnlineStore",
-            "path": _relative(workspace.state),
+            **_place_of_states(settings),
             "features": _relative(settings.config_dir / "features.yaml"),
             "clock": settings.profile.clock,
         },
@@ -63,6 +64,18 @@ def _write_yaml(settings: Settings) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("# Written by `twin features apply`.\n" + yaml.safe_dump(content, sort_keys=False))
     return path
+
+
+def _place_of_states(settings: Settings) -> dict[str, str]:
+    backend = settings.profile.online_store
+    if backend == "sqlite":
+        return {"backend": backend, "path": _relative(settings.workspace.state)}
+    # Feast reads the address from the environment; a file is no place for a password.
+    return {
+        "backend": backend,
+        "connection": f"${{{URL_VARIABLES[backend]}}}",
+        "workspace": settings.workspace.name,
+    }
 
 
 def _relative(path: Path) -> str:

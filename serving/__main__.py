@@ -15,7 +15,7 @@ import httpx
 
 from feature_repo.configuration import ConfigurationError
 from pipelines.console import UserError
-from pipelines.events.opening import check_journal
+from pipelines.events.opening import check_journal, check_states
 from pipelines.settings import Settings, load_settings
 from serving.exposure import check_host
 
@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(options.workspace)
         check_journal(settings)
+        check_states(settings)
         host = _address(options.host or settings.profile.service.host)
         check_host(host, settings.profile.service.require_keys)
         port = _free_port(host, settings.profile.service.port if options.port is None else options.port)

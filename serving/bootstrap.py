@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from feature_repo.online import open_reader
+from feature_repo import online
 from feature_repo.spec import FeatureSpec
+from feature_repo.state.storage import StatesLost, StateUnavailable
 from feature_repo.words import words_of
+from pipelines.console import UserError
+from pipelines.events.opening import may_have_states, open_states
 from pipelines.settings import Settings, load_settings
 from pipelines.settings.models import ModelConfig
 from serving.api.authorisation import Access
-from serving.api.errors import ApiError, ErrorDetail
+from serving.api.errors import ApiError, ErrorDetail, state_unavailable
 from serving.champion import Champion, load_champion
 from serving.features import FeatureReader
 from serving.predictor import Predictor, empty_state, mismatch
@@ -41,7 +44,16 @@ class Wiring:
         if self.predictors and not grave:
             return None
         reasons = grave or list(self.refusals.values()) or [_no_models()]
-        return ApiError(503, reasons[0].code, reasons[0].message, [d for error in reasons for d in error.details])
+        details = [detail for error in reasons for detail in error.details]
+        return ApiError(503, reasons[0].code, reasons[0].message, details, reasons[0].headers)
+
+    def check(self) -> None:
+        """Raises ApiError (503) where the states of customers cannot be read now."""
+        try:
+            for predictor in self.predictors.values():
+                predictor.reader.check()
+        except StateUnavailable as error:
+            raise state_unavailable(isinstance(error, StatesLost)) from error
 
     def predictor(self, model: str) -> Predictor:
         """The predictor of `model`.
@@ -93,7 +105,7 @@ def wire(settings: Settings, open_features: OpenReader | None = None) -> Wiring:
     refusals: dict[str, ApiError] = {}
     for name, model in settings.models.items():
         try:
-            predictors[name] = _predictor(settings, model, open_features or open_state)
+            predictors[name] = _predictor(settings, model, open_features or partial(open_state, settings))
         except ApiError as error:
             details = "; ".join(f"{d.field}: expected {d.expected}, got {d.got} ({d.hint})" for d in error.details)
             logger.error("%s is not served: %s. %s", name, error, details)
@@ -101,24 +113,27 @@ def wire(settings: Settings, open_features: OpenReader | None = None) -> Wiring:
     return Wiring(settings.models, predictors, refusals)
 
 
-def open_state(spec: FeatureSpec, state: Path, features: tuple[str, ...]) -> FeatureReader:
-    """A reader of the state file.
+def open_state(settings: Settings, spec: FeatureSpec, _state: Path, features: tuple[str, ...]) -> FeatureReader:
+    """A reader of the workspace's states, in the store that the profile names.
 
     Raises:
         ApiError: 503, there is no state yet, or it cannot be read.
     """
-    if not state.exists():
+    if not may_have_states(settings):
         detail = ErrorDetail(
             field="state", expected="the state of customers", got="none", hint="ingest and build it: `twin run`"
         )
         raise ApiError(503, "state_missing", "the state of customers has not been built yet", [detail])
     try:
-        return open_reader(spec, state, features)
-    except sqlite3.Error as error:
+        return online.FeatureReader(spec, open_states(settings), features)
+    except UserError as error:
+        problems = [ErrorDetail(field=p.field, expected=p.expected, got=p.got, hint=p.hint) for p in error.problems]
+        raise ApiError(503, "state_unavailable", error.message, problems) from error
+    except StateUnavailable as error:
         detail = ErrorDetail(
             field="state",
             expected="an SQLite file",
-            got=type(error).__name__,
+            got=type(error.__cause__).__name__,
             hint="remove it and build it again: `twin run`",
         )
         raise ApiError(503, "state_unreadable", "the state of customers cannot be read", [detail]) from error
@@ -130,10 +145,14 @@ def _predictor(settings: Settings, model: ModelConfig, open_features: OpenReader
     _check_features(champion, spec, model.feature_service)
     reader = open_features(spec, settings.workspace.state, champion.features)
     meanings = {name: words_of(spec, name) for name in champion.features}
-    if reader.spec_hash is None:
+    try:
+        built = reader.spec_hash
+    except StateUnavailable as error:
+        raise state_unavailable(isinstance(error, StatesLost)) from error
+    if built is None:
         raise empty_state()
-    if reader.spec_hash != champion.spec_hash:
-        raise mismatch(champion, "spec_hash", champion.spec_hash, reader.spec_hash)
+    if built != champion.spec_hash:
+        raise mismatch(champion, "spec_hash", champion.spec_hash, built)
     return Predictor(champion, reader, meanings, _clock(settings, reader))
 
 

@@ -23,7 +23,7 @@ class FeatureRows(Protocol):
 class FeatureReader(Protocol):
     """Reads the k features of one model, in its order, from the state of customers.
 
-    Used from one thread at a time.
+    Used from one thread at a time. All of it raises StateUnavailable.
     """
 
     @property
@@ -33,6 +33,10 @@ class FeatureReader(Protocol):
 
     def read(self, customer_ids: Sequence[str], as_of: int) -> FeatureRows:
         """Features at `as_of` (int64 microseconds UTC), a row for each id, in order."""
+        ...
+
+    def check(self) -> None:
+        """Raises StateUnavailable where states cannot be read now, or are not whole."""
         ...
 
     def data_end(self) -> int | None:
@@ -59,6 +63,9 @@ class MemoryReader:
         empty = [np.nan] * self.width
         matrix = np.array([self.values.get(customer, empty) for customer in customer_ids], dtype=np.float64)
         return MemoryRows([customer in self.values for customer in customer_ids], matrix.reshape(-1, self.width))
+
+    def check(self) -> None:
+        return None
 
     def data_end(self) -> int | None:
         return self.end

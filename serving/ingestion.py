@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from feature_repo.configuration import ConfigurationError, Problem
+from feature_repo.state.storage import StatesLost, StateUnavailable
 from pipelines.console import UserError
 from pipelines.events.exclusion import ErasureRuns, taking_events
 from pipelines.events.journal import Appended, Journal, JournalUnavailable, NewEvent, StoredEvent
@@ -30,11 +31,12 @@ from pipelines.identity.store import open_identity
 from pipelines.privacy import EncryptionKeyMissing
 from pipelines.settings import Settings, load_settings
 from serving.api.authorisation import Access
-from serving.api.errors import ApiError, ErrorDetail
+from serving.api.errors import ApiError, ErrorDetail, state_unavailable
 from serving.api.ingest.body import Envelope
 from serving.api.ingest.segment import Refused, Rules, Sender, Taken
 from serving.compactor import Compactor
 from serving.sealing_door import SealingDoor
+from serving.state_keeper import StateKeeper
 
 logger = logging.getLogger("bentoml.twin")
 Result = TypeVar("Result")
@@ -79,6 +81,7 @@ class Ingestion:
         self._store: _Store | None = None
         self._waiting = 0
         self._compactor = Compactor(settings, self._opened_if_any)
+        self._keeper = StateKeeper(settings, self._mend)
 
     def recover(self) -> None:
         """Fold what a process that died had appended and not folded. A failure is logged: the next call tries again.
@@ -86,11 +89,12 @@ class Ingestion:
         From here on the journal moves into the lake whenever it holds enough.
         """
         self._compactor.start()
+        self._keeper.start()
         if self._workspace.erasure.exists():
             self._finish_erasure()
         try:
             self._opened_if_any()
-        except (UserError, ConfigurationError, StatesBusy, sqlite3.Error, OSError) as error:
+        except (UserError, ConfigurationError, StatesBusy, StateUnavailable, sqlite3.Error, OSError) as error:
             logger.error("live events are not in the states yet: %s", error)
 
     def _finish_erasure(self) -> None:
@@ -100,7 +104,7 @@ class Ingestion:
 
         try:
             finish_erasure(self._settings)
-        except (UserError, ConfigurationError, sqlite3.Error, OSError) as error:
+        except (UserError, ConfigurationError, StateUnavailable, sqlite3.Error, OSError) as error:
             logger.error("a customer is not wholly erased yet: %s", type(error).__name__)
 
     async def ingest(self, envelope: Envelope, write_key: str | None, kind: str | None) -> Ingested:
@@ -123,6 +127,10 @@ class Ingestion:
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except StateUnavailable as error:
+            logger.error("live events cannot be folded now: %s", error)
+            self._keeper.look_again()
+            raise state_unavailable(isinstance(error, StatesLost)) from error
         except (JournalUnavailable, OSError, sqlite3.Error) as error:
             logger.error("live events cannot be kept now: %s", error)
             message = "events cannot be kept now"
@@ -141,6 +149,7 @@ class Ingestion:
     def close(self) -> None:
         """Finish what runs and let go of files."""
         self._threads.shutdown()
+        self._keeper.close()
         self._compactor.close()
         if self._store is not None:
             self._store.close()
@@ -189,6 +198,9 @@ class Ingestion:
                 self._store = _Store(self._settings)
             return self._store
 
+    def _mend(self) -> None:
+        self._opened().mend()
+
     def _opened_if_any(self) -> tuple[Journal, LiveStates] | None:
         """Journal and states; None while there is no journal."""
         if self._store is None and not may_have_journal(self._settings):
@@ -201,7 +213,7 @@ class _Store:
     """The open files: journal, identity and states."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises JournalUnavailable, StatesBusy, EncryptionKeyMissing and sqlite3.Error."""
+        """Raises JournalUnavailable, StatesBusy, StateUnavailable, EncryptionKeyMissing and sqlite3.Error."""
         self._lake = settings.workspace.lake
         self.journal = open_journal(settings)
         try:
@@ -223,17 +235,33 @@ class _Store:
         answers = self.journal.append(events)
         stored = [self._stored(answer, event) for answer, event in zip(answers, events, strict=True)]
         known = [event for event in stored if event is not None]
-        # Where states were built meanwhile, from lake and journal, live events go on top from now on.
-        self._folding = self._folding or self.states.built
-        if self._folding:
-            self.states.take(known)
-        else:
-            self.identity.apply(known)
+        self._fold(known)
         return answers
+
+    def mend(self) -> None:
+        """Make the states whole again, after their store was away. Raises StatesLost where they have to be built."""
+        self.states.catch_up()
+        self._folding = True
 
     def close(self) -> None:
         self.journal.close()
         self.states.close()
+
+    def _fold(self, events: Sequence[StoredEvent]) -> None:
+        """Fold events that are in the journal; without whole states they are left to the build that is to come."""
+        if self._folding:
+            try:
+                return self.states.take(events)
+            except StatesLost:
+                # Those that can be compared with the log are mended in a moment.
+                if self.states.built:
+                    raise
+                self._folding = False
+        if not self.states.leave(events):
+            # They were built meanwhile, from lake and journal: live events go on top from now on.
+            self._folding = True
+            self.states.take(events)
+        return None
 
     def _stored(self, answer: Appended, event: NewEvent) -> StoredEvent | None:
         """The event as it is stored; None of a duplicate that left the journal, and so was taken in by then."""

@@ -13,13 +13,14 @@ from pydantic import BaseModel
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from feature_repo.state.storage import StatesLost, StateUnavailable
 from pipelines.settings import load_settings
 from serving import bootstrap, consent_gate, ingestion
 from serving.api import request_id
 from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
 from serving.api.authorisation import authorise
 from serving.api.error_log import log_failure
-from serving.api.errors import ApiError, internal_error
+from serving.api.errors import ApiError, internal_error, state_unavailable
 from serving.api.pages import pages
 from serving.api.request_door import RequestDoor
 from serving.api.requests import PredictManyRequest, PredictRequest
@@ -42,6 +43,8 @@ def answering(method: Callable[Arguments, Awaitable[BaseModel]]) -> Callable[Arg
             return Response(content.model_dump_json(), media_type="application/json")
         except ApiError as error:
             told = error
+        except StateUnavailable as error:
+            told = state_unavailable(isinstance(error, StatesLost))
         except Exception as error:  # noqa: BLE001 (BentoML would log its text)
             log_failure(error)
             told = internal_error()
@@ -89,9 +92,10 @@ class CustomerTwin:
         gc.set_threshold(50_000, 20, 100)
 
     async def __is_ready__(self) -> bool:
-        problem = self.connection.wiring().problem
-        if problem is not None:
-            raise problem
+        wiring = self.connection.wiring()
+        if wiring.problem is not None:
+            raise wiring.problem
+        wiring.check()
         return True
 
     @bentoml.api(route="/v1/predict")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -49,13 +50,20 @@ def build_states(
     advance: Callable[[float], None] = lambda events: None,
     tail: pa.Table | None = None,
     membership: Membership | None = None,
+    position: int = 0,
+    finishing: Callable[[str], None] = lambda build: None,
 ) -> BuildSummary:
     """Fold all events of the lake (at `version`) and of `tail` (EVENT_SCHEMA) into states, and store them in batches.
 
     Readers see the former states until the new ones are stored; those of customers who have no events
-    any more are removed at the end. `advance` is told how many events were folded.
+    any more are removed at the end. `advance` is told how many events were folded. `position` is the end of the
+    log that these events are of. `finishing` is told the name of the build before its states count as whole.
+
+    Raises:
+        StateUnavailable: the states cannot be stored; what is there still does not count as whole.
     """
     plan = plan_state(spec)
+    life, build = storage.begin(spec.hash), uuid.uuid4().hex
     revisions = _revisions(membership)
     customers: list[str] = []
     events = 0
@@ -70,7 +78,8 @@ def build_states(
             batch = []
     storage.replace_many(spec.hash, batch)
     storage.keep_only(spec.hash, customers)
-    storage.note(spec.hash, 0 if membership is None else membership.version)
+    finishing(build)
+    storage.note(spec.hash, position, 0 if membership is None else membership.version, life, build)
     return BuildSummary(len(customers), events, spec.hash)
 
 

@@ -1,20 +1,28 @@
-"""Where states are kept: one row per customer and spec, guarded by revision and position.
+"""The place for states: one row per customer and spec, guarded by revision and position. The port.
 
 The revision says which events belong to the customer: it grows when identifiers are joined or parted, and
 when consent changes. The position says up to where of the log they are folded.
+
+States follow from the log, so a store may be one that forgets. What must never happen is that a customer whose
+state is gone, or an older one, is taken for one without events. So a store keeps beside the states of a spec how
+far all of them are (`Progress`); nobody serves or folds states without it.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from feature_repo.scrub import scrub
 from feature_repo.state.tiles import decode
+
+
+class StateUnavailable(Exception):
+    """The states cannot be read or written now (server gone, or hanging). Nothing is half-written; try again later."""
+
+
+class StatesLost(StateUnavailable):
+    """The store has lost states, or may have. Those that it holds are not served until they were made whole again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,22 @@ class StoredState:
     revision: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far all states of a spec are: up to `position` of the log, and to `version` of the identity map.
+
+    `build` names the bulk build that they go back to; "" where live events alone made them.
+    """
+
+    position: int
+    version: int = 0
+    build: str = ""
+
+
+NEVER = -(2**63)
+"""`newest` of a grave."""
+
+
 def stored_state(customer_id: str, data: bytes, revision: int = 0) -> StoredState:
     """The row to keep for an encoded state."""
     state = decode(data)
@@ -39,17 +63,20 @@ def stored_state(customer_id: str, data: bytes, revision: int = 0) -> StoredStat
 
 def grave(customer_id: str, position: int, revision: int) -> StoredState:
     """The row to keep of a customer who has no events any more."""
-    return StoredState(customer_id, position, _NEVER, b"", revision)
-
-
-_NEVER = -(2**63)
+    return StoredState(customer_id, position, NEVER, b"", revision)
 
 
 class StateStorage(Protocol):
-    """A place for states. States of several specs stand side by side, told apart by the spec's hash."""
+    """A place for states. States of several specs stand side by side, told apart by the spec's hash.
+
+    Thread-safe, and any number of processes may use the same place. All calls raise StateUnavailable.
+    """
 
     def get_many(self, spec_hash: str, customer_ids: Sequence[str]) -> dict[str, StoredState]:
-        """The rows that exist, graves included, by customer."""
+        """The rows that exist, graves included, by customer.
+
+        Raises StatesLost where the store knows that it may have forgotten some since the last `note`.
+        """
 
     def put_many(self, spec_hash: str, states: Iterable[StoredState]) -> list[str]:
         """Store all in one transaction, and say whose row stayed, because it stands at a later (revision, position)."""
@@ -66,11 +93,20 @@ class StateStorage(Protocol):
     def keep_only(self, spec_hash: str, customer_ids: Iterable[str]) -> None:
         """Remove the rows of all other customers."""
 
-    def note(self, spec_hash: str, version: int) -> None:
-        """Keep the version of the identity map that all states are up to."""
+    def begin(self, spec_hash: str) -> str:
+        """To be called before work that ends in a `note`: the life of the store in which the work is done."""
 
-    def noted(self, spec_hash: str) -> int:
-        """The version that was noted last; 0 at first."""
+    def note(self, spec_hash: str, position: int, version: int, life: str, build: str | None = None) -> None:
+        """Keep how far all states of a spec are now. The position never falls; without `build` it stays as it is.
+
+        Raises StatesLost where the store may have forgotten something since `begin` gave `life`.
+        """
+
+    def noted(self, spec_hash: str) -> Progress | None:
+        """What was noted last; None where nothing was. It says nothing of what the store forgot since."""
+
+    def as_found(self) -> StateStorage:
+        """The same place for who makes states whole again: its `get_many` gives whatever is there."""
 
     def remove_spec(self, spec_hash: str) -> None:
         """Drop all states of one spec."""
@@ -80,125 +116,3 @@ class StateStorage(Protocol):
 
     def erase(self, customer_ids: Sequence[str]) -> None:
         """Remove the rows of customers, graves too, of every spec, and leave nothing of them in the files."""
-
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS customer_state (
-  spec_hash TEXT NOT NULL, customer_id TEXT NOT NULL,
-  position INTEGER NOT NULL, newest INTEGER NOT NULL, data BLOB NOT NULL, revision INTEGER NOT NULL,
-  PRIMARY KEY (spec_hash, customer_id)
-) WITHOUT ROWID
-"""
-_NOTES = "CREATE TABLE IF NOT EXISTS state_notes (spec_hash TEXT PRIMARY KEY, version INTEGER NOT NULL)"
-_INDEX = "CREATE INDEX IF NOT EXISTS customer_state_newest ON customer_state (spec_hash, newest)"
-_PUT = """
-INSERT INTO customer_state (spec_hash, customer_id, position, newest, data, revision) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (spec_hash, customer_id) DO UPDATE SET
-  position = excluded.position, newest = excluded.newest, data = excluded.data, revision = excluded.revision
-"""
-_PUT_NEWER = f"""{_PUT}
-WHERE (excluded.revision, excluded.position) >= (customer_state.revision, customer_state.position)
-"""
-# SQLite's default limit of variables in one statement is far above this.
-_IDS_A_QUERY = 500
-
-
-class SQLiteStateStorage:
-    """States in one SQLite file with a write-ahead log: readers never wait for a writer."""
-
-    def __init__(self, path: Path) -> None:
-        """Opens the file, made if there is none. Raises sqlite3.Error if it is no database."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._local = threading.local()
-        with self._connection() as connection:
-            known = {row[1] for row in connection.execute("PRAGMA table_info(customer_state)")}
-            if known and "revision" not in known:
-                # Of an older layout. States follow from the log: they are built again.
-                connection.execute("DROP TABLE customer_state")
-            connection.execute(_TABLE)
-            connection.execute(_INDEX)
-            connection.execute(_NOTES)
-
-    def _connection(self) -> sqlite3.Connection:
-        # A connection belongs to its thread; sharing one would serialise all reads.
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self._path, timeout=30.0)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            # What is erased must not be left in free pages.
-            connection.execute("PRAGMA secure_delete=ON")
-            self._local.connection = connection
-        return connection
-
-    def get_many(self, spec_hash: str, customer_ids: Sequence[str]) -> dict[str, StoredState]:
-        found: dict[str, StoredState] = {}
-        for begin in range(0, len(customer_ids), _IDS_A_QUERY):
-            ids = customer_ids[begin : begin + _IDS_A_QUERY]
-            marks = ",".join("?" * len(ids))
-            query = (
-                "SELECT customer_id, position, newest, data, revision FROM customer_state"
-                f" WHERE spec_hash = ? AND customer_id IN ({marks})"
-            )
-            for row in self._connection().execute(query, (spec_hash, *ids)):
-                found[row[0]] = StoredState(*row)
-        return found
-
-    def put_many(self, spec_hash: str, states: Iterable[StoredState]) -> list[str]:
-        stayed = []
-        with self._connection() as connection:
-            for s in states:
-                row = (spec_hash, s.customer_id, s.position, s.newest, s.data, s.revision)
-                if connection.execute(_PUT_NEWER, row).rowcount == 0:
-                    stayed.append(s.customer_id)
-        return stayed
-
-    def replace_many(self, spec_hash: str, states: Iterable[StoredState]) -> None:
-        rows = ((spec_hash, s.customer_id, s.position, s.newest, s.data, s.revision) for s in states)
-        with self._connection() as connection:
-            connection.executemany(_PUT, rows)
-
-    def keep_only(self, spec_hash: str, customer_ids: Iterable[str]) -> None:
-        with self._connection() as connection:
-            connection.execute("CREATE TEMP TABLE IF NOT EXISTS kept (customer_id TEXT PRIMARY KEY) WITHOUT ROWID")
-            connection.execute("DELETE FROM kept")
-            connection.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((who,) for who in customer_ids))
-            others = (
-                "DELETE FROM customer_state WHERE spec_hash = ? AND customer_id NOT IN (SELECT customer_id FROM kept)"
-            )
-            connection.execute(others, (spec_hash,))
-            connection.execute("DELETE FROM kept")
-
-    def note(self, spec_hash: str, version: int) -> None:
-        with self._connection() as connection:
-            connection.execute("INSERT OR REPLACE INTO state_notes VALUES (?, ?)", (spec_hash, version))
-
-    def noted(self, spec_hash: str) -> int:
-        query = "SELECT version FROM state_notes WHERE spec_hash = ?"
-        row = self._connection().execute(query, (spec_hash,)).fetchone()
-        return int(row[0]) if row else 0
-
-    def newest(self, spec_hash: str) -> int | None:
-        query = "SELECT max(newest) FROM customer_state WHERE spec_hash = ?"
-        found: int | None = self._connection().execute(query, (spec_hash,)).fetchone()[0]
-        return None if found == _NEVER else found
-
-    def count(self, spec_hash: str) -> int:
-        query = "SELECT count(*) FROM customer_state WHERE spec_hash = ? AND length(data) > 0"
-        return int(self._connection().execute(query, (spec_hash,)).fetchone()[0])
-
-    def remove_spec(self, spec_hash: str) -> None:
-        with self._connection() as connection:
-            connection.execute("DELETE FROM customer_state WHERE spec_hash = ?", (spec_hash,))
-            connection.execute("DELETE FROM state_notes WHERE spec_hash = ?", (spec_hash,))
-
-    def spec_hashes(self) -> list[str]:
-        query = "SELECT DISTINCT spec_hash FROM customer_state ORDER BY spec_hash"
-        return [row[0] for row in self._connection().execute(query)]
-
-    def erase(self, customer_ids: Sequence[str]) -> None:
-        with self._connection() as connection:
-            rows = [(who,) for who in customer_ids]
-            connection.executemany("DELETE FROM customer_state WHERE customer_id = ?", rows)
-        scrub(self._path)

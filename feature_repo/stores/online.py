@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,18 +17,27 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
 from feature_repo.spec import FeatureSpec
+from feature_repo.state.backends import URL_VARIABLES, Backend, open_file, open_server
 from feature_repo.state.read import FeatureValue, StateReader
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage import StateStorage
 from feature_repo.stores.common import MATERIALIZE_REFUSED, SpecViewError, resolve, spec_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TwinOnlineStoreConfig(FeastConfigBaseModel):
-    """`online_store:` of feature_store.yaml. Relative paths start from the Feast repo."""
+    """`online_store:` of feature_store.yaml.
+
+    `path` is the file of the backend `sqlite`; relative paths start from the Feast repo. `connection` is the address of
+    the others, best as `${TWIN_REDIS_URL}` or `${TWIN_POSTGRES_URL}`, which Feast replaces by the environment's;
+    `workspace` is whose states there. Where a connection is not given, the environment's variable is read.
+    """
 
     type: str = "feature_repo.stores.online.TwinOnlineStore"
-    path: str
+    backend: Backend = "sqlite"
+    path: str | None = None
+    connection: str | None = None
+    workspace: str = "default"
     features: str = "../configs/features.yaml"
     clock: Literal["wall", "data_end"] = "wall"
 
@@ -50,7 +60,7 @@ class TwinOnlineStore(OnlineStore):
         settings: TwinOnlineStoreConfig = config.online_store
         spec = spec_of(config, settings.features, table)
         names = tuple(requested_features or [field.name for field in table.features])
-        storage = _storage(resolve(config, settings.path))
+        storage = _storage(config)
         as_of = _now(settings, storage, spec)
         customers = [_customer_of(key) for key in entity_keys]
         states = storage.get_many(spec.hash, customers)
@@ -82,19 +92,35 @@ class TwinOnlineStore(OnlineStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Make the file of states, so that reads work right after `feast apply`."""
-        _storage(resolve(config, config.online_store.path))
+        """Make the place for states, so that reads work right after `feast apply`."""
+        _storage(config).spec_hashes()
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Drop the states of every spec. They can be built again from the lake."""
-        storage = _storage(resolve(config, config.online_store.path))
+        storage = _storage(config)
         for spec_hash in storage.spec_hashes():
             storage.remove_spec(spec_hash)
 
 
+def _storage(config: RepoConfig) -> StateStorage:
+    """Raises SpecViewError for a configuration without a place, and StateUnavailable."""
+    settings: TwinOnlineStoreConfig = config.online_store
+    if settings.backend == "sqlite":
+        if settings.path is None:
+            raise SpecViewError("online_store: the backend sqlite needs a `path`")
+        return _file(resolve(config, settings.path))
+    variable = URL_VARIABLES[settings.backend]
+    url = settings.connection or os.environ.get(variable, "")
+    # Feast leaves a variable that is not set as it is written.
+    if not url or url.startswith("$"):
+        known = url or f"${{{variable}}}"
+        raise SpecViewError(f"online_store: the environment does not set {known}, the address of {settings.backend}")
+    return open_server(settings.backend, url, settings.workspace)
+
+
 @lru_cache(maxsize=8)
-def _storage(path: Path) -> SQLiteStateStorage:
-    return SQLiteStateStorage(path)
+def _file(path: Path) -> StateStorage:
+    return open_file(path)
 
 
 _readers: dict[tuple[str, tuple[str, ...]], StateReader] = {}
@@ -107,7 +133,7 @@ def _reader(spec: FeatureSpec, names: tuple[str, ...]) -> StateReader:
     return _readers[key]
 
 
-def _now(settings: TwinOnlineStoreConfig, storage: SQLiteStateStorage, spec: FeatureSpec) -> int:
+def _now(settings: TwinOnlineStoreConfig, storage: StateStorage, spec: FeatureSpec) -> int:
     if settings.clock == "wall":
         return time.time_ns() // 1000
     newest = storage.newest(spec.hash)

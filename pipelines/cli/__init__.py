@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from feature_repo.configuration import ConfigurationError
+from feature_repo.state.storage import StateUnavailable
 from pipelines.cli import access, consent, data, demo, features, identity, models, privacy, service
 from pipelines.cli.output import Choice
 from pipelines.console import UserError, storage_failure
@@ -43,7 +44,7 @@ def main() -> None:
     """Run the command line; a mistake of the user is told without a stack trace."""
     try:
         app()
-    except (UserError, ConfigurationError) as error:
+    except (UserError, ConfigurationError, StateUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(MISUSED if isinstance(error, ConfigurationError) else FAILED)
     except KeyboardInterrupt:

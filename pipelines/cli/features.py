@@ -41,20 +41,21 @@ class StateSummary:
 
 
 def build_state(settings: Settings) -> StateSummary:
-    """Move what arrived live into the lake, then fold all events into one state per customer.
+    """Fold all events into one state per customer, then move what arrived live into the lake.
 
     Live events wait meanwhile: a row that no state has yet must not leave the journal before it is folded.
 
     Raises:
         UserError: the workspace has no events.
+        StateUnavailable: the states cannot be stored.
     """
     from feature_repo.configuration import Problem
     from feature_repo.state.build import build_states, count_events
-    from feature_repo.state.storage import SQLiteStateStorage
     from pipelines.console import UserError, progress
     from pipelines.events.compaction import compact
     from pipelines.events.live_states import building
-    from pipelines.events.opening import event_store, may_have_journal
+    from pipelines.events.opening import event_store, may_have_journal, open_states
+    from pipelines.events.state_builds import remember_build
     from pipelines.identity.current import current_membership
 
     workspace = settings.workspace
@@ -66,13 +67,20 @@ def build_state(settings: Settings) -> StateSummary:
         )
     with event_store(settings) as store, building(workspace.state_lock):
         membership = current_membership(settings)
-        moved = compact(workspace.lake, store.journal).moved
         now = store.snapshot()
         total = float(count_events(workspace.lake, now.version, now.tail, membership))
         with progress("Building states", total) as advance:
-            storage = SQLiteStateStorage(workspace.state)
-            built = build_states(settings.features, workspace.lake, storage, now.version, advance, now.tail, membership)
-    return StateSummary(built.customers, built.events, moved, built.spec_hash, str(workspace.state))
+            built = build_states(
+                settings.features, workspace.lake, open_states(settings), now.version, advance, now.tail, membership,
+                now.position, lambda build: remember_build(workspace.state_builds, settings.features.hash, build),
+            )  # fmt: skip
+        moved = compact(workspace.lake, store.journal, now.position).moved
+    return StateSummary(built.customers, built.events, moved, built.spec_hash, _place(settings))
+
+
+def _place(settings: Settings) -> str:
+    backend = settings.profile.online_store
+    return str(settings.workspace.state) if backend == "sqlite" else f"{backend}, workspace {settings.workspace.name}"
 
 
 @features.command("list")

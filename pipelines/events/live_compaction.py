@@ -31,7 +31,8 @@ class OtherStatesBehind(UserError):
 def compact_folded(workspace: Workspace, journal: Journal, states: LiveStates) -> CompactionReport | None:
     """Fold what the journal holds now, then move it into the lake; None where another process does so already.
 
-    Live events are taken and folded meanwhile. Raises StatesBusy, OtherStatesBehind, sqlite3.Error, and as `compact`.
+    Live events are taken and folded meanwhile. Raises as `LiveStates.take` and as `compact`, and
+    OtherStatesBehind.
     """
     with _alone(workspace.compaction_lock) as alone:
         if not alone:
@@ -43,6 +44,7 @@ def compact_folded(workspace: Workspace, journal: Journal, states: LiveStates) -
             if states.built or lake.last_position(workspace.lake) == 0:
                 states.catch_up()
             _check_others(states, until)
+            states.note_others(until)
             wait_for_folds(lock)
             return compact(workspace.lake, journal, until)
 

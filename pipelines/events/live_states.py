@@ -15,14 +15,16 @@ import fcntl
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.plan import plan_state
-from feature_repo.state.storage import StateStorage, StoredState, grave, stored_state
+from feature_repo.state.storage import Progress, StatesLost, StateStorage, StoredState, grave, stored_state
 from feature_repo.state.tiles import LoggedEvent, fold_more
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import Journal, StoredEvent
+from pipelines.events.state_builds import last_build
 from pipelines.events.state_lock import StatesBusy, release, share
 from pipelines.identity.catch_up import catch_up
 from pipelines.identity.store import IdentityStore
@@ -45,8 +47,9 @@ class LiveStates:
         identity: IdentityStore,
         log: CustomerLog,
         lock: Path,
+        builds: Path | None = None,
     ) -> None:
-        """`lock` is the file that keeps bulk builds and this apart (see `building`)."""
+        """`lock` is the file that keeps bulk builds and this apart (see `building`); `builds` names them."""
         self._hash = spec.hash
         self._plan = plan_state(spec)
         self._storage = storage
@@ -54,20 +57,32 @@ class LiveStates:
         self._identity = identity
         self._log = log
         self._folding = threading.Lock()
+        self._builds = builds
         lock.parent.mkdir(parents=True, exist_ok=True)
         self._file = lock.open("a")
 
     @property
     def built(self) -> bool:
-        """Whether there are states that history was folded into."""
-        return self._storage.newest(self._hash) is not None
+        """Whether the states hold all that left the journal, and go back to the last build. Raises StateUnavailable."""
+        noted = self._storage.noted(self._hash)
+        return noted is not None and self._is_whole(self._hash, noted)
 
     def take(self, events: Sequence[StoredEvent]) -> None:
         """Fold events that are in the journal, and whatever they change about whose events are whose.
 
-        Raises StatesBusy, JournalUnavailable, EncryptionKeyMissing and sqlite3.Error. Repeating it is safe.
+        Raises StatesBusy, StateUnavailable, JournalUnavailable, EncryptionKeyMissing and sqlite3.Error. Repeating it
+        is safe.
         """
         self.update([*self._identity.apply(events), *self._owners(events)])
+
+    def leave(self, events: Sequence[StoredEvent]) -> bool:
+        """Leave events to the build that is to come, but for what they say of whose events are whose.
+
+        False where states were built by now, which these events may have missed. Raises as `take`.
+        """
+        self._identity.apply(events)
+        with self._folding, self._no_build():
+            return not self.built
 
     def update(self, customers: Iterable[str]) -> None:
         """Bring the states of `customers` up to the journal and to the identity store. Raises as `take`."""
@@ -84,10 +99,24 @@ class LiveStates:
         catch_up(self._identity, self._log.lake, self._journal)
 
     def catch_up(self) -> int:
-        """Fold all that the journal holds and states lack; how many customers had something. Raises as `take`."""
+        """Fold all that the journal holds and states lack; how many customers had something.
+
+        That makes states whole again whose store came back as it was a while ago. Raises as `take`, and StatesLost
+        where they lack what is in the lake alone: they have to be built.
+        """
+        mending = copy(self)
+        mending._storage = self._storage.as_found()
+        return mending._catch_up()
+
+    def _catch_up(self) -> int:
+        life = self._storage.begin(self._hash)
         self.follow_identity()
         version, _ = self._identity.head()
-        changed = set(self._changed_since(self._storage.noted(self._hash)))
+        until = self._journal.last_position()
+        noted = self._storage.noted(self._hash)
+        if not (noted is not None and self._is_whole(self._hash, noted)) and self._has_history():
+            raise StatesLost("states lack events that are in the lake alone; build them: twin state build")
+        changed = set(self._changed_since(0 if noted is None else noted.version))
         self.update(changed)
         after = 0
         while rows := self._journal.read(after, _ROWS_A_PAGE):
@@ -95,19 +124,49 @@ class LiveStates:
             behind = self._behind(rows, self._hash)
             self.update(behind)
             changed |= set(behind)
-        self._storage.note(self._hash, version)
+        self._storage.note(self._hash, until, version, life)
         return len(changed)
+
+    def _is_whole(self, spec: str, noted: Progress) -> bool:
+        build = last_build(self._builds, spec) if self._builds is not None else None
+        return build in (None, noted.build) and noted.position >= self._left_the_journal()
+
+    def _left_the_journal(self) -> int:
+        """The position up to which events may be in the lake alone."""
+        if not (self._log.lake / "_delta_log").exists():
+            return 0
+        # Engines that take long to import: for whom there is a lake.
+        from deltalake import DeltaTable
+
+        from pipelines.events.compaction import watermark
+
+        return watermark(DeltaTable(str(self._log.lake)), self._journal.identity)
+
+    def _has_history(self) -> bool:
+        if not (self._log.lake / "_delta_log").exists():
+            return False
+        from pipelines.events.lake import last_position
+
+        return last_position(self._log.lake) > 0
 
     def others_behind(self, until: int) -> list[str]:
         """Hashes of other specs whose states lack an event up to position `until` that the journal holds."""
-        others = [spec for spec in self._storage.spec_hashes() if spec != self._hash]
-        return [spec for spec in others if self._is_behind(spec, until)]
+        return [spec for spec in self._others() if self._is_behind(spec, until)]
+
+    def note_others(self, until: int) -> None:
+        """Keep that the states of the other specs have all up to `until`, as `others_behind` found."""
+        for spec in self._others():
+            noted = self._storage.noted(spec)
+            if noted is not None and self._is_whole(spec, noted):
+                self._storage.note(spec, until, noted.version, self._storage.begin(spec))
 
     def drop_others(self) -> None:
         """Remove the states of all other specs."""
-        for spec in self._storage.spec_hashes():
-            if spec != self._hash:
-                self._storage.remove_spec(spec)
+        for spec in self._others():
+            self._storage.remove_spec(spec)
+
+    def _others(self) -> list[str]:
+        return [spec for spec in self._storage.spec_hashes() if spec != self._hash]
 
     def _is_behind(self, spec: str, until: int) -> bool:
         after = 0
@@ -131,7 +190,7 @@ class LiveStates:
         """Customers whose states of `spec` lack one of `rows` that counts."""
         counting = ((self._log.counts_for(row), row.position) for row in rows)
         last = {customer: position for customer, position in counting if customer is not None}
-        known = self._storage.get_many(spec, list(last))
+        known = self._storage.as_found().get_many(spec, list(last))
         return [who for who, position in last.items() if who not in known or known[who].position < position]
 
     def _owners(self, events: Iterable[StoredEvent]) -> list[str]:

@@ -1,12 +1,15 @@
-"""Open the journal and the event store of a workspace, in the backend that the profile names."""
+"""Open the journal, the event store and the states of a workspace, in the backends that the profile names."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from feature_repo.configuration import Problem
+from feature_repo.state.backends import URL_VARIABLES, open_file, open_server
+from feature_repo.state.storage import StateStorage
 from pipelines.console import UserError
 from pipelines.events.journal import Journal
 from pipelines.events.journal_sqlite import SQLiteJournal
@@ -50,6 +53,42 @@ def check_journal(settings: Settings) -> None:
 def may_have_journal(settings: Settings) -> bool:
     """Whether there may be a journal already; without asking a server."""
     return settings.profile.journal != "sqlite" or settings.workspace.journal.exists()
+
+
+def open_states(settings: Settings) -> StateStorage:
+    """The states of the workspace's customers, made if there are none. A server is asked when they are first used.
+
+    Raises:
+        UserError: a server is wanted, and its driver or its address is missing.
+        StateUnavailable: the file cannot be used now.
+    """
+    backend = settings.profile.online_store
+    if backend == "sqlite":
+        return open_file(settings.workspace.state)
+    url = os.environ.get(URL_VARIABLES[backend])
+    if not url:
+        wanted = Problem(URL_VARIABLES[backend], "the address of the server", "nothing", "set it in the environment")
+        raise UserError(f"this profile keeps the states of customers in {backend}", [wanted])
+    try:
+        return open_server(backend, url, settings.workspace.name)
+    except ImportError as error:
+        hint = "pip install 'customer-twin[server]', or choose a profile with `online_store: sqlite`"
+        wanted = Problem("online_store", f"the driver of {backend}", "none that can be imported", hint)
+        raise UserError(f"this profile keeps the states of customers in {backend}", [wanted]) from error
+    except ValueError as error:
+        wanted = Problem(URL_VARIABLES[backend], "an address, such as redis://host:6379/0", "something else")
+        raise UserError("the address of the states of customers cannot be read", [wanted]) from error
+
+
+def check_states(settings: Settings) -> None:
+    """Raises UserError where the profile wants a server whose driver or address is missing; asks no server."""
+    if settings.profile.online_store != "sqlite":
+        open_states(settings)
+
+
+def may_have_states(settings: Settings) -> bool:
+    """Whether there may be states already; without asking a server."""
+    return settings.profile.online_store != "sqlite" or settings.workspace.state.exists()
 
 
 @contextmanager

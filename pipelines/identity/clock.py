@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from feature_repo.state.storage import SQLiteStateStorage
+from pipelines.events.opening import may_have_states, open_states
 from pipelines.settings import Settings
 
 
@@ -21,8 +21,8 @@ def decided_at(settings: Settings) -> int:
 
 def _newest(settings: Settings) -> int | None:
     workspace = settings.workspace
-    if workspace.state.exists():
-        found = SQLiteStateStorage(workspace.state).newest(settings.features.hash)
+    if may_have_states(settings):
+        found = open_states(settings).newest(settings.features.hash)
         if found is not None:
             return found
     if not workspace.lake.exists():

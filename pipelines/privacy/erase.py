@@ -17,13 +17,12 @@ from pathlib import Path
 
 import msgspec
 
-from feature_repo.state.storage import SQLiteStateStorage
 from pipelines.access import AuditLog
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.exclusion import exclusive, nothing_taken
 from pipelines.events.journal import Journal, NewEvent, StoredEvent, row_of
 from pipelines.events.live_states import building
-from pipelines.events.opening import event_store
+from pipelines.events.opening import event_store, may_have_states, open_states
 from pipelines.events.store import EventStore
 from pipelines.identity.catch_up import catch_up
 from pipelines.identity.graph import Node
@@ -44,6 +43,7 @@ NOT_REACHED = (
     "files that were ingested, and exports of other systems",
     "backups, snapshots and copies of this workspace",
     "PostgreSQL's archive of its write-ahead log, and its replicas until they caught up",
+    "Redis's replicas until they caught up, and its files where it does not let us write them anew",
     "freed blocks of the disk, until they are written over; erase those with the disk's own means",
     "what trained models have learnt from the customer among others; train anew to leave it out",
 )
@@ -243,7 +243,7 @@ def _finish(settings: Settings, stores: _Stores, intention: Intention) -> Erasur
     quarantined = QuarantineReader(settings).remove(mentions)
     shutil.rmtree(workspace.staging, ignore_errors=True)
     files = erase_from_files(files_of(workspace, stores_of(workspace)), person, mentions)
-    found = _search(workspace, stores.identity, person)
+    found = [*_search(workspace, stores.identity, person), *_search_states(settings, person)]
     report = ErasureReport(
         subject, len(intention.events), altered, len(person.forms), quarantined, _relative(files, workspace),
         [asdict(trace) for trace in found], _not_reached(workspace, person), round(time.monotonic() - began, 2),
@@ -310,8 +310,8 @@ def _without(stored: StoredEvent, mentions: Mentions) -> StoredEvent | None:
 
 
 def _erase_from_stores(settings: Settings, stores: _Stores, intention: Intention, person: Person) -> None:
-    if settings.workspace.state.exists():
-        SQLiteStateStorage(settings.workspace.state).erase(person.customer_ids)
+    if may_have_states(settings):
+        open_states(settings).erase(person.customer_ids)
     ReviewQueue(settings.workspace.identity).forget(person.customer_ids)
     keys = [(source, event_id) for source, event_id, _ in intention.events]
     stores.identity.forget(person.nodes, person.customer_ids, keys)
@@ -324,6 +324,15 @@ def _search(workspace: Workspace, identity: IdentityStore, person: Person) -> li
 
     files = files_of(workspace, [workspace.sources, workspace.erasure])
     return TraceSearch(person, longer).search(files, workspace.checkout)
+
+
+def _search_states(settings: Settings, person: Person) -> list[Trace]:
+    """States on a server are in no file of ours, so it is asked whether they are gone."""
+    if not may_have_states(settings):
+        return []
+    storage = open_states(settings).as_found()
+    left = any(storage.get_many(spec, person.customer_ids) for spec in storage.spec_hashes())
+    return [Trace("states of customers", "rows")] if left else []
 
 
 def _not_reached(workspace: Workspace, person: Person) -> list[str]:

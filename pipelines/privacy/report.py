@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from feature_repo.configuration import Problem
-from feature_repo.online import open_reader
+from feature_repo.online import FeatureReader
 from pipelines.access import AuditLog, Keys
 from pipelines.console import UserError
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import StoredEvent
-from pipelines.events.opening import event_store
+from pipelines.events.opening import event_store, may_have_states, open_states
 from pipelines.identity.catch_up import catch_up
 from pipelines.identity.graph import FROM_THE_BEGINNING, Node
 from pipelines.identity.permissions import sources_under
@@ -194,10 +194,10 @@ def _event(settings: Settings, stored: StoredEvent, sealer: Sealer | None) -> di
 
 def _features(settings: Settings, person: Person) -> dict[str, Any] | None:
     spec = settings.features
-    if not settings.workspace.state.exists():
+    if not may_have_states(settings):
         return None
     names = [feature.name for view in spec.views for feature in view.features]
-    reader = open_reader(spec, settings.workspace.state, names)
+    reader = FeatureReader(spec, open_states(settings), names)
     as_of = max(time.time_ns() // 1000, reader.data_end() or 0)
     if settings.profile.clock == "data_end":
         as_of = reader.data_end() or as_of

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from feature_repo.configuration import ConfigModel
+from feature_repo.state.backends import Backend
 
 
 class ServiceProfile(ConfigModel):
@@ -45,11 +46,13 @@ class Profile(ConfigModel):
 
     `clock` says what "now" is to a prediction: `wall`, or `data_end`, the instant just after the
     newest event, for files of the past. `journal` says where live events stand until they are in the
-    lake: an SQLite file, or PostgreSQL, whose address the environment has (TWIN_POSTGRES_URL).
+    lake: an SQLite file, or PostgreSQL. `online_store` says where the states of customers stand. The
+    environment has the addresses of servers: TWIN_POSTGRES_URL, TWIN_REDIS_URL.
     """
 
     description: str
     clock: Literal["wall", "data_end"]
     journal: Literal["sqlite", "postgresql"] = "sqlite"
+    online_store: Backend = "sqlite"
     service: ServiceProfile = ServiceProfile()
     ingestion: IngestionProfile = IngestionProfile()

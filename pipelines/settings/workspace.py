@@ -81,6 +81,11 @@ class Workspace:
         return self.root / "state.db"
 
     @property
+    def state_builds(self) -> Path:
+        """Which bulk build the states of each feature spec go back to, JSON."""
+        return self.root / "state_builds.json"
+
+    @property
     def state_lock(self) -> Path:
         """Held while states are built in bulk; nobody folds live events meanwhile."""
         return self.root / "state.lock"

@@ -106,7 +106,8 @@ class _Reply:
         self.started = True
         held = self._held["headers"] if self._held is not None else ()
         kept = [(name, value) for name, value in held if name.lower() in _KEPT_HEADERS]
-        await send_error(error, self._send, [*kept, self.mark])
+        own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+        await send_error(error, self._send, [*kept, *own, self.mark])
 
 
 def _check_size(headers: Iterable[tuple[bytes, bytes]]) -> None:

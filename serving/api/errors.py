@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from pydantic import BaseModel, ConfigDict, Field
 
+RETRY_AFTER_SECONDS = "2"
 _PLAIN = re.compile(r"[A-Za-z0-9_./:-]{1,60}")
 
 
@@ -131,6 +132,18 @@ def of_status(status: int, paths: Iterable[str] = ()) -> ApiError:
 def internal_error(status: int = 500) -> ApiError:
     """A fault of the server; what it was is in the server's log under the same request id."""
     return ApiError(status, "internal_error", "the server failed; its log has the cause under this request id")
+
+
+def state_unavailable(lost: bool) -> ApiError:
+    """The states of customers cannot be read or written now; `lost` says that the store may have forgotten some."""
+    message = "the states of customers cannot be used now"
+    hint = "send the same call again after `Retry-After` seconds; what is stored already counts once"
+    detail = ErrorDetail(field="state", expected="a store that answers", got="none", hint=hint)
+    if lost:
+        message = "the states of customers are not whole: their store was emptied or started again"
+        hint = "they are compared with the log by themselves; where that is not enough, build them: twin state build"
+        detail = ErrorDetail(field="state", expected="the states of all customers", got="some may be lost", hint=hint)
+    return ApiError(503, "state_unavailable", message, [detail], {"Retry-After": RETRY_AFTER_SECONDS})
 
 
 def plain(text: str) -> str:

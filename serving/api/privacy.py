@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from feature_repo.state.storage import StateUnavailable
 from pipelines.console import UserError
 from pipelines.events.exclusion import WorkspaceBusy
 from pipelines.events.journal import JournalUnavailable
@@ -138,7 +139,9 @@ def _told(act: Callable[[Settings, str, str | None, str, str], Answer], settings
     """What `act` gives; what it raises in the words of the API."""
     try:
         return act(settings, *arguments)
-    except (JournalUnavailable, WorkspaceBusy, EncryptionKeyMissing, sqlite3.Error, OSError) as error:
+    except (
+        JournalUnavailable, StateUnavailable, WorkspaceBusy, EncryptionKeyMissing, sqlite3.Error, OSError
+    ) as error:  # fmt: skip
         log_failure(error)
         message = "this cannot be done now; what was begun goes on with the next call"
         raise ApiError(503, "privacy_unavailable", message, [_detail_of(error)]) from None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import lightgbm as lgb
 
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.settings import CHECKOUT, Settings, Workspace
 from tests.benchmarks.services import SERVICE
 from tests.contract.feature_lake import write_lake

@@ -14,7 +14,7 @@ from feast import FeatureStore
 
 from feature_repo.online import FeatureReader, open_reader
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.stores.common import SpecViewError
 from pipelines.feature_store import open_feature_store
 from pipelines.settings import Settings, Workspace, load_settings

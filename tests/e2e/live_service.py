@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.events.journal import StoredEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.opening import event_store

@@ -115,7 +115,7 @@ def refused(answer: httpx.Response) -> bool:
     if answer.status_code != 503:
         return False
     error = check_error(answer)
-    assert error["code"] == "journal_unavailable"
+    assert error["code"] in ("journal_unavailable", "state_unavailable")
     assert error["details"]
     assert int(answer.headers["retry-after"]) > 0
     return True

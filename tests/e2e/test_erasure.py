@@ -324,7 +324,7 @@ KILLS = {
     "journal": "pipelines.events.journal_sqlite:scrub",
     "lake, before": "pipelines.events.lake_erase:erase_from_lake",
     "lake, inside": "pipelines.events.lake_erase:_cut_log",
-    "state": "feature_repo.state.storage:scrub",
+    "state": "feature_repo.state.storage_sqlite:scrub",
     "identity, before": "pipelines.identity.store:forget",
     "identity, after": "pipelines.privacy.kept_lines:QuarantineReader.remove",
     "files": "pipelines.privacy.erase:_search",

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from feature_repo.online import open_reader
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.access import AuditLog, Keys
 from pipelines.cli.features import build_state
 from pipelines.events.journal_sqlite import SQLiteJournal

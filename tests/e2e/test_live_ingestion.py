@@ -23,7 +23,7 @@ from segment.analytics.client import Client
 from feature_repo.configuration import parse
 from feature_repo.online import open_reader
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.cli.features import build_state
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.lake import last_position

@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.cli.data import compact_live
 from pipelines.cli.features import build_state
 from pipelines.console import UserError

@@ -22,7 +22,7 @@ import pytest
 from feature_repo.online import open_reader
 from feature_repo.state.build import stored_state
 from feature_repo.state.plan import plan_state
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.state.tiles import LoggedEvent, fold
 from feature_repo.windows import DAY
 from pipelines.settings import CHECKOUT, Workspace
@@ -91,7 +91,9 @@ def shop() -> Iterator[Shop]:
     plan = plan_state(made.settings.features)
     rng = np.random.default_rng(3)
     states = [stored_state(customer, fold(plan, None, _orders(rng, i))) for i, customer in enumerate(CUSTOMERS)]
-    SQLiteStateStorage(workspace.state).put_many(made.settings.features.hash, states)
+    storage, spec_hash = SQLiteStateStorage(workspace.state), made.settings.features.hash
+    storage.put_many(spec_hash, states)
+    storage.note(spec_hash, 0, 0, storage.begin(spec_hash))
     yield made
     shutil.rmtree(workspace.root)
 

@@ -17,7 +17,7 @@ import pytest
 
 from feature_repo.state.build import stored_state
 from feature_repo.state.plan import plan_state
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.state.tiles import LoggedEvent, fold
 from pipelines.settings import CHECKOUT, Workspace
 from tests.e2e.cli import twin
@@ -36,7 +36,9 @@ def workspace() -> Iterator[Workspace]:
     shop.publish(version="5")
     event = LoggedEvent(1, "Order Completed", START, START, "web", 100, {"units": 1, "lines": 1})
     state = stored_state("c1", fold(plan_state(shop.settings.features), None, [event]))
-    SQLiteStateStorage(place.state).put_many(shop.settings.features.hash, [state])
+    storage, spec_hash = SQLiteStateStorage(place.state), shop.settings.features.hash
+    storage.put_many(spec_hash, [state])
+    storage.note(spec_hash, 0, 0, storage.begin(spec_hash))
     yield place
     shutil.rmtree(place.root)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from feature_repo.event_table import register_customer_events
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.events.compaction import compact
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import NewEvent, StoredEvent

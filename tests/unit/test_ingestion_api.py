@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.access import Keys
 from pipelines.events.journal import StoredEvent
 from pipelines.events.journal_sqlite import SQLiteJournal

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage, StoredState
+from feature_repo.state.storage import StoredState
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.cli.data import compact_live
 from pipelines.cli.features import build_state
 from pipelines.events.compaction import compact

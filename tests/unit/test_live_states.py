@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import NewEvent
 from pipelines.events.journal_sqlite import SQLiteJournal
@@ -102,7 +102,8 @@ def test_nothing_is_folded_while_states_are_built(settings: Settings, tmp_path: 
     journal.append(events(1))
     with building(workspace.state_lock), pytest.raises(StatesBusy):
         live.update(CUSTOMERS)
-    assert not live.built
     live.update(CUSTOMERS)
+    assert not live.built, "it cannot be told that nothing else is missing"
+    assert live.catch_up() == 0
     assert live.built
     journal.close()

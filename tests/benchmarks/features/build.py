@@ -10,7 +10,7 @@ import duckdb
 
 from feature_repo.event_table import register_customer_events
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from tests.benchmarks.features.shop import build as build_shop
 from tests.benchmarks.features.shop import historical, make_shop
 from tests.benchmarks.features.stock import materialize, stock_store, write_tables

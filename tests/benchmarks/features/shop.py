@@ -16,7 +16,7 @@ from feature_repo.feast_objects import feast_objects
 from feature_repo.membership import OWNERS, PERMISSIONS, REVISIONS, Membership
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.build import build_states
-from feature_repo.state.storage import SQLiteStateStorage
+from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from tests.benchmarks.features.events import customer, write_events
 from tests.benchmarks.features.spec import SERVICE, write_spec
 
