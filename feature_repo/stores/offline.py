@@ -23,10 +23,8 @@ from feast.saved_dataset import SavedDatasetStorage
 
 from feature_repo.membership import load
 from feature_repo.spec import FeatureSpec
-from feature_repo.stores.common import MATERIALIZE_REFUSED, SpecViewError, resolve, spec_of
+from feature_repo.stores.common import JOIN_KEY, MATERIALIZE_REFUSED, SpecViewError, resolve, spec_of
 from feature_repo.stores.points import POINT_SCHEMA, EventLog, features_at
-
-JOIN_KEY = "customer_id"
 
 
 class TwinDuckDBOfflineStoreConfig(FeastConfigBaseModel):

@@ -11,11 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from feast import FeatureStore
+from feast.infra.online_stores.online_store import OnlineStore
 
 from feature_repo.online import FeatureReader, open_reader
 from feature_repo.state.build import build_states
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.stores.common import SpecViewError
+from feature_repo.stores.online import TwinOnlineStore
 from pipelines.feature_store import open_feature_store
 from pipelines.settings import Settings, Workspace, load_settings
 from tests.contract.feature_lake import CUSTOMERS, END, write_lake
@@ -136,3 +138,18 @@ def test_objects_carry_words_owners_and_the_hash(settings: Settings, store: Feat
     assert view.owner == "commerce"
     assert view.tags["spec_hash"] == settings.features.hash
     assert all(field.description for field in view.features)
+
+
+@pytest.mark.parametrize("full_names", [False, True])
+def test_all_views_at_once_answer_as_one_view_after_the_other(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch, full_names: bool
+) -> None:
+    rows = [{"customer_id": who} for who in [*PEOPLE, PEOPLE[3], "never seen"]]
+    features = [
+        f"{view.name}:{field.name}" for view in store.list_batch_feature_views()[::-1] for field in view.features[::2]
+    ]
+    at_once = store.get_online_features(features, rows, full_feature_names=full_names)
+    monkeypatch.setattr(TwinOnlineStore, "_read_features_per_fv", OnlineStore._read_features_per_fv)
+    one_by_one = store.get_online_features(features, rows, full_feature_names=full_names)
+    assert at_once.proto == one_by_one.proto
+    assert len(at_once.proto.results) == len(features) + 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from feature_repo.event_table import register_customer_events
-from feature_repo.extract import integer_sql, texts_sql
+from feature_repo.extract import integer_sql, text_sql
 from feature_repo.spec import Feature, FeatureSpec, View
 from tests.benchmarks.features.stock import STAMP, table_of
 
@@ -32,7 +32,7 @@ def _query(view: View) -> str:
     event = next(stream.event for stream in streams if stream)
     measures = sorted({f.measure for f in view.features if f.measure})
     columns = [
-        f"{integer_sql(m)} AS measure_{i}" if m.kind == "integer" else f"{texts_sql(m)}[1] AS measure_{i}"
+        f"{integer_sql(m.path)} AS measure_{i}" if m.kind == "integer" else f"{text_sql(m.path)} AS measure_{i}"
         for i, m in enumerate(measures)
     ]
     values = [f"{_expression(f, measures.index(f.measure) if f.measure else None)} AS {f.name}" for f in view.features]

@@ -82,7 +82,7 @@ def stock_store(folder: Path, spec: FeatureSpec, kind: str) -> Iterator[FeatureS
 
 
 def _view(folder: Path, view: View, entity: Entity) -> FeatureView:
-    fields = [Field(name=f.name, dtype=Int64 if f.is_integer else Float64) for f in view.features]
+    fields = [Field(name=f.name, dtype=Int64 if f.kind == "integer" else Float64) for f in view.features]
     source = FileSource(name=view.name, path=str(table_of(folder, view.name)), timestamp_field=STAMP)
     schema = [Field(name="customer_id", dtype=String), *fields]
     pushed = PushSource(name=push_source(view.name), batch_source=source)

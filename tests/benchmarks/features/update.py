@@ -45,7 +45,7 @@ def pushing(shop: FeatureShop, store: FeatureStore, as_of: int) -> Callable[[], 
     people, seconds = cycle(shop.people), count(1)
 
     def push() -> None:
-        row = {feature.name: 1 if feature.is_integer else 0.5 for feature in view.features}
+        row = {feature.name: 1 if feature.kind == "integer" else 0.5 for feature in view.features}
         stamp = pd.Timestamp(moment(as_of + next(seconds) * SECOND))
         store.push(source, pd.DataFrame([{"customer_id": next(people), STAMP: stamp, **row}]))
 
