@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -83,6 +84,11 @@ class OwnServer:
             self._signal(signal.SIGKILL)
             self.process.wait(timeout=30)
 
+    def end(self) -> None:
+        """Kill it, and remove what it kept."""
+        self.kill()
+        shutil.rmtree(self.folder)
+
     def hang(self) -> None:
         """It keeps its connections and takes new ones, and never answers."""
         self._signal(signal.SIGSTOP)
@@ -128,21 +134,17 @@ class OwnRedis(OwnServer):
 class OwnPostgres(OwnServer):
     """A PostgreSQL of the newest version that is installed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         if not _POSTGRES_PROGRAMS:
             missing("no PostgreSQL server is installed")
-        super().__init__(folder)
+        # Not within pytest's folders, which are closed to others: it refuses to run as root.
+        super().__init__(Path(tempfile.mkdtemp(prefix="twin-postgres-")))
         self.url = f"host=127.0.0.1 port={self.port} user=tests dbname=postgres"
-        # It refuses to run as root.
-        self._as_user = (
-            ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
-        )
-        data = folder / "data"
-        data.mkdir()
+        other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        self._as_user = other if os.getuid() == 0 else []
         if self._as_user:
-            shutil.chown(data, "postgres", "postgres")
-            for place in (folder, *folder.parents):
-                place.chmod(place.stat().st_mode | 0o011)
+            shutil.chown(self.folder, "postgres", "postgres")
+        data = self.folder / "data"
         made = [*self._as_user, str(_POSTGRES_PROGRAMS[-1] / "initdb"), "-D", str(data), "-U", "tests", "--auth=trust"]
         subprocess.run([*made, "--no-sync", "--no-locale", "--encoding=UTF8"], check=True, capture_output=True)
 

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psycopg
 import pyarrow as pa
 import pytest
 from feast import FeatureStore
 from feast.infra.online_stores.online_store import OnlineStore
+from psycopg import sql
 
 from feature_repo.online import FeatureReader, open_reader
+from feature_repo.state.backends import URL_VARIABLES, Backend
 from feature_repo.state.build import build_states
+from feature_repo.state.storage import StatesLost
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.stores.common import SpecViewError
 from feature_repo.stores.online import TwinOnlineStore
-from pipelines.feature_store import open_feature_store
+from pipelines.events.opening import open_states
+from pipelines.feature_store import FEAST_REPO, open_feature_store
 from pipelines.settings import Settings, Workspace, load_settings
 from tests.contract.feature_lake import CUSTOMERS, END, write_lake
 from tests.reference.lake_events import logged_events
 from tests.reference.naive_features import naive_features
+from tests.servers import needs_postgres, needs_redis
 
 SERVICE = "churn"
 PEOPLE = [*CUSTOMERS, "never seen"]
@@ -153,3 +163,78 @@ def test_all_views_at_once_answer_as_one_view_after_the_other(
     one_by_one = store.get_online_features(features, rows, full_feature_names=full_names)
     assert at_once.proto == one_by_one.proto
     assert len(at_once.proto.results) == len(features) + 1
+
+
+@pytest.fixture(params=["redis", "postgresql"])
+def on_a_server(
+    request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Settings, str]]:
+    """Settings whose states stand on a server, built there, and its address."""
+    backend: Backend = request.param
+    url = needs_redis() if backend == "redis" else needs_postgres()
+    workspace = Workspace(f"feast-{uuid.uuid4().hex[:12]}", settings.workspace.checkout)
+    made = replace(settings, workspace=workspace, profile=settings.profile.model_copy(update={"online_store": backend}))
+    # An address of this test alone, as one with a password would be.
+    address = f"{url}{'?client_name=' if backend == 'redis' else ' options=-capplication_name='}secret"
+    monkeypatch.setenv(URL_VARIABLES[backend], address)
+    write_lake(workspace.lake)
+    storage = open_states(made)
+    build_states(made.features, workspace.lake, storage)
+    yield made, address
+    storage.remove_spec(made.features.hash)
+    if backend == "postgresql":
+        with psycopg.connect(url, autocommit=True) as connection:
+            schema = sql.Identifier(f"customer_twin_{workspace.name}")
+            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
+
+
+def test_states_on_a_server_are_read_through_feast_by_configuration_alone(
+    on_a_server: tuple[Settings, str], store: FeatureStore
+) -> None:
+    made, address = on_a_server
+    there = open_feature_store(made)
+    content = (made.workspace.root / "feature_store.yaml").read_text()
+    assert "secret" not in content
+    assert f"${{{URL_VARIABLES[made.profile.online_store]}}}" in content
+    assert there.config.online_store.connection == address
+    rows = [{"customer_id": customer} for customer in PEOPLE]
+    for name in ("churn", "orders:order_completed_count_lifetime"):
+        features = there.get_feature_service(name) if ":" not in name else [name]
+        found = there.get_online_features(features=features, entity_rows=rows).to_dict()
+        expected = store.get_online_features(
+            features=store.get_feature_service(name) if ":" not in name else [name], entity_rows=rows
+        ).to_dict()
+        assert found == expected
+
+
+def test_without_the_address_in_the_environment_its_variable_is_named(
+    on_a_server: tuple[Settings, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = on_a_server
+    variable = URL_VARIABLES[made.profile.online_store]
+    monkeypatch.delenv(variable)
+    with pytest.raises(SpecViewError, match=variable):
+        open_feature_store(made)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_a_server", ["redis"], indirect=True)
+def test_feasts_own_command_reads_states_on_a_server(on_a_server: tuple[Settings, str]) -> None:
+    made, _ = on_a_server
+    open_feature_store(made)
+    feast = Path(sys.executable).with_name("feast")
+    file = made.workspace.root / "feature_store.yaml"
+    asked = ["--entities", "customer_id=c1", "--features", "orders:order_completed_count_lifetime"]
+    command = [str(feast), "-f", str(file), "get-online-features", *asked]
+    answer = subprocess.run(command, cwd=FEAST_REPO, capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0, answer.stderr
+    assert "order_completed_count_lifetime" in answer.stdout
+
+
+@pytest.mark.parametrize("on_a_server", ["redis"], indirect=True)
+def test_an_emptied_redis_is_an_error_to_feast_too(on_a_server: tuple[Settings, str]) -> None:
+    made, _ = on_a_server
+    there = open_feature_store(made)
+    open_states(made).remove_spec(made.features.hash)
+    with pytest.raises(StatesLost):
+        there.get_online_features(["orders:order_completed_count_lifetime"], [{"customer_id": "c1"}])

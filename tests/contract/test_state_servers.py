@@ -73,7 +73,7 @@ class TestRedis(ServerContract):
         server = OwnRedis(tmp_path)
         server.start()
         yield server
-        server.kill()
+        server.end()
 
     @pytest.fixture
     def storage(self, own: OwnRedis) -> StateStorage:
@@ -109,11 +109,11 @@ class TestRedis(ServerContract):
 
 class TestPostgreSQL(ServerContract):
     @pytest.fixture(scope="class")
-    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
-        made = OwnPostgres(tmp_path_factory.mktemp("postgres"))
+    def server(self) -> Iterator[OwnPostgres]:
+        made = OwnPostgres()
         made.start()
         yield made
-        made.kill()
+        made.end()
 
     @pytest.fixture
     def own(self, server: OwnPostgres) -> OwnPostgres:
