@@ -24,14 +24,15 @@ def online(place: Place, size: Size) -> list[Figure]:
     with tempfile.TemporaryDirectory(dir=place.settings.workspace.root) as folder:
         shop = make_shop(Path(folder), size.customers, size.customers * size.events_each)
         as_of = build(shop)
-        ours = shop.open_store()
-        write_tables(shop.folder / "stock", shop.spec, historical(shop, ours, as_of))
+        write_tables(shop.folder / "stock", shop.spec, historical(shop, shop.open_store(), as_of))
         figures = []
         for kind in reachable():
-            with stock_store(shop.folder / "stock", shop.spec, kind) as stock:
+            with stock_store(shop.folder / "stock", shop.spec, kind) as stock, shop.place(kind) as (storage, online):
                 materialize(stock, as_of)
+                ours = shop.open_store(**online)
                 agree(shop, stock, ours)
-                figures += _compare(shop, size, kind, stock, ours, as_of)
+                reader = FeatureReader(shop.spec, storage, shop.names)
+                figures += _compare(shop, size, kind, stock, ours, reader)
         return figures
 
 
@@ -44,9 +45,11 @@ def agree(shop: FeatureShop, stock: FeatureStore, ours: FeatureStore) -> None:
 
 
 def _compare(
-    shop: FeatureShop, size: Size, kind: str, stock: FeatureStore, ours: FeatureStore, as_of: int
+    shop: FeatureShop, size: Size, kind: str, stock: FeatureStore, ours: FeatureStore, reader: FeatureReader
 ) -> list[Figure]:
-    reader = FeatureReader(shop.spec, shop.storage(), shop.names)
+    as_of = reader.data_end()
+    if as_of is None:
+        raise RuntimeError("there are no states")
 
     def feast(store: FeatureStore, count: int) -> Callable[[], object]:
         service = store.get_feature_service(SERVICE)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import yaml
 from feast import FeatureStore
+from psycopg import sql
 
 from feature_repo.event_table import ensure_table
 from feature_repo.feast_objects import feast_objects
 from feature_repo.membership import OWNERS, PERMISSIONS, REVISIONS, Membership
 from feature_repo.spec import FeatureSpec
+from feature_repo.state.backends import Backend, open_file, open_server
 from feature_repo.state.build import build_states
-from feature_repo.state.storage_sqlite import SQLiteStateStorage
+from feature_repo.state.storage import StateStorage
 from tests.benchmarks.features.events import customer, write_events
 from tests.benchmarks.features.spec import SERVICE, write_spec
+
+# Where our states stand on servers of this machine.
+OURS = {"redis": "redis://127.0.0.1:6379/15", "postgres": "postgresql://postgres@127.0.0.1:5432/test"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +54,27 @@ class FeatureShop:
     def state(self) -> Path:
         return self.folder / "state.db"
 
-    def storage(self) -> SQLiteStateStorage:
-        return SQLiteStateStorage(self.state)
+    def storage(self) -> StateStorage:
+        return open_file(self.state)
+
+    @contextmanager
+    def place(self, kind: str) -> Iterator[tuple[StateStorage, dict[str, Any]]]:
+        """The states of this shop in a place of `kind`, and what of `online_store:` names it. Removed at the end."""
+        if kind == "sqlite":
+            yield self.storage(), {}
+            return
+        backend: Backend = "redis" if kind == "redis" else "postgresql"
+        workspace = f"bench_{uuid.uuid4().hex[:8]}"
+        storage = open_server(backend, OURS[kind], workspace)
+        try:
+            build_states(self.spec, self.lake, storage)
+            yield storage, {"backend": backend, "connection": OURS[kind], "workspace": workspace}
+        finally:
+            storage.remove_spec(self.spec.hash)
+            if kind == "postgres":
+                with psycopg.connect(OURS[kind]) as connection:
+                    schema = sql.Identifier(f"customer_twin_{workspace}")
+                    connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(schema))
 
     def open_store(self, **online: Any) -> FeatureStore:
         """Feast over our stores; `online` replaces parts of the online store's configuration."""
@@ -56,7 +84,7 @@ class FeatureShop:
             "registry": "registry.db",
             "online_store": {
                 "type": "feature_repo.stores.online.TwinOnlineStore",
-                "path": self.state.name,
+                "path": str(self.state),
                 "features": "features.yaml",
                 "clock": "data_end",
                 **online,

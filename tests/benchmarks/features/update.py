@@ -29,11 +29,11 @@ def update(place: Place, size: Size) -> list[Figure]:
         write_tables(shop.folder / "stock", shop.spec, historical(shop, shop.open_store(), as_of))
         figures = []
         for kind in reachable():
-            with stock_store(shop.folder / "stock", shop.spec, kind) as stock:
+            with stock_store(shop.folder / "stock", shop.spec, kind) as stock, shop.place(kind) as (storage, _):
                 materialize(stock, as_of)
                 contenders = {
                     f"{kind}: store.push of one row": pushing(shop, stock, as_of),
-                    f"{kind}: fold one event": updating(shop, shop.storage(), as_of),
+                    f"{kind}: fold one event": updating(shop, storage, as_of),
                 }
                 figures += interleave("update", contenders, size.rounds, max(1, size.calls // 4), "events")
         return figures
