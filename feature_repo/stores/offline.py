@@ -70,6 +70,7 @@ class TwinDuckDBOfflineStore(OfflineStore):
         spec = _one_spec(config, settings, feature_views)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         columns = _requested(feature_views, feature_refs, full_feature_names)
+        columns |= _needed(on_demand, full_feature_names)
         lake = resolve(config, settings.lake)
         membership = load(resolve(config, settings.membership), settings.membership_version)
         if membership is None:
@@ -178,6 +179,16 @@ def _requested(views: list[FeatureView], refs: list[str], full_names: bool) -> d
         if view in known:
             columns[name] = f"{view}__{name}" if full_names else name
     return columns
+
+
+def _needed(on_demand: list[OnDemandFeatureView], full_names: bool) -> dict[str, str]:
+    """What on-demand views read of customers: feature name to the name of its output column."""
+    return {
+        field.name: f"{projection.name_to_use()}__{field.name}" if full_names else field.name
+        for view in on_demand
+        for projection in view.source_feature_view_projections.values()
+        for field in projection.features
+    }
 
 
 def _entity_table(entity_df: pd.DataFrame | str) -> pa.Table:
