@@ -33,7 +33,19 @@ def check(figures: list[Figure]) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["load", "ingest-bulk", "identity", "online", "update", "build", "training", "growth", "history"]
+    "part",
+    [
+        "load",
+        "ingest-bulk",
+        "identity",
+        "online",
+        "update",
+        "build",
+        "training",
+        # A process that imports Feast.
+        pytest.param("growth", marks=pytest.mark.slow),
+        "history",
+    ],
 )
 def test_a_part_gives_figures_beside_their_peer(place: Place, part: str) -> None:
     check(PARTS[part](place, TINY))
