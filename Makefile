@@ -8,14 +8,14 @@ UV_VERSION := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup demo serve mlflow test test-fast parity kill-test bench lint lock clean
+.PHONY: help setup demo serve mlflow test test-fast parity kill-test bench bench-full lint lock clean
 
 help:
 	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
 	@echo "make serve     keep the prediction service up        (WORKSPACE=$(WORKSPACE))"
 	@echo "make mlflow    open MLflow on the results            (WORKSPACE=$(WORKSPACE))"
 	@echo "make test      all tests         make lint    ruff, mypy, import-linter"
-	@echo "make bench     how fast it is on this machine, each figure beside its peer"
+	@echo "make bench     how fast it is on this machine, each figure beside its peer (bench-full: an hour and more)"
 	@echo "make parity    the full parity check of features     make lock    pin the dependencies anew"
 	@echo "make kill-test kill -9 of service and journal under load, 100 times each (KILLS=100; about 10 minutes)"
 
@@ -61,6 +61,10 @@ kill-test: setup
 # BENCH chooses parts and options, e.g. make bench BENCH="http online --rounds 3 --json"
 bench: setup
 	$(BIN)/python -W ignore -m tests.benchmarks $(BENCH)
+
+# The feature platform at the sizes that figures are published of: an hour and more, and 20 GB of disk.
+bench-full: setup
+	$(BIN)/python -W ignore -m tests.benchmarks --full online update build training growth history $(BENCH)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -6,7 +6,8 @@ decided when it is read: `customer_events` is the relation that feature SQL sees
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
 import duckdb
 import pyarrow as pa
@@ -64,15 +65,24 @@ def register_customer_events(
     and every source counts.
     """
     table = ensure_table(path) if version is None else DeltaTable(str(path), version=version)
-    if tail is None:
-        connection.register("event_table", table.to_pyarrow_dataset())
-    else:
-        connection.register("event_table_lake", table.to_pyarrow_dataset())
-        connection.register("event_table_tail", tail)
-        parts = "SELECT * FROM event_table_lake UNION ALL SELECT * FROM event_table_tail"
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW event_table AS {parts}")
+    connection.register("event_table_tail", EVENT_SCHEMA.empty_table() if tail is None else tail)
+    parts = [*_lake_sql(path, table), "SELECT * FROM event_table_tail"]
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW event_table AS {' UNION ALL '.join(parts)}")
     view = CUSTOMER_EVENTS_VIEW if membership is None else membership_sql.register(connection, membership)
     connection.execute(view)
+
+
+def _lake_sql(path: Path, table: DeltaTable) -> list[str]:
+    """SQL that reads the files of the table at `path`; none where there are none.
+
+    DuckDB reads them itself, in a quarter of the time it takes through Arrow.
+    """
+    # All files stand in the table's own folder: it has no partitions. The URIs are percent-encoded.
+    files = (str(path / PurePosixPath(uri).name) for uri in table.file_uris())
+    # What means something in a pattern is put in brackets.
+    escaped = [re.sub(r"([*?\[])", r"[\1]", file).replace("'", "''") for file in files]
+    listed = ", ".join(f"'{file}'" for file in escaped)
+    return [f"SELECT {', '.join(EVENT_SCHEMA.names)} FROM read_parquet([{listed}])"] if escaped else []
 
 
 CUSTOMER_EVENTS_VIEW = """

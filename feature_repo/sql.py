@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from feature_repo.extract import columns_sql, condition_sql, integer_sql, literal, texts_sql
 from feature_repo.quotients import variance_sql
 from feature_repo.spec import DAY_OPERATIONS, ZERO_WHERE_NOTHING, Feature, FeatureSpec, Measure, Stream
-from feature_repo.windows import DAY, Window, hop
+from feature_repo.windows import DAY, Window, day_sql, floor_sql, hop
 
 # These need the events of a point one by one before they can be aggregated.
 _OF_VALUES = ("distinct", "top", *DAY_OPERATIONS)
@@ -163,7 +163,7 @@ class _EventSteps:
         """The newest active days, each with the one before it; consecutive ones share a run."""
         cap, offset = self._spec.caps.days, self._spec.utc_offset
         active = f"""(
-  SELECT point, any_value(as_of) AS as_of, {_day("event_time", offset)} AS day, max(event_time) AS event_time
+  SELECT point, any_value(as_of) AS as_of, {day_sql("event_time", offset)} AS day, max(event_time) AS event_time
   FROM {self._rows(group[0].stream)} GROUP BY point, day
 )"""
         ordered = f"""(
@@ -194,7 +194,7 @@ class _EventSteps:
             return f"CAST(sum({days}) AS BIGINT)"
         if feature.operation == "longest_streak":
             return f"max({days})"
-        today = _day("as_of", self._spec.utc_offset)
+        today = day_sql("as_of", self._spec.utc_offset)
         return f"max({days}) FILTER (WHERE last_day >= {today} - 1)"
 
     def _aggregate(self, feature: Feature) -> str:
@@ -253,15 +253,7 @@ def _inside(window: Window, instant: str = "event_time") -> str:
     """The window rule of `windows` as SQL; the strict end is in the join."""
     if window.length is None:
         return "TRUE"
-    width = hop(window.length)
-    start = f"(as_of - {window.length})"
-    return f"{instant} >= {start} - (({start} % {width}) + {width}) % {width}"
-
-
-def _day(instant: str, utc_offset: int) -> str:
-    """`windows.day_of` as SQL."""
-    local = f"({instant} + {utc_offset})"
-    return f"CAST(({local} - (({local} % {DAY} + {DAY}) % {DAY})) // {DAY} AS BIGINT)"
+    return f"{instant} >= {floor_sql(f'(as_of - {window.length})', hop(window.length))}"
 
 
 def _output(spec: FeatureSpec, name: str) -> str:

@@ -60,6 +60,16 @@ def day_of(instant: int, utc_offset: int = 0) -> int:
     return (instant + utc_offset) // DAY
 
 
+def floor_sql(instant: str, width: int) -> str:
+    """`floor` as SQL, which rounds and takes remainders towards zero."""
+    return f"({instant} - ((({instant} % {width}) + {width}) % {width}))"
+
+
+def day_sql(instant: str, utc_offset: int) -> str:
+    """`day_of` as SQL."""
+    return f"CAST({floor_sql(f'({instant} + {utc_offset})', DAY)} // {DAY} AS BIGINT)"
+
+
 def parse_window(label: str) -> Window:
     """Read `5m`, `12h`, `30d` or `lifetime`.
 

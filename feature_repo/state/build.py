@@ -1,4 +1,4 @@
-"""Build the state of every customer from the lake, in bulk."""
+"""Build the state of every customer from the lake, some of the customers at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ import pyarrow as pa
 from feature_repo.event_table import register_customer_events
 from feature_repo.membership import Membership, revisions_of
 from feature_repo.spec import FeatureSpec
+from feature_repo.state.bulk import bulk_states
 from feature_repo.state.plan import StatePlan, plan_state
-from feature_repo.state.storage import StateStorage, StoredState, stored_state
-from feature_repo.state.tiles import LoggedEvent, fold
+from feature_repo.state.storage import StateStorage, StoredState
+from feature_repo.state.tiles import LoggedEvent
 
-_ROWS_A_FETCH = 20_000
+# Customers are built in parts of about so many events, which takes 1 GB.
+_EVENTS_A_PART = 4_000_000
 _CUSTOMERS_A_TRANSACTION = 2_000
+_ROWS_A_FETCH = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,10 @@ def count_events(
     lake: Path, version: int | None = None, tail: pa.Table | None = None, membership: Membership | None = None
 ) -> int:
     """How many events of customers a build has to read."""
-    connection = duckdb.connect()
-    register_customer_events(connection, lake, version, tail, membership)
-    row = connection.execute("SELECT count(*) FROM customer_events").fetchone()
-    return int(row[0]) if row else 0
+    with duckdb.connect() as connection:
+        register_customer_events(connection, lake, version, tail, membership)
+        row = connection.execute("SELECT count(*) FROM customer_events").fetchone()
+        return int(row[0]) if row else 0
 
 
 def build_states(
@@ -52,6 +55,7 @@ def build_states(
     membership: Membership | None = None,
     position: int = 0,
     finishing: Callable[[str], None] = lambda build: None,
+    events_a_part: int = _EVENTS_A_PART,
 ) -> BuildSummary:
     """Fold all events of the lake (at `version`) and of `tail` (EVENT_SCHEMA) into states, and store them in batches.
 
@@ -62,20 +66,21 @@ def build_states(
     Raises:
         StateUnavailable: the states cannot be stored; what is there still does not count as whole.
     """
-    plan = plan_state(spec)
     life, build = storage.begin(spec.hash), uuid.uuid4().hex
-    revisions = revisions_of(membership)
     customers: list[str] = []
     events = 0
     batch: list[StoredState] = []
-    for customer_id, logged in events_by_customer(plan, lake, version, tail, membership):
-        batch.append(stored_state(customer_id, fold(plan, None, logged), revisions.get(customer_id, 0)))
-        customers.append(customer_id)
-        events += len(logged)
-        advance(len(logged))
-        if len(batch) == _CUSTOMERS_A_TRANSACTION:
-            storage.replace_many(spec.hash, batch)
-            batch = []
+    with duckdb.connect() as connection:
+        connection.execute("SET temp_directory = ?", [str(lake.parent / "spill")])
+        register_customer_events(connection, lake, version, tail, membership)
+        for state, folded in bulk_states(connection, plan_state(spec), revisions_of(membership), events_a_part):
+            batch.append(state)
+            customers.append(state.customer_id)
+            events += folded
+            advance(folded)
+            if len(batch) == _CUSTOMERS_A_TRANSACTION:
+                storage.replace_many(spec.hash, batch)
+                batch = []
     storage.replace_many(spec.hash, batch)
     storage.keep_only(spec.hash, customers)
     finishing(build)

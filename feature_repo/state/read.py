@@ -37,7 +37,11 @@ class StateReader:
             if features:
                 reads = plan_reads(plan, features, slots, self._windows, spec.caps, spec.utc_offset)
                 self._streams.append((index, reads))
-        self._answers = [_answer(spec.by_name[name], slots) for name in names]
+        # Ratios and trends are put behind the values that they are made of.
+        quotients = [spec.by_name[name] for name in dict.fromkeys(names) if spec.by_name[name].operands]
+        self._quotients = [_quotient(feature, slots) for feature in quotients]
+        slots |= {feature.name: len(aggregates) + i for i, feature in enumerate(quotients)}
+        self._places = [slots[name] for name in names]
 
     def read(self, data: bytes | None, as_of: int) -> list[FeatureValue]:
         """Values at `as_of` (microseconds UTC); None in the list where a feature is empty.
@@ -48,7 +52,8 @@ class StateReader:
         values = self._empty.copy()
         if data is not None:
             self._read_streams(decode(data), as_of, values)
-        return [values[answer] if isinstance(answer, int) else answer.of(values) for answer in self._answers]
+        values += [quotient.of(values) for quotient in self._quotients]
+        return [values[place] for place in self._places]
 
     def _read_streams(self, state: CustomerState, as_of: int, values: list[FeatureValue]) -> None:
         if as_of < state.settled_until:
@@ -82,9 +87,6 @@ class _Quotient:
         return (float(top) * self.scale[0]) / (float(bottom) * self.scale[1])
 
 
-def _answer(feature: Feature, slots: Mapping[str, int]) -> int | _Quotient:
-    """The feature's slot; of a ratio or trend how it is made of others."""
-    if not feature.operands:
-        return slots[feature.name]
+def _quotient(feature: Feature, slots: Mapping[str, int]) -> _Quotient:
     top, bottom = feature.scale
     return _Quotient(slots[str(feature.numerator)], slots[str(feature.denominator)], (float(top), float(bottom)))

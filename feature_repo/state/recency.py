@@ -38,7 +38,8 @@ def keep_newest(newest: list[tuple[int, Any]], items: Iterable[Item], at: int, c
 
 def count_since(latest: Mapping[Any, int], start: int) -> int:
     """How many were seen at `start` or later."""
-    return sum(at >= start for at in latest.values())
+    # A comparison bound to its left side: half the time of a generator.
+    return sum(map(start.__le__, latest.values()))
 
 
 def top_since(newest: Sequence[tuple[int, Any]], start: int) -> Item | None:

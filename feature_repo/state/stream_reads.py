@@ -21,6 +21,9 @@ FeatureValue = int | float | str | None
 # From an accumulator, the stream's latest instant and the as-of instant.
 ReadCells = Callable[[Accumulator, int, int], FeatureValue]
 
+# Of these the value is a cell as it stands.
+_CELLS = ("count", "min", "max")
+
 
 @dataclass(frozen=True, slots=True)
 class Dated:
@@ -33,13 +36,16 @@ class Dated:
 
 @dataclass(frozen=True, slots=True)
 class WindowReads:
-    """What is read of the accumulator of the window at `start`, by slot."""
+    """What is read of the accumulator of the window at `start`, by slot: cells as they are, and what is computed."""
 
     start: int
+    cells: tuple[tuple[int, int], ...]
     reads: tuple[tuple[int, ReadCells], ...]
 
     def read(self, window: Accumulator, last: int, as_of: int, values: list[FeatureValue]) -> None:
         if window[0]:
+            for slot, cell in self.cells:
+                values[slot] = window[cell]
             for slot, read in self.reads:
                 values[slot] = read(window, last, as_of)
 
@@ -142,10 +148,7 @@ def plan_reads(
 
     tiled = [feature for feature in features if feature.operation in CELLS_OF]
     reads = {
-        window: WindowReads(
-            windows.index(window),
-            tuple((slots[f.name], _cell_read(plan.layout, f)) for f in tiled if f.window == window),
-        )
+        window: _window_reads(plan.layout, windows.index(window), [f for f in tiled if f.window == window], slots)
         for window in sorted({f.window for f in tiled}, key=lambda w: w.length or 0)
     }
     of_level = [tuple(r for w, r in reads.items() if w.hop == level.hop) for level in plan.levels]
@@ -167,14 +170,23 @@ def plan_reads(
     )
 
 
+def _window_reads(layout: CellLayout, start: int, features: Sequence[Feature], slots: Mapping[str, int]) -> WindowReads:
+    return WindowReads(
+        start,
+        tuple((slots[f.name], _cell(layout, f)) for f in features if f.operation in _CELLS),
+        tuple((slots[f.name], _cell_read(layout, f)) for f in features if f.operation not in _CELLS),
+    )
+
+
+def _cell(layout: CellLayout, feature: Feature) -> int:
+    """The cell that is the feature's value."""
+    return 0 if feature.operation == "count" else layout.place(CELLS_OF[feature.operation][0], feature.measure)
+
+
 def _cell_read(layout: CellLayout, feature: Feature) -> ReadCells:
     """How a feature's value is read of an accumulator that counts at least one event."""
     places = [layout.place(kind, feature.measure) for kind in CELLS_OF[feature.operation]]
     operation = feature.operation
-    if operation == "count":
-        return lambda cells, last, as_of: cells[0]
-    if operation in ("min", "max"):
-        return lambda cells, last, as_of: cells[places[0]]
     if operation == "first":
         return lambda cells, last, as_of: None if cells[places[0]] is None else cells[places[0]][1]
     if operation == "days_since_first":

@@ -12,6 +12,7 @@ from feature_repo.spec import FeatureSpec
 from feature_repo.spec_file import load_spec
 
 SPEC_HASH_TAG = "spec_hash"
+JOIN_KEY = "customer_id"
 
 
 class SpecViewError(ValueError):
@@ -27,7 +28,13 @@ MATERIALIZE_REFUSED = (
 
 def resolve(config: RepoConfig, path: str) -> Path:
     """`path` of the configuration; relative ones start from the Feast repo."""
-    return Path(config.repo_path or ".").joinpath(path).resolve()
+    return _resolved(str(config.repo_path or "."), path)
+
+
+@lru_cache(maxsize=64)
+def _resolved(repo: str, path: str) -> Path:
+    # Asked at every read, and the answer takes longer than the read of a state.
+    return Path(repo).joinpath(path).resolve()
 
 
 def spec_of(config: RepoConfig, features_file: str, view: FeatureView) -> FeatureSpec:

@@ -21,13 +21,10 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
-from feature_repo.event_table import register_customer_events
-from feature_repo.membership import Membership, load
+from feature_repo.membership import load
 from feature_repo.spec import FeatureSpec
-from feature_repo.sql import features_query
-from feature_repo.stores.common import MATERIALIZE_REFUSED, SpecViewError, resolve, spec_of
-
-JOIN_KEY = "customer_id"
+from feature_repo.stores.common import JOIN_KEY, MATERIALIZE_REFUSED, SpecViewError, resolve, spec_of
+from feature_repo.stores.points import POINT_SCHEMA, EventLog, features_at
 
 
 class TwinDuckDBOfflineStoreConfig(FeastConfigBaseModel):
@@ -79,10 +76,12 @@ class TwinDuckDBOfflineStore(OfflineStore):
         if membership is None:
             raise SpecViewError("it is not published yet whose events are whose: run `twin features apply`")
 
+        log = EventLog(lake, settings.lake_version, membership)
+
         def evaluate() -> pa.Table:
             entities = _entity_table(entity_df)
             points = _points(entities)
-            features = _compute(spec, lake, settings.lake_version, membership, points, list(columns))
+            features = features_at(spec, log, points, list(columns))
             for name, output in columns.items():
                 entities = entities.append_column(output, features.column(name))
             return entities
@@ -213,19 +212,9 @@ def _points(entities: pa.Table) -> pa.Table:
     sample = entities.slice(0, 1).to_pandas()
     stamp = infer_event_timestamp_from_entity_df(dict(zip(sample.columns, sample.dtypes, strict=True)))
     instants = entities.column(stamp).cast(pa.timestamp("us", tz="UTC"))
-    return pa.table(
-        {
-            "point": pa.array(range(entities.num_rows), pa.int64()),
-            "customer_id": entities.column(JOIN_KEY).cast(pa.string()),
-            "as_of": pc.cast(instants, pa.int64()),
-        }
-    )
-
-
-def _compute(
-    spec: FeatureSpec, lake: Path, version: int | None, membership: Membership, points: pa.Table, names: list[str]
-) -> pa.Table:
-    connection = duckdb.connect()
-    register_customer_events(connection, lake, version, membership=membership)
-    connection.register("points", points)
-    return connection.sql(features_query(spec, names)).to_arrow_table()
+    columns = [
+        pa.array(range(entities.num_rows), pa.int64()),
+        entities.column(JOIN_KEY).cast(pa.string()),
+        pc.cast(instants, pa.int64()),
+    ]
+    return pa.table(columns, POINT_SCHEMA)

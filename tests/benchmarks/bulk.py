@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import resource
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +12,7 @@ import duckdb
 from pipelines.cli.data import ingest_file
 from pipelines.ingest import commit, stage
 from pipelines.settings import Settings, Workspace, load_settings
+from tests.benchmarks.processes import tell
 
 
 def main(kind: str, file: Path, folder: Path) -> None:
@@ -23,11 +21,7 @@ def main(kind: str, file: Path, folder: Path) -> None:
     if kind == "validated":
         # Seconds of import that do not grow with the file.
         import pipelines.validate  # noqa: F401
-    began = time.perf_counter()
-    _KINDS[kind](settings, file)
-    seconds = time.perf_counter() - began
-    # The kernel counts kilobytes.
-    print(json.dumps({"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    tell(lambda: _KINDS[kind](settings, file))
 
 
 def _copy(settings: Settings, file: Path) -> object:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +16,9 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from pipelines.settings import CHECKOUT
 from tests.benchmarks.measure import Figure, interleave, ratios, slowest_of_a_hundred
 from tests.benchmarks.place import Place, Size
+from tests.benchmarks.processes import run_module
 from tests.benchmarks.servers import SERVERS, KeepAlive, Predict, serving
 from tests.unit.serving_parts import ingest_key
 
@@ -141,7 +139,7 @@ def ingest_bulk(place: Place, size: Size) -> list[Figure]:
     """A large CSV file into a new lake, a process each, with its peak memory; DuckDB copies the same to Parquet."""
     kinds = {"copy": "DuckDB, CSV to Parquet", "load": "load into the lake", "validated": "with Great Expectations"}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-    peaks: dict[str, list[int]] = {kind: [] for kind in kinds}
+    peaks: dict[str, list[float]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "retail.csv"
         write_csv(file, size.bulk_rows)
@@ -160,14 +158,9 @@ def ingest_bulk(place: Place, size: Size) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _measured(kind: str, file: Path) -> dict[str, int]:
+def _measured(kind: str, file: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.bulk", kind, str(file), folder]
-        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{kind}: {done.stderr.decode()[-2000:]}")
-    found: dict[str, int] = json.loads(done.stdout)
-    return found
+        return run_module("tests.benchmarks.bulk", kind, str(file), folder)
 
 
 def write_csv(file: Path, rows: int) -> None:

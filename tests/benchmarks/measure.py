@@ -89,5 +89,15 @@ def line(figure: Figure) -> str:
     shown = f"{seconds * 1e3:>10,.3f} ms {figure.size / seconds:>12,.0f} {figure.unit}/s"
     if not figure.ratios:
         return f"  {figure.name:<34}{shown}"
-    low, high = min(figure.ratios), max(figure.ratios)
-    return f"  {figure.name:<34}{shown}   {median(figure.ratios):.2f} x {figure.peer} ({low:.2f} to {high:.2f})"
+    return f"  {figure.name:<34}{shown}   {_compared(figure)}"
+
+
+def _compared(figure: Figure) -> str:
+    """How much longer than its peer it takes, or how much faster it is."""
+    if median(figure.ratios) >= 1:
+        return f"{_spread(figure.ratios)} the time of {figure.peer}"
+    return f"{_spread([1 / ratio for ratio in figure.ratios])} as fast as {figure.peer}"
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"{median(ratios):.3g} x ({min(ratios):.3g} to {max(ratios):.3g})"

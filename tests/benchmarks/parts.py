@@ -12,28 +12,22 @@ from pathlib import Path
 
 import duckdb
 import mlflow
-import numpy as np
-import pandas as pd
 from deltalake import write_deltalake
 
-from feature_repo.event_table import register_customer_events
-from feature_repo.online import open_reader
-from feature_repo.state.build import build_states
-from feature_repo.state.storage_sqlite import SQLiteStateStorage
-from feature_repo.windows import DAY
-from pipelines.dataset.features import historical_features
 from pipelines.feature_store import apply_features
 from pipelines.ingest.steps import commit, stage
 from pipelines.settings import Workspace
+from tests.benchmarks.features.build import build
+from tests.benchmarks.features.history import history
+from tests.benchmarks.features.online import online
+from tests.benchmarks.features.training import growth, training
+from tests.benchmarks.features.update import update
 from tests.benchmarks.identity import identity
 from tests.benchmarks.ingest import ingest_bulk, ingest_live, write_csv
 from tests.benchmarks.measure import Figure, interleave
 from tests.benchmarks.place import Place, Size
 from tests.benchmarks.servers import SERVERS, KeepAlive, Predict, serving
-from tests.benchmarks.services import SERVICE, pyfunc_of
-from tests.contract.feature_lake import END
-
-MANY = 64
+from tests.benchmarks.services import pyfunc_of
 
 
 def http(place: Place, size: Size) -> list[Figure]:
@@ -102,60 +96,6 @@ def start(place: Place, size: Size) -> list[Figure]:
     return interleave("start", contenders, _few(size), 1, "starts")
 
 
-def online(place: Place, size: Size) -> list[Figure]:
-    """Features of 1 and of 64 customers: the service's columnar read against Feast over the same states."""
-    store = apply_features(place.settings)
-    service = store.get_feature_service(SERVICE)
-    reader = open_reader(place.settings.features, place.settings.workspace.state, place.features)
-    as_of = reader.data_end()
-    if as_of is None:
-        raise RuntimeError("there are no states")
-
-    def columnar(count: int) -> Callable[[], object]:
-        people = cycle(_chunks(place, count))
-        return lambda: reader.read(next(people), as_of)
-
-    def feast(count: int) -> Callable[[], object]:
-        people = cycle([[{"customer_id": customer} for customer in chunk] for chunk in _chunks(place, count)])
-        return lambda: store.get_online_features(features=service, entity_rows=next(people)).to_arrow()
-
-    figures: list[Figure] = []
-    for count in (1, MANY):
-        of = f"of {count}"
-        contenders = {f"columnar read {of}": columnar(count), f"get_online_features {of}": feast(count)}
-        calls = max(2, size.calls // (1 if count == 1 else 6))
-        figures += interleave("online", contenders, size.rounds, calls, "customers", count)
-    return figures
-
-
-def _chunks(place: Place, count: int) -> list[list[str]]:
-    """Groups of exactly `count` customers, the first ones again where there are too few."""
-    people = (place.customers * (1 + count // len(place.customers)))[: max(count, len(place.customers))]
-    return [list(people[at : at + count]) for at in range(0, len(people) - count + 1, count)]
-
-
-def state(place: Place, size: Size) -> list[Figure]:
-    """The states of all customers from the lake, against no more than reading and sorting the same events."""
-    lake, spec = place.settings.workspace.lake, place.settings.features
-    with tempfile.TemporaryDirectory() as folder:
-        storage = SQLiteStateStorage(Path(folder) / "state.db")
-        summary = build_states(spec, lake, storage)
-
-        def read() -> object:
-            with duckdb.connect() as connection:
-                register_customer_events(connection, lake)
-                return connection.execute("SELECT * FROM customer_events ORDER BY customer_id, position").fetchall()
-
-        def built() -> object:
-            # States of the same position are written again, so every round does the whole work.
-            return build_states(spec, lake, storage)
-
-        events = {"read the events only": read, "build the states": built}
-        figures = interleave("state", events, _few(size), 1, "events", summary.events)
-    customers = replace(figures[1], name="build the states, by customer", unit="customers", size=summary.customers)
-    return [*figures, customers]
-
-
 def load(place: Place, size: Size) -> list[Figure]:
     """A CSV file into a new lake: typed, checked, each row accounted for; against DuckDB copying it unchecked."""
     with tempfile.TemporaryDirectory() as folder:
@@ -176,34 +116,6 @@ def load(place: Place, size: Size) -> list[Figure]:
         return interleave("load", contenders, _few(size), 1, "rows", size.csv_rows)
 
 
-def points(place: Place, size: Size) -> list[Figure]:
-    """Point-in-time features through Feast, for a thousand points: all points against a quarter of them."""
-    store = apply_features(place.settings)
-    service = store.get_feature_service(SERVICE)
-    rng = np.random.default_rng(2)
-    frame = pd.DataFrame(
-        {
-            "customer_id": rng.choice(np.array(place.customers, dtype=object), size.points),
-            "as_of": END - rng.permutation(np.arange(size.points, dtype=np.int64)) * (300 * DAY // size.points),
-        }
-    )
-    quarter = frame.iloc[: size.points // 4].reset_index(drop=True)
-
-    def asking(rows: pd.DataFrame) -> Callable[[], object]:
-        return lambda: historical_features(store, service, rows, place.features)
-
-    names = {f"{len(rows):,} points": rows for rows in (quarter, frame)}
-    contenders = {name: asking(rows) for name, rows in names.items()}
-    sizes = {name: len(rows) for name, rows in names.items()}
-    found = interleave("points", contenders, _few(size), 1, "points", sizes, per_item=True)
-    return [_per_thousand(figure) for figure in found]
-
-
-def _per_thousand(figure: Figure) -> Figure:
-    seconds = tuple(1_000 * value for value in figure.seconds)
-    return replace(figure, name=f"1,000 of {figure.name}", seconds=seconds, size=1_000)
-
-
 def _few(size: Size) -> int:
     """Rounds of what takes a second and more."""
     return min(3, size.rounds)
@@ -212,11 +124,14 @@ def _few(size: Size) -> int:
 PARTS: dict[str, Callable[[Place, Size], list[Figure]]] = {
     "http": http,
     "start": start,
-    "online": online,
-    "state": state,
     "load": load,
     "ingest-live": ingest_live,
     "ingest-bulk": ingest_bulk,
     "identity": identity,
-    "points": points,
+    "online": online,
+    "update": update,
+    "build": build,
+    "training": training,
+    "growth": growth,
+    "history": history,
 }

@@ -26,13 +26,44 @@ class Size:
     events_each: int = 100
     csv_rows: int = 300_000
     bulk_rows: int = 2_000_000
-    points: int = 20_000
+    training_points: int = 10_000
+    training_events: int = 200_000
+    # Points and events of training sets that grow.
+    growth: tuple[tuple[int, int], ...] = ((5_000, 100_000), (10_000, 200_000), (50_000, 1_000_000))
+    growth_rounds: int = 2
+    # Events of one customer, over two years and within half an hour.
+    history: tuple[int, ...] = (1_000, 10_000, 100_000)
+    recent_history: tuple[int, ...] = (100, 1_000, 5_000)
     identifiers: int = 100_000
     rounds: int = 7
     calls: int = 100
 
 
-TINY = Size(customers=20, events_each=10, csv_rows=200, bulk_rows=200, points=8, identifiers=300, rounds=1, calls=1)
+TINY = Size(
+    customers=20,
+    events_each=10,
+    csv_rows=200,
+    bulk_rows=200,
+    training_points=20,
+    training_events=1_000,
+    growth=((10, 1_000),),
+    history=(10, 100),
+    recent_history=(10, 20),
+    identifiers=300,
+    rounds=1,
+    calls=1,
+)  # fmt: skip
+# The sizes that figures are published of; it takes an hour and more.
+FULL = Size(
+    customers=20_000,
+    training_points=100_000,
+    training_events=2_000_000,
+    growth=((10_000, 500_000), (100_000, 5_000_000), (300_000, 15_000_000), (1_000_000, 50_000_000)),
+    growth_rounds=1,
+    history=(1_000, 10_000, 100_000, 1_000_000),
+    recent_history=(100, 1_000, 10_000),
+    rounds=3,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Benches of the feature platform, each beside stock Feast (or hand-written SQL) in the same run."""
