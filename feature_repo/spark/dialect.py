@@ -52,7 +52,12 @@ def spark_sql(duckdb_sql: str) -> str:
     unknown = sorted({_name(node) for node in tree.find_all(exp.Func, exp.Bracket) if not _is_known(node)})
     if unknown:
         raise UntranslatableError(f"no counterpart on Spark is known for: {', '.join(unknown)}")
-    return tree.transform(_rewritten).sql(dialect="spark")
+    for node in reversed(list(tree.walk())):
+        rewrite = _REWRITES.get(_name(node))
+        if rewrite:
+            # Parts before the whole, so that what a rewrite moves or repeats is Spark's already.
+            node.replace(rewrite(node))
+    return tree.sql(dialect="spark")
 
 
 def _name(node: exp.Expr) -> str:
@@ -61,11 +66,6 @@ def _name(node: exp.Expr) -> str:
 
 def _is_known(node: exp.Expr) -> bool:
     return isinstance(node, _ALIKE) or _name(node) in _REWRITES
-
-
-def _rewritten(node: exp.Expr) -> exp.Expr:
-    rewrite = _REWRITES.get(_name(node))
-    return rewrite(node) if rewrite else node
 
 
 def _inlined(node: exp.Expr) -> exp.Expr:
@@ -88,6 +88,11 @@ def _whole_quotient(node: exp.Expr) -> exp.Expr:
     dividend = _wide(node.this)
     whole = exp.Sub(this=dividend, expression=exp.Mod(this=dividend.copy(), expression=_grouped(node.expression)))
     return _wide(exp.Div(this=exp.Paren(this=whole), expression=_wide(node.expression.copy())))
+
+
+def _window(node: exp.Expr) -> exp.Expr:
+    """Rows are numbered in 32 bits by Spark."""
+    return exp.cast(node.copy(), "BIGINT") if isinstance(node.this, exp.RowNumber) else node
 
 
 def _json_type(node: exp.Expr) -> exp.Expr:
@@ -181,6 +186,7 @@ _REWRITES: dict[str, Callable[[exp.Expr], exp.Expr]] = {
     "Cast": _cast,
     "TryCast": _cast,
     "Sum": _sum,
+    "Window": _window,
     "IntDiv": _whole_quotient,
     "JSONType": _json_type,
     "JSONExtractScalar": _json_text,

@@ -40,16 +40,30 @@ class IngestionProfile(ConfigModel):
     compact_at_rows: int = Field(default=10_000, ge=1, description="rows from which the journal moves into the lake")
 
 
+class SparkProfile(ConfigModel):
+    """How Spark is reached where it computes features.
+
+    `conf` configures the session, unless the caller has one active. `lake_format` says how the lake is read:
+    `files`, which needs nothing but Spark, or `delta`, through the Delta Lake package of the cluster.
+    """
+
+    conf: dict[str, str] = Field(default={"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"})
+    lake_format: Literal["files", "delta"] = "files"
+
+
 class Profile(ConfigModel):
     """All of one `configs/profiles/<name>.yaml`.
 
     `clock` says what "now" is to a prediction: `wall`, or `data_end`, the instant just after the
     newest event, for files of the past. `journal` says where live events stand until they are in the
     lake: an SQLite file, or PostgreSQL, whose address the environment has (TWIN_POSTGRES_URL).
+    `offline_store` says what computes the features of a training set from the lake.
     """
 
     description: str
     clock: Literal["wall", "data_end"]
     journal: Literal["sqlite", "postgresql"] = "sqlite"
+    offline_store: Literal["duckdb", "spark"] = "duckdb"
+    spark: SparkProfile = SparkProfile()
     service: ServiceProfile = ServiceProfile()
     ingestion: IngestionProfile = IngestionProfile()

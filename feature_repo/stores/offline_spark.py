@@ -1,0 +1,141 @@
+"""The offline store on Spark: the same spec, SQL and values as in DuckDB, for histories that outgrow one machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from feast import FeatureView
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.repo_config import RepoConfig
+from pydantic import Field
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.functions import monotonically_increasing_id
+from pyspark.sql.types import StructType, TimestampNTZType, TimestampType
+
+from feature_repo.spark.dialect import spark_sql
+from feature_repo.spark.events import LakeFormat, register_customer_events
+from feature_repo.spark.session import open_session, private_session, share
+from feature_repo.sql import features_query
+from feature_repo.stores.historical import (
+    JOIN_KEY,
+    HistoricalRequest,
+    LakeStore,
+    LakeStoreConfig,
+    SpecRetrievalJob,
+    entities_of,
+    points_of,
+    read_request,
+    timestamp_column,
+)
+
+# The number of an entity row; no name of a feature or of a customer's column begins so.
+_POINT = "__point"
+
+
+class TwinSparkOfflineStoreConfig(LakeStoreConfig):
+    """`offline_store:` of feature_store.yaml, for Spark.
+
+    `spark_conf` configures the session where the caller has none active. `lake_format` says how the Delta
+    table is read: `files`, the Parquet files its log lists, which needs nothing but Spark, or `delta`,
+    through the Delta Lake package of the cluster.
+    """
+
+    type: str = "feature_repo.stores.offline_spark.TwinSparkOfflineStore"
+    lake_format: LakeFormat = "files"
+    spark_conf: dict[str, str] = Field(default_factory=dict)
+
+
+class TwinSparkOfflineStore(LakeStore):
+    """Answers `get_historical_features` as `TwinDuckDBOfflineStore` does, to the last bit."""
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | str | None,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        **kwargs: Any,
+    ) -> SparkSpecRetrievalJob:
+        """Columns of `entity_df` (a DataFrame, or SQL for the caller's Spark session), then one per feature.
+
+        Rows come in the order of `entity_df`. Naive timestamps are taken as UTC.
+
+        Raises:
+            SpecViewError: entity_df has no customer_id or timestamp, or a view is not of the spec.
+        """
+        request = read_request(config, feature_views, feature_refs, entity_df, registry, project, full_feature_names)
+        settings: TwinSparkOfflineStoreConfig = config.offline_store
+
+        return SparkSpecRetrievalJob(request, settings)
+
+
+class SparkSpecRetrievalJob(SpecRetrievalJob):
+    """A lazy result that can also stay on the cluster."""
+
+    def __init__(self, request: HistoricalRequest, settings: TwinSparkOfflineStoreConfig) -> None:
+        super().__init__(request, lambda: _table(request, settings))
+        self._settings = settings
+
+    def to_spark_df(self) -> DataFrame:
+        """The result as a Spark DataFrame, computed when an action is called on it.
+
+        Columns of on-demand views are not among it, as in Feast's own Spark store.
+        """
+        return _frame(self._request, self._settings)
+
+
+def _table(request: HistoricalRequest, settings: TwinSparkOfflineStoreConfig) -> pa.Table:
+    """The features alone come from Spark where the entities are here already, so that these stay as they are."""
+    if isinstance(request.entities, str):
+        return _frame(request, settings).toArrow()
+    session = open_session(settings.spark_conf)
+    private = private_session(session)
+    entities = entities_of(request.entities)
+    share(session.createDataFrame(points_of(entities)), private, "points")
+    return request.put_beside(entities, _features(session, private, request, settings).toArrow())
+
+
+def _frame(request: HistoricalRequest, settings: TwinSparkOfflineStoreConfig) -> DataFrame:
+    session = open_session(settings.spark_conf)
+    private = private_session(session)
+    share(_numbered(session, request.entities), private, "entities")
+    entities = private.table("entities")
+    private.sql(_points_sql(entities.schema)).createOrReplaceTempView("points")
+    features = _features(session, private, request, settings).withColumnsRenamed({"point": _POINT, **request.columns})
+    return entities.join(features, _POINT).orderBy(_POINT).drop(_POINT)
+
+
+def _features(
+    session: SparkSession, private: SparkSession, request: HistoricalRequest, settings: TwinSparkOfflineStoreConfig
+) -> DataFrame:
+    """`point` and the features, one row per row of the view `points`, in its order."""
+    register_customer_events(
+        session, private, request.lake, request.lake_version, request.membership, settings.lake_format
+    )
+    return private.sql(spark_sql(features_query(request.spec, list(request.columns))))
+
+
+def _numbered(session: SparkSession, entities: pd.DataFrame | str) -> DataFrame:
+    """The entity rows with their number, ascending in their order."""
+    if isinstance(entities, str):
+        # Kept as computed: the number of a row must be the same wherever the query reads it.
+        return session.sql(entities).withColumn(_POINT, monotonically_increasing_id()).localCheckpoint()
+    table = entities_of(entities)
+    return session.createDataFrame(table.append_column(_POINT, pa.array(range(len(table)), pa.int64())))
+
+
+def _points_sql(schema: StructType) -> str:
+    instants = (TimestampType, TimestampNTZType)
+    types = {
+        field.name: np.dtype("datetime64[us]" if isinstance(field.dataType, instants) else "object") for field in schema
+    }
+    stamp = timestamp_column(types)
+    # The session's time zone is UTC, so that an instant without a zone is taken as UTC.
+    as_of = f"unix_micros(CAST(`{stamp}` AS TIMESTAMP))"
+    return f"SELECT {_POINT} AS point, CAST({JOIN_KEY} AS STRING) AS customer_id, {as_of} AS as_of FROM entities"

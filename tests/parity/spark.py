@@ -1,0 +1,44 @@
+"""A further way to a feature value: the same SQL in Spark's dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from feature_repo.spec import FeatureSpec
+from feature_repo.sql import features_query
+from feature_repo.state.read import FeatureValue
+from tests.parity.harness import POINT_SCHEMA, Delivery, Point, events_table
+from tests.spark import spark_session
+
+
+def by_spark(
+    spec: FeatureSpec,
+    names: Sequence[str],
+    log: Sequence[Delivery],
+    points: Sequence[Point],
+    compiled: bool = False,
+) -> list[list[FeatureValue]]:
+    """As `by_sql`, on Spark. A call costs seconds, so ask for many customers and points at once.
+
+    `compiled` lets Spark generate code for the query, as it does by default, which takes longest of all on small data.
+    """
+    session = spark_session()
+    from feature_repo.spark.dialect import spark_sql
+    from feature_repo.spark.session import private_session, share
+
+    private = private_session(session)
+    if compiled:
+        private.conf.set("spark.sql.codegen.wholeStage", "true")
+        private.conf.set("spark.sql.codegen.factoryMode", "FALLBACK")
+    share(session.createDataFrame(events_table(log)), private, "customer_events")
+    share(session.createDataFrame(_points(points)), private, "points")
+    rows = private.sql(spark_sql(features_query(spec, names))).toArrow()
+    columns = [rows.column(name).to_pylist() for name in names]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _points(points: Sequence[Point]) -> pa.Table:
+    columns = [list(range(len(points))), [p.customer for p in points], [p.as_of for p in points]]
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, POINT_SCHEMA, strict=True)], POINT_SCHEMA)
