@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,7 +111,16 @@ def parse(raw: Any, model: type[Model], file: str = "") -> Model:
 
 def problems_of(error: ValidationError, file: str = "", model: type[BaseModel] | None = None) -> list[Problem]:
     """Pydantic's findings in our wording; values are cut so that no document is echoed back."""
-    return [_problem(item, file, model) for item in error.errors(include_url=False)]
+    items = error.errors(include_url=False)
+    return [_problem(item, file, model) for item in items if not _follows(item, items)]
+
+
+def _follows(item: Any, items: Iterable[Any]) -> bool:
+    """Whether a list seems too short only because of mistakes in its elements, which are told themselves."""
+    place = item["loc"]
+    return item["type"] == "too_short" and any(
+        other["loc"][: len(place)] == place and len(other["loc"]) > len(place) for other in items
+    )
 
 
 def _problem(item: Any, file: str, model: type[BaseModel] | None) -> Problem:

@@ -13,6 +13,8 @@ from feature_repo.spec import FeatureSpec, Service, View
 from feature_repo.stores.common import SPEC_HASH_TAG
 from feature_repo.words import words_of
 
+_TYPES = {"integer": Int64, "float": Float64, "text": String}
+
 
 def feast_objects(spec: FeatureSpec, lake: Path) -> list[Entity | FileSource | FeatureView | FeatureService]:
     """Everything `feast apply` registers for `spec` over the Delta table at `lake`."""
@@ -36,10 +38,7 @@ def feast_objects(spec: FeatureSpec, lake: Path) -> list[Entity | FileSource | F
 
 
 def _feature_view(spec: FeatureSpec, view: View, customer: Entity, events: FileSource) -> FeatureView:
-    fields = [
-        Field(name=f.name, dtype=Int64 if f.is_integer else Float64, description=words_of(spec, f.name))
-        for f in view.features
-    ]
+    fields = [Field(name=f.name, dtype=_TYPES[f.kind], description=words_of(spec, f.name)) for f in view.features]
     return FeatureView(
         name=view.name,
         entities=[customer],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -21,25 +21,49 @@ Operation = Literal[
     "mean",
     "min",
     "max",
-    "distinct",
+    "variance",
+    "first",
     "last",
+    "distinct",
+    "top",
+    "days_since_first",
+    "days_since_last",
+    "mean_days_between",
+    "deviation_days_between",
+    "active_days",
+    "streak",
+    "longest_streak",
+    "ratio",
+    "trend",
+]
+Test = Literal["is", "is_not", "at_least", "at_most", "above", "below", "exists", "missing"]
+
+FRACTIONS = (
+    "mean",
+    "variance",
+    "ratio",
+    "trend",
     "days_since_last",
     "days_since_first",
     "mean_days_between",
-    "ratio",
-]
-FRACTIONS = ("mean", "ratio", "days_since_last", "days_since_first", "mean_days_between")
+    "deviation_days_between",
+)
+# Of no events these are 0, and every other operation is empty.
+ZERO_WHERE_NOTHING = ("count", "distinct", "active_days", "streak", "longest_streak")
+# Of consecutive days of the customer base's calendar, those with an event.
+DAY_OPERATIONS = ("active_days", "streak", "longest_streak", "deviation_days_between")
 
 # Columns of the event table that a feature may read; everything else is a path into `properties`.
-COLUMN_MEASURES = {"value": "integer", "channel": "text"}
+# `hour` (0 to 23) and `weekday` (1 is Monday) are those of the event's time at the spec's offset from UTC.
+COLUMN_MEASURES = {"value": "integer", "channel": "text", "hour": "integer", "weekday": "integer"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Measure:
     """What an operation reads of an event: a column, or a path into its properties.
 
-    `kind` is `integer` (int64; anything else counts as empty) or `text`. A path `properties.a[].b`
-    reads `b` of every object in the list `a`.
+    `kind` is `integer` (anything but a whole number of at most `extract.LARGEST` counts as empty) or
+    `text`. A path `properties.a[].b` reads `b` of every object in the list `a`.
     """
 
     path: str
@@ -51,19 +75,39 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class Condition:
+    """A test of one column or property of an event; `extract` says when it holds.
+
+    `is` and `is_not` compare with all of `texts`, `integers` and `booleans`; the other tests of
+    quantity with the one integer; `exists` and `missing` with nothing.
+    """
+
+    path: str
+    test: Test
+    texts: tuple[str, ...] = ()
+    integers: tuple[int, ...] = ()
+    booleans: tuple[bool, ...] = ()
+
+    @property
+    def values(self) -> tuple[str | int | bool, ...]:
+        return (*self.texts, *self.integers, *self.booleans)
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Stream:
-    """The events a feature reads: one canonical event, of one channel or (empty) of all."""
+    """The events a feature reads: those of one canonical event that meet all conditions."""
 
     event: str
-    channel: str = ""
-
-    def holds(self, event: str, channel: str) -> bool:
-        return event == self.event and self.channel in ("", channel)
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One value per (customer, as-of instant). A ratio has two operands and no stream."""
+    """One value per (customer, as-of instant).
+
+    A ratio and a trend have two operands and no stream: `numerator` times `scale[0]`, divided by
+    `denominator` times `scale[1]`.
+    """
 
     name: str
     view: str
@@ -73,16 +117,19 @@ class Feature:
     measure: Measure | None = None
     numerator: str | None = None
     denominator: str | None = None
+    scale: tuple[int, int] = (1, 1)
     nouns: tuple[str, str] | None = None
 
     @property
-    def is_integer(self) -> bool:
-        """int64 if true, float64 if not."""
-        return self.operation not in FRACTIONS
+    def kind(self) -> Literal["integer", "float", "text"]:
+        """Type of the value: int64, float64 or text."""
+        if self.operation in FRACTIONS:
+            return "float"
+        return "text" if self.operation == "top" and self.measure and self.measure.kind == "text" else "integer"
 
     @property
     def operands(self) -> tuple[str, ...]:
-        """Names of the two features a ratio is made of; none for any other."""
+        """Names of the two features a ratio or trend is made of; none for any other."""
         return (self.numerator, self.denominator) if self.numerator and self.denominator else ()
 
 
@@ -105,20 +152,34 @@ class Service:
     features: tuple[Feature, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much is kept of a customer: values of a distinct count, values a top is taken of, active days."""
+
+    distinct: int
+    recent: int
+    days: int
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
-    """The compiled spec: views, the feature service of each model, and the cap of distinct counts."""
+    """The compiled spec: views, the feature service of each model, caps, and the calendar's offset.
+
+    `utc_offset` is in microseconds east of UTC.
+    """
 
     views: tuple[View, ...]
     services: dict[str, Service]
-    distinct_cap: int
+    caps: Caps
+    utc_offset: int
     by_name: dict[str, Feature] = field(repr=False)
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 (16 hex digits) over everything that decides a value."""
         content = {
-            "distinct_cap": self.distinct_cap,
+            "caps": asdict(self.caps),
+            "utc_offset": self.utc_offset,
             "features": sorted(_identity(feature) for feature in self.by_name.values()),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -128,7 +189,7 @@ class FeatureSpec:
         return tuple(feature.name for feature in self.services[service].features)
 
     def closure(self, names: Iterable[str]) -> tuple[Feature, ...]:
-        """The aggregates (no ratios) needed to compute `names`, each once, in the order met."""
+        """The aggregates (no ratios or trends) needed to compute `names`, each once, in the order met."""
         needed: dict[str, Feature] = {}
         for name in names:
             feature = self.by_name[name]
@@ -138,7 +199,7 @@ class FeatureSpec:
 
 
 def _identity(feature: Feature) -> str:
-    stream = [feature.stream.event, feature.stream.channel] if feature.stream else None
+    stream = asdict(feature.stream) if feature.stream else None
     measure = [feature.measure.path, feature.measure.kind] if feature.measure else None
-    parts = [feature.name, feature.operation, feature.window.label, stream, measure, list(feature.operands)]
-    return json.dumps(parts)
+    parts = [feature.name, feature.operation, feature.window.label, stream, measure]
+    return json.dumps([*parts, list(feature.operands), list(feature.scale)], sort_keys=True)

@@ -7,63 +7,39 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from math import gcd
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
+from feature_repo.configuration import ConfigurationError, Problem, load_yaml
+from feature_repo.spec import (
+    COLUMN_MEASURES,
+    DAY_OPERATIONS,
+    Caps,
+    Condition,
+    Feature,
+    FeatureSpec,
+    Measure,
+    Service,
+    Stream,
+    View,
+)
+from feature_repo.spec_conditions import PROPERTY, condition_slug, groups_of, slug
+from feature_repo.spec_entries import FeatureEntry, ServiceEntry, SpecFile, ViewEntry
+from feature_repo.windows import DAY, LIFETIME, LIFETIME_LABEL, MINUTE, Window, parse_window
 
-from feature_repo.configuration import ConfigModel, ConfigurationError, Problem, load_yaml
-from feature_repo.spec import COLUMN_MEASURES, Feature, FeatureSpec, Measure, Operation, Service, Stream, View
-from feature_repo.windows import LIFETIME, LIFETIME_LABEL, Window, parse_window
+__all__ = ["SpecFile", "compile_spec", "load_spec"]
 
-INTEGER_MEASURE = ("sum", "mean", "min", "max", "last")
-NO_MEASURE = ("count", "days_since_last", "days_since_first", "mean_days_between", "ratio")
-LIFETIME_ONLY = ("days_since_first", "mean_days_between")
+INTEGER_MEASURE = ("sum", "mean", "min", "max", "variance", "first", "last")
+TEXT_MEASURE = ("distinct",)
+QUOTIENTS = ("ratio", "trend")
+# Whose rate a day a trend compares; of any other operation it compares the values themselves.
+RATES = ("count", "sum", "active_days")
+LIFETIME_BY_DEFAULT = ("days_since_first", "mean_days_between")
 
-_PATH = re.compile(r"^properties\.[a-z][a-z0-9_]*(\[\]\.[a-z][a-z0-9_]*)?$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-
-
-class FeatureEntry(ConfigModel):
-    """One line of a view: an operation over its windows, for all channels or for each of some."""
-
-    operation: Operation
-    of: str | None = None
-    windows: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ()
-    numerator: str | None = None
-    denominator: str | None = None
-
-
-class ViewEntry(ConfigModel):
-    """Features over one event. `nouns` say what the event is to a person, one and many: [order, orders]."""
-
-    name: str
-    description: str
-    owner: str
-    event: str | None = None
-    nouns: tuple[str, str] | None = None
-    windows: tuple[str, ...] = ()
-    features: tuple[FeatureEntry, ...] = Field(min_length=1)
-
-
-class ServiceEntry(ConfigModel):
-    """What one model reads: all features of some views, but for those a pattern of `without` matches."""
-
-    description: str
-    views: tuple[str, ...] = Field(min_length=1)
-    without: tuple[str, ...] = ()
-
-
-class SpecFile(ConfigModel):
-    """All of `configs/features.yaml`."""
-
-    version: Literal[1]
-    distinct_cap: int = Field(default=500, ge=1, le=10_000)
-    views: tuple[ViewEntry, ...] = Field(min_length=1)
-    services: dict[str, ServiceEntry] = Field(min_length=1)
 
 
 def load_spec(path: Path) -> FeatureSpec:
@@ -94,8 +70,11 @@ def compile_spec(raw: SpecFile, file: str = "features.yaml") -> FeatureSpec:
     problems += _service_problems(raw, list(by_name))
     if problems:
         raise ConfigurationError([Problem(p.field, p.expected, p.got, p.hint, file) for p in problems])
+    views = tuple(replace(view, features=tuple(_with_scale(f, by_name) for f in view.features)) for view in views)
+    by_name = {feature.name: feature for view in views for feature in view.features}
     services = {name: _service(name, entry, views) for name, entry in raw.services.items()}
-    return FeatureSpec(views, services, raw.distinct_cap, by_name)
+    caps = Caps(raw.distinct_cap, raw.recent_cap, raw.days_cap)
+    return FeatureSpec(views, services, caps, _offset(raw.utc_offset), by_name)
 
 
 def _service(name: str, entry: ServiceEntry, views: tuple[View, ...]) -> Service:
@@ -112,75 +91,129 @@ def _features(view: ViewEntry, place: str, problems: list[Problem]) -> Iterator[
         where = f"{place}.features.{j}"
         mistakes = list(_entry_problems(view, entry, where))
         windows = list(_windows(view, entry, where, mistakes))
+        groups = groups_of(entry, where, mistakes)
+        long = _against(entry, windows, where, mistakes)
         problems.extend(mistakes)
         if mistakes:
             continue
-        for channel in entry.channels or ("",):
+        for conditions in groups:
             for window in windows:
-                yield _feature(view, entry, channel, window)
+                if entry.operation in QUOTIENTS:
+                    yield _quotient(view, entry, window, long or window)
+                else:
+                    yield _aggregate(view, entry, conditions, window)
 
 
-def _feature(view: ViewEntry, entry: FeatureEntry, channel: str, window: Window) -> Feature:
+def _aggregate(view: ViewEntry, entry: FeatureEntry, conditions: tuple[Condition, ...], window: Window) -> Feature:
+    measure = None if entry.of is None else Measure(entry.of, _kind(entry))
+    parts = [slug(view.event or ""), measure.slug if measure else "", entry.operation]
+    name = "_".join(part for part in [*parts, condition_slug(conditions), window.label] if part)
+    stream = Stream(view.event or "", tuple(sorted(conditions)))
+    return Feature(name, view.name, entry.operation, window, stream, measure, nouns=view.nouns)
+
+
+def _quotient(view: ViewEntry, entry: FeatureEntry, window: Window, long: Window) -> Feature:
     if entry.operation == "ratio":
         name = f"{entry.numerator}_per_{entry.denominator}_{window.label}"
         operands = (f"{entry.numerator}_{window.label}", f"{entry.denominator}_{window.label}")
         return Feature(name, view.name, "ratio", window, None, None, *operands)
-    measure = None if entry.of is None else Measure(entry.of, _kind(entry))
-    parts = [_slug(view.event or ""), measure.slug if measure else "", entry.operation, channel, window.label]
-    name = "_".join(part for part in parts if part)
-    return Feature(
-        name, view.name, entry.operation, window, Stream(view.event or "", channel), measure, nouns=view.nouns
-    )
+    name = f"{entry.feature}_trend_{window.label}_{long.label}"
+    operands = (f"{entry.feature}_{window.label}", f"{entry.feature}_{long.label}")
+    return Feature(name, view.name, "trend", window, None, None, *operands)
+
+
+def _with_scale(feature: Feature, by_name: Mapping[str, Feature]) -> Feature:
+    """A trend of totals compares rates: each total is multiplied by the length of the other's window."""
+    if feature.operation != "trend" or by_name[str(feature.numerator)].operation not in RATES:
+        return feature
+    return replace(feature, scale=_lengths(feature.window, by_name[str(feature.denominator)].window))
+
+
+def _lengths(short: Window, long: Window) -> tuple[int, int]:
+    """The longer length and the shorter one, in lowest terms."""
+    if short.length is None or long.length is None:
+        return 1, 1
+    minutes = long.length // MINUTE, short.length // MINUTE
+    divisor = gcd(*minutes)
+    return minutes[0] // divisor, minutes[1] // divisor
 
 
 def _entry_problems(view: ViewEntry, entry: FeatureEntry, where: str) -> Iterator[Problem]:
-    ratio = entry.operation == "ratio"
-    if ratio and not (entry.numerator and entry.denominator):
-        yield Problem(where, "numerator and denominator", "a ratio without them", "name two features, no window")
-    if ratio and (entry.of or entry.channels):
-        yield Problem(where, "only numerator, denominator and windows", "of or channels", "remove them")
-    if not ratio and (entry.numerator or entry.denominator):
-        yield Problem(where, "no numerator or denominator", f"operation {entry.operation}", "they belong to ratio")
-    if not ratio and view.event is None:
+    """What does not go with the operation: its own keys must be there, and those of others must not."""
+    needed = {"ratio": ("numerator", "denominator"), "trend": ("feature", "against")}.get(entry.operation, ())
+    for key in ("numerator", "denominator", "feature", "against"):
+        given = getattr(entry, key)
+        if key in needed and given is None:
+            hint = "name features of the spec, without their window" if key != "against" else "a longer window"
+            yield Problem(f"{where}.{key}", f"a value, for {entry.operation}", "nothing", hint)
+        if key not in needed and given is not None:
+            owner = "trend" if key in ("feature", "against") else "ratio"
+            yield Problem(f"{where}.{key}", f"no such key for {entry.operation}", repr(given), f"it belongs to {owner}")
+    if entry.operation in QUOTIENTS:
+        if entry.of or entry.by or entry.where:
+            yield Problem(where, f"only {', '.join(needed)} and windows", "of, by or where", "remove them")
+        return
+    if view.event is None:
         yield Problem(where, "a view with an event", "none", f"operation {entry.operation} needs `event:` in the view")
-    if entry.operation in NO_MEASURE and entry.of is not None and not ratio:
-        yield Problem(f"{where}.of", "nothing", repr(entry.of), f"{entry.operation} reads no measure")
-    if entry.operation not in NO_MEASURE:
-        yield from _measure_problems(entry, where)
+    yield from _measure_problems(entry, where)
 
 
 def _measure_problems(entry: FeatureEntry, where: str) -> Iterator[Problem]:
+    wanted = _kind(entry)
+    if wanted == "":
+        if entry.of is not None:
+            yield Problem(f"{where}.of", "nothing", repr(entry.of), f"{entry.operation} reads no measure")
+        return
     if entry.of is None:
         hint = "`of: value`, or a path such as `properties.units`"
         yield Problem(f"{where}.of", "a measure", "nothing", hint)
         return
     column = COLUMN_MEASURES.get(entry.of)
-    if column is None and not _PATH.match(entry.of):
+    if column is None and not PROPERTY.match(entry.of):
         known = ", ".join(COLUMN_MEASURES)
         yield Problem(f"{where}.of", f"{known}, properties.name or properties.list[].name", repr(entry.of))
-    elif column is not None and column != _kind(entry):
-        yield Problem(f"{where}.of", f"{_article(_kind(entry))} measure", repr(entry.of), f"it is {_article(column)}")
-    elif "[]" in entry.of and entry.operation != "distinct":
-        yield Problem(f"{where}.of", "a single value", repr(entry.of), "only distinct reads lists")
+    elif column is not None and column != wanted:
+        yield Problem(f"{where}.of", f"{_article(wanted)} measure", repr(entry.of), f"it is {_article(column)}")
+    elif "[]" in entry.of and wanted != "text":
+        yield Problem(f"{where}.of", "a single value", repr(entry.of), "only distinct and top read lists")
 
 
 def _windows(view: ViewEntry, entry: FeatureEntry, where: str, problems: list[Problem]) -> Iterator[Window]:
     labels = entry.windows or view.windows
-    if entry.operation in LIFETIME_ONLY:
+    if entry.operation in LIFETIME_BY_DEFAULT:
         labels = entry.windows or (LIFETIME_LABEL,)
     if not labels:
         problems.append(Problem(f"{where}.windows", "at least one window", "none", "here or in the view"))
     for label in labels:
-        try:
-            window = parse_window(label)
-        except ValueError as error:
-            problems.append(Problem(f"{where}.windows", str(error), repr(label)))
+        window = _window(label, f"{where}.windows", problems)
+        if window is None:
             continue
-        if entry.operation == "days_since_first" and window != LIFETIME:
+        if entry.operation in DAY_OPERATIONS and window.length is not None and window.length < DAY:
             problems.append(
-                Problem(f"{where}.windows", LIFETIME_LABEL, repr(label), "the first event is of a lifetime")
+                Problem(f"{where}.windows", "a day or more", repr(label), f"{entry.operation} looks at days")
             )
         yield window
+
+
+def _window(label: str, place: str, problems: list[Problem]) -> Window | None:
+    try:
+        return parse_window(label)
+    except ValueError as error:
+        problems.append(Problem(place, str(error), repr(label)))
+        return None
+
+
+def _against(entry: FeatureEntry, windows: list[Window], where: str, problems: list[Problem]) -> Window | None:
+    """The longer window of a trend; None for any other operation."""
+    if entry.operation != "trend" or entry.against is None:
+        return None
+    long = _window(entry.against, f"{where}.against", problems)
+    for short in windows if long else ():
+        if short.length is None or long is None or (long.length is not None and long.length <= short.length):
+            expected = f"a window longer than {short.label}" if short.length else "a window with a beginning"
+            place = f"{where}.against" if short.length else f"{where}.windows"
+            problems.append(Problem(place, expected, repr(entry.against if short.length else short.label)))
+    return long
 
 
 def _unknown_operands(features: list[Feature], by_name: dict[str, Feature]) -> Iterator[Problem]:
@@ -188,10 +221,14 @@ def _unknown_operands(features: list[Feature], by_name: dict[str, Feature]) -> I
         for operand in feature.operands:
             found = by_name.get(operand)
             if found is None:
-                hint = "a ratio's parts must be features of the spec with the same window"
+                hint = f"the parts of a {feature.operation} must be features of the spec with these windows"
                 yield Problem(feature.name, "two features of the spec", repr(operand), hint)
-            elif found.operation == "ratio":
-                yield Problem(feature.name, "parts that are no ratios themselves", repr(operand))
+            elif found.operation in QUOTIENTS:
+                yield Problem(feature.name, "parts that are made of no others themselves", repr(operand))
+            elif found.kind == "text":
+                yield Problem(feature.name, "parts that are numbers", repr(operand))
+            elif feature.operation == "trend" and found.operation in RATES and found.window == LIFETIME:
+                yield Problem(feature.name, "windows with a beginning: a rate a day is compared", repr(operand))
 
 
 def _service_problems(raw: SpecFile, features: list[str]) -> Iterator[Problem]:
@@ -213,12 +250,19 @@ def _duplicates(place: str, names: list[str]) -> Iterator[Problem]:
 
 
 def _kind(entry: FeatureEntry) -> str:
-    return "integer" if entry.operation in INTEGER_MEASURE else "text"
+    """Kind of the operation's measure; empty where it reads none."""
+    if entry.operation == "top":
+        return COLUMN_MEASURES.get(entry.of or "", "text")
+    if entry.operation in TEXT_MEASURE:
+        return "text"
+    return "integer" if entry.operation in INTEGER_MEASURE else ""
+
+
+def _offset(text: str) -> int:
+    """Microseconds of an offset such as +07:00."""
+    minutes = int(text[1:3]) * 60 + int(text[4:6])
+    return (-minutes if text[0] == "-" else minutes) * MINUTE
 
 
 def _article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-
-
-def _slug(event: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", event.lower()).strip("_")

@@ -55,6 +55,11 @@ def floor(instant: int, width: int) -> int:
     return instant // width * width
 
 
+def day_of(instant: int, utc_offset: int = 0) -> int:
+    """Number of the day since 1970 that `instant` falls in, on clocks that are `utc_offset` (microseconds) ahead."""
+    return (instant + utc_offset) // DAY
+
+
 def parse_window(label: str) -> Window:
     """Read `5m`, `12h`, `30d` or `lifetime`.
 

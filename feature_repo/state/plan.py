@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from feature_repo.spec import Feature, FeatureSpec, Measure, Stream
+from feature_repo.spec import DAY_OPERATIONS, Caps, Feature, FeatureSpec, Measure, Stream
+from feature_repo.state.cells import CELLS_OF, CellLayout, lay_out
 from feature_repo.windows import Window
 
 
@@ -19,23 +20,37 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """What is kept of one stream: its measures, and tiles for its windows."""
+    """What is kept of one stream.
+
+    `layout` are the cells of its running total and of the tiles of each level; `lasts`, `distincts` and
+    `tops` are the measures of those operations; `keeps_days` says whether days with an event are kept.
+    """
 
     stream: Stream
-    integers: tuple[Measure, ...]
-    texts: tuple[Measure, ...]
+    layout: CellLayout
     levels: tuple[Level, ...]
+    lasts: tuple[Measure, ...]
+    distincts: tuple[Measure, ...]
+    tops: tuple[Measure, ...]
+    keeps_days: bool
+
+    @property
+    def measures(self) -> set[Measure]:
+        """All that is read of an event."""
+        return {*self.layout.measures, *self.lasts, *self.distincts, *self.tops}
 
 
 @dataclass(frozen=True, slots=True)
 class StatePlan:
     """The layout of a customer's state under one spec.
 
-    `measures` are all measures of an event that some stream reads, the layout of waiting entries.
+    `measures` are all measures of an event that some stream reads, the layout of waiting entries;
+    `by_event` the places of an event's streams in `streams`.
     """
 
     spec_hash: str
-    distinct_cap: int
+    caps: Caps
+    utc_offset: int
     streams: tuple[StreamPlan, ...]
     measures: dict[str, tuple[Measure, ...]]
     by_event: dict[str, tuple[int, ...]]
@@ -49,15 +64,24 @@ def plan_state(spec: FeatureSpec) -> StatePlan:
     events = sorted({stream.event for stream in streams})
     measures = {event: _measures_of(event, plans) for event in events}
     by_event = {event: tuple(i for i, p in enumerate(plans) if p.stream.event == event) for event in events}
-    return StatePlan(spec.hash, spec.distinct_cap, plans, measures, by_event)
+    return StatePlan(spec.hash, spec.caps, spec.utc_offset, plans, measures, by_event)
 
 
-def _plan_stream(stream: Stream, features: list[Feature]) -> StreamPlan:
-    integers = tuple(sorted({f.measure for f in features if f.measure and f.measure.kind == "integer"}))
-    texts = tuple(sorted({f.measure for f in features if f.measure and f.measure.kind == "text"}))
-    # Latest instants answer the other operations: only these need what happened in between.
-    tiled = [f.window for f in features if f.operation in ("count", "sum", "mean", "min", "max")]
-    return StreamPlan(stream, integers, texts, _levels(tiled))
+def _plan_stream(stream: Stream, features: Sequence[Feature]) -> StreamPlan:
+    tiled = [feature.window for feature in features if feature.operation in CELLS_OF]
+    return StreamPlan(
+        stream,
+        lay_out(features),
+        _levels(tiled),
+        _measures_for("last", features),
+        _measures_for("distinct", features),
+        _measures_for("top", features),
+        any(feature.operation in DAY_OPERATIONS for feature in features),
+    )
+
+
+def _measures_for(operation: str, features: Iterable[Feature]) -> tuple[Measure, ...]:
+    return tuple(sorted({f.measure for f in features if f.operation == operation and f.measure}))
 
 
 def _levels(windows: Iterable[Window]) -> tuple[Level, ...]:
@@ -69,4 +93,4 @@ def _levels(windows: Iterable[Window]) -> tuple[Level, ...]:
 
 
 def _measures_of(event: str, plans: Iterable[StreamPlan]) -> tuple[Measure, ...]:
-    return tuple(sorted({m for p in plans if p.stream.event == event for m in (*p.integers, *p.texts)}))
+    return tuple(sorted({measure for p in plans if p.stream.event == event for measure in p.measures}))

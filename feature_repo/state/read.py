@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from feature_repo.spec import Feature, FeatureSpec
+from feature_repo.spec import ZERO_WHERE_NOTHING, Feature, FeatureSpec
 from feature_repo.state.plan import StatePlan, plan_state
 from feature_repo.state.stream_reads import FeatureValue, StreamReads, plan_reads
 from feature_repo.state.tiles import CustomerState, decode, settle
@@ -29,12 +30,12 @@ class StateReader:
         aggregates = spec.closure(names)
         slots = {feature.name: slot for slot, feature in enumerate(aggregates)}
         self._windows = tuple(dict.fromkeys(feature.window for feature in aggregates))
-        self._empty: list[FeatureValue] = [0 if f.operation in ("count", "distinct") else None for f in aggregates]
+        self._empty: list[FeatureValue] = [0 if f.operation in ZERO_WHERE_NOTHING else None for f in aggregates]
         self._streams: list[tuple[int, StreamReads]] = []
         for index, plan in enumerate(self.plan.streams):
             features = [feature for feature in aggregates if feature.stream == plan.stream]
             if features:
-                reads = plan_reads(plan, features, slots, self._windows, self.plan.distinct_cap)
+                reads = plan_reads(plan, features, slots, self._windows, spec.caps, spec.utc_offset)
                 self._streams.append((index, reads))
         self._answers = [_answer(spec.by_name[name], slots) for name in names]
 
@@ -47,7 +48,7 @@ class StateReader:
         values = self._empty.copy()
         if data is not None:
             self._read_streams(decode(data), as_of, values)
-        return [values[top] if bottom is None else _ratio(values[top], values[bottom]) for top, bottom in self._answers]
+        return [values[answer] if isinstance(answer, int) else answer.of(values) for answer in self._answers]
 
     def _read_streams(self, state: CustomerState, as_of: int, values: list[FeatureValue]) -> None:
         if as_of < state.settled_until:
@@ -66,12 +67,24 @@ class StateReader:
                 settle(self.plan, state, entry)
 
 
-def _answer(feature: Feature, slots: Mapping[str, int]) -> tuple[int, int | None]:
-    """Slots of a ratio's two operands; for any other feature its own, and None."""
-    if feature.operation != "ratio":
-        return slots[feature.name], None
-    return slots[str(feature.numerator)], slots[str(feature.denominator)]
+@dataclass(frozen=True, slots=True)
+class _Quotient:
+    """A ratio or trend: slots of its two operands, each with what it is multiplied by."""
+
+    top: int
+    bottom: int
+    scale: tuple[float, float]
+
+    def of(self, values: Sequence[FeatureValue]) -> FeatureValue:
+        top, bottom = values[self.top], values[self.bottom]
+        if top is None or not bottom:
+            return None
+        return (float(top) * self.scale[0]) / (float(bottom) * self.scale[1])
 
 
-def _ratio(top: FeatureValue, bottom: FeatureValue) -> FeatureValue:
-    return None if top is None or not bottom else float(top) / float(bottom)
+def _answer(feature: Feature, slots: Mapping[str, int]) -> int | _Quotient:
+    """The feature's slot; of a ratio or trend how it is made of others."""
+    if not feature.operands:
+        return slots[feature.name]
+    top, bottom = feature.scale
+    return _Quotient(slots[str(feature.numerator)], slots[str(feature.denominator)], (float(top), float(bottom)))

@@ -15,41 +15,46 @@ from typing import Any
 
 import msgspec
 
-from feature_repo.extract import integer_of, texts_of
+from feature_repo.extract import columns_of, holds, integer_of, texts_of
+from feature_repo.spec import Measure
+from feature_repo.state.cells import Accumulator
 from feature_repo.state.plan import Level, StatePlan, StreamPlan
-from feature_repo.windows import HOUR, floor
+from feature_repo.state.recency import keep_latest, keep_newest
+from feature_repo.windows import HOUR, day_of, floor
 
-# `[count, (n, sum, min, max) of each integer measure]`: whole numbers, min and max None where n is 0.
-Accumulator = list[Any]
-ACCUMULATOR_WIDTH = 4
+Value = int | list[str] | None
 
 
 class Entry(msgspec.Struct, array_like=True, order=True):
-    """One event reduced to what the spec reads; `values` in the order of the plan's measures."""
+    """One event reduced to what the spec reads.
+
+    `streams` are the places of those it belongs to, all of one canonical event; `values` are in the
+    order of that event's measures in the plan.
+    """
 
     event_time: int
     available_at: int
     position: int
-    event: str
-    channel: str
-    values: list[int | list[str] | None]
+    streams: list[int]
+    values: list[Value]
 
 
 class StreamState(msgspec.Struct, array_like=True):
     """What is kept of one stream.
 
-    A tile is `[count, (n, sum, min, max) of each integer measure]`; `levels` map the start of a tile
-    to it. `latest_of` holds (instant, value) of each integer measure; `distinct` holds, for each text
-    measure, every value's latest instant, the most recent `distinct_cap` of them: an older value
-    cannot matter, because any window that holds it already holds the cap.
+    `total` and the tiles are accumulators (see `cells`); `levels` map the start of a tile to it.
+    `latest_of` holds (instant, value) of each measure of `last`; `distinct` each value's latest instant,
+    for each measure of `distinct`; `newest` the newest (instant, value), newest first, for each measure
+    of `top`; `days` the latest instant of each day.
     """
 
     total: Accumulator
     levels: list[dict[int, Accumulator]]
-    first: int | None
     last: int | None
     latest_of: list[tuple[int, int] | None]
     distinct: list[dict[str, int]]
+    newest: list[list[tuple[int, Any]]]
+    days: dict[int, int]
 
 
 class CustomerState(msgspec.Struct, array_like=True):
@@ -90,6 +95,7 @@ def encode(state: CustomerState) -> bytes:
         if stream is not None:
             stream.levels = [dict(sorted(tiles.items())) for tiles in stream.levels]
             stream.distinct = [dict(sorted(latest.items())) for latest in stream.distinct]
+            stream.days = dict(sorted(stream.days.items()))
     return _encoder.encode(state)
 
 
@@ -108,15 +114,24 @@ _NEVER = -(2**62)
 
 def entry_of(plan: StatePlan, event: LoggedEvent) -> Entry | None:
     """What the spec reads of `event`; None where no feature reads it."""
-    measures = plan.measures.get(event.event)
-    if measures is None:
+    candidates = plan.by_event.get(event.event)
+    if candidates is None:
         return None
-    columns = {"value": event.value, "channel": event.channel}
-    values: list[int | list[str] | None] = [
-        integer_of(m, columns, event.properties) if m.kind == "integer" else texts_of(m, columns, event.properties)
-        for m in measures
+    columns = columns_of(event.event_time, event.channel, event.value, plan.utc_offset)
+    streams = [
+        index
+        for index in candidates
+        if all(holds(test, columns, event.properties) for test in plan.streams[index].stream.conditions)
     ]
-    return Entry(event.event_time, event.available_at, event.position, event.event, event.channel, values)
+    if not streams:
+        return None
+    values = [_value(measure, columns, event.properties) for measure in plan.measures[event.event]]
+    return Entry(event.event_time, event.available_at, event.position, streams, values)
+
+
+def _value(measure: Measure, columns: Mapping[str, Any], properties: Mapping[str, Any]) -> Value:
+    read = integer_of if measure.kind == "integer" else texts_of
+    return read(measure, columns, properties)
 
 
 def fold(plan: StatePlan, data: bytes | None, events: Iterable[LoggedEvent]) -> bytes:
@@ -196,78 +211,63 @@ def earliest_tile(level: Level, as_of: int) -> int:
 
 
 def settle(plan: StatePlan, state: CustomerState, entry: Entry) -> None:
-    """Put one entry into the tiles of every stream that holds it, in place."""
-    measures = plan.measures[entry.event]
-    for index in plan.by_event[entry.event]:
+    """Put one entry into what is kept of every stream it belongs to, in place."""
+    event = plan.streams[entry.streams[0]].stream.event
+    values: dict[Measure, Any] = dict(zip(plan.measures[event], entry.values, strict=True))
+    for index in entry.streams:
         stream_plan = plan.streams[index]
-        if not stream_plan.stream.holds(entry.event, entry.channel):
-            continue
         stream = state.streams[index]
         if stream is None:
             stream = state.streams[index] = _empty_stream(stream_plan)
-        values = dict(zip(measures, entry.values, strict=True))
-        integers: list[Any] = [values[measure] for measure in stream_plan.integers]
-        _settle_integers(stream_plan, stream, entry.event_time, integers, state.settled_until)
-        for position, measure in enumerate(stream_plan.texts):
-            _settle_texts(stream.distinct[position], values[measure], entry.event_time, plan.distinct_cap)
+        _settle_cells(stream_plan, stream, entry.event_time, values, state.settled_until)
+        _settle_recency(plan, stream_plan, stream, entry.event_time, values)
 
 
 def _empty_stream(plan: StreamPlan) -> StreamState:
-    levels: list[dict[int, Accumulator]] = [{} for _ in plan.levels]
-    latest: list[tuple[int, int] | None] = [None for _ in plan.integers]
-    return StreamState(empty_accumulator(plan), levels, None, None, latest, [{} for _ in plan.texts])
+    return StreamState(
+        plan.layout.empty(),
+        [{} for _ in plan.levels],
+        None,
+        [None for _ in plan.lasts],
+        [{} for _ in plan.distincts],
+        [[] for _ in plan.tops],
+        {},
+    )
 
 
-def empty_accumulator(plan: StreamPlan) -> Accumulator:
-    accumulator: Accumulator = [0]
-    for _ in plan.integers:
-        accumulator += [0, 0, None, None]
-    return accumulator
-
-
-def _settle_integers(
-    plan: StreamPlan, stream: StreamState, at: int, values: list[int | None], settled_until: int
+def _settle_cells(
+    plan: StreamPlan, stream: StreamState, at: int, values: Mapping[Measure, Any], settled_until: int
 ) -> None:
-    _accumulate(stream.total, values)
+    numbers = [values[measure] for measure in plan.layout.measures]
+    plan.layout.add(stream.total, at, numbers)
     for level, tiles in zip(plan.levels, stream.levels, strict=True):
         start = floor(at, level.hop)
         if start < earliest_tile(level, settled_until):
             continue
         tile = tiles.get(start)
         if tile is None:
-            tile = tiles[start] = empty_accumulator(plan)
-        _accumulate(tile, values)
-    stream.first = at if stream.first is None else min(stream.first, at)
+            tile = tiles[start] = plan.layout.empty()
+        plan.layout.add(tile, at, numbers)
+
+
+def _settle_recency(
+    plan: StatePlan, stream_plan: StreamPlan, stream: StreamState, at: int, values: Mapping[Measure, Any]
+) -> None:
     stream.last = at if stream.last is None else max(stream.last, at)
-    for i, value in enumerate(values):
+    for i, measure in enumerate(stream_plan.lasts):
+        value, latest = values[measure], stream.latest_of[i]
         if value is not None:
-            latest = stream.latest_of[i]
+            # Of several values at the latest instant, the greatest: no order of arrival can change it.
             stream.latest_of[i] = (at, value) if latest is None else max(latest, (at, value))
+    for i, measure in enumerate(stream_plan.distincts):
+        keep_latest(stream.distinct[i], values[measure], at, plan.caps.distinct)
+    for i, measure in enumerate(stream_plan.tops):
+        keep_newest(stream.newest[i], _items(values[measure]), at, plan.caps.recent)
+    if stream_plan.keeps_days:
+        keep_latest(stream.days, (day_of(at, plan.utc_offset),), at, plan.caps.days)
 
 
-def _accumulate(into: Accumulator, values: list[int | None]) -> None:
-    into[0] += 1
-    for i, value in enumerate(values):
-        if value is not None:
-            at = 1 + ACCUMULATOR_WIDTH * i
-            merge_measure(into, at, 1, value, value, value)
-
-
-def merge_measure(into: Accumulator, at: int, n: int, total: int, low: int, high: int) -> None:
-    """Merge n values with this sum, minimum and maximum into the four cells from `at` on."""
-    into[at] += n
-    into[at + 1] += total
-    known_low, known_high = into[at + 2], into[at + 3]
-    into[at + 2] = low if known_low is None else min(known_low, low)
-    into[at + 3] = high if known_high is None else max(known_high, high)
-
-
-def _settle_texts(latest: dict[str, int], values: Any, at: int, cap: int) -> None:
-    for value in values:
-        known = latest.get(value)
-        if known is None or known < at:
-            latest[value] = at
-    if len(latest) > cap:
-        kept = sorted(latest.items(), key=lambda item: (item[1], item[0]), reverse=True)[:cap]
-        latest.clear()
-        latest.update(kept)
+def _items(value: Value) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]

@@ -16,7 +16,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
 from feature_repo.spec import FeatureSpec
-from feature_repo.state.read import StateReader
+from feature_repo.state.read import FeatureValue, StateReader
 from feature_repo.state.storage import SQLiteStateStorage
 from feature_repo.stores.common import MATERIALIZE_REFUSED, SpecViewError, resolve, spec_of
 
@@ -118,7 +118,9 @@ def _customer_of(key: EntityKey) -> str:
     return str(key.entity_values[0].string_val)
 
 
-def _proto(value: int | float | None) -> Value:
+def _proto(value: FeatureValue) -> Value:
     if value is None:
         return Value()
+    if isinstance(value, str):
+        return Value(string_val=value)
     return Value(int64_val=value) if isinstance(value, int) else Value(double_val=value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from feature_repo.configuration import ConfigurationError, Problem
-from feature_repo.spec import COLUMN_MEASURES, Feature, FeatureSpec, Measure
+from feature_repo.spec import COLUMN_MEASURES, Condition, Feature, FeatureSpec, Measure, Stream
 from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.identity import IdentityConfig
@@ -63,14 +63,20 @@ def check_identity_and_consent(
 
 def _personal_features(spec: FeatureSpec, identity: IdentityConfig) -> Iterator[Problem]:
     for feature in spec.by_name.values():
-        if feature.stream is None or feature.measure is None or feature.measure.path in COLUMN_MEASURES:
-            continue
-        parent = feature.stream.event
-        for name in feature.measure.path.removeprefix("properties.").replace("[]", "").split("."):
-            if identity.is_personal(parent, name):
-                expected = "a property that names nobody: personal ones are encrypted (identity.yaml)"
-                yield _problem("features.yaml", feature.name, expected, feature.measure.path)
-            parent = name
+        for path in _paths(feature):
+            parent = feature.stream.event if feature.stream else ""
+            for name in path.removeprefix("properties.").replace("[]", "").split("."):
+                if identity.is_personal(parent, name):
+                    expected = "a property that names nobody: personal ones are encrypted (identity.yaml)"
+                    yield _problem("features.yaml", feature.name, expected, path)
+                parent = name
+
+
+def _paths(feature: Feature) -> list[str]:
+    """The properties that a feature reads."""
+    measures = [feature.measure.path] if feature.measure else []
+    conditions = [test.path for test in feature.stream.conditions] if feature.stream else []
+    return [path for path in (*measures, *conditions) if path not in COLUMN_MEASURES]
 
 
 def _plan(plan: TrackingPlan) -> Iterator[Problem]:
@@ -83,12 +89,12 @@ def _plan(plan: TrackingPlan) -> Iterator[Problem]:
 
 
 def _features(plan: TrackingPlan, spec: FeatureSpec) -> Iterator[Problem]:
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[Stream, Measure | None]] = set()
     for feature in spec.by_name.values():
         if feature.stream is None:
             continue
         event = plan.events.get(feature.stream.event)
-        key = (feature.stream.event, f"{feature.measure}{feature.stream.channel}")
+        key = (feature.stream, feature.measure)
         if key in seen:
             continue
         seen.add(key)
@@ -100,15 +106,38 @@ def _features(plan: TrackingPlan, spec: FeatureSpec) -> Iterator[Problem]:
 
 
 def _feature(feature: Feature, event: EventPlan) -> Iterator[Problem]:
-    channel = feature.stream.channel if feature.stream else ""
-    if channel and channel not in event.channels:
-        yield _problem("features.yaml", feature.name, f"a channel of the event ({', '.join(event.channels)})", channel)
+    for condition in feature.stream.conditions if feature.stream else ():
+        yield from _condition(feature, condition, event)
     if feature.measure is None:
         return
     if feature.measure.path == "value" and event.value is None:
         yield _problem("features.yaml", feature.name, "an event with `value:` in events.yaml", "an event without")
     if feature.measure.path not in COLUMN_MEASURES:
         yield from _property(feature, feature.measure, event)
+
+
+def _condition(feature: Feature, condition: Condition, event: EventPlan) -> Iterator[Problem]:
+    """What no event can meet: a channel that the event does not have, a property or type that is not declared."""
+    if condition.path == "channel":
+        for channel in condition.texts:
+            if channel not in event.channels:
+                expected = f"a channel of the event ({', '.join(event.channels)})"
+                yield _problem("features.yaml", feature.name, expected, channel)
+    if condition.path in COLUMN_MEASURES:
+        kinds = {COLUMN_MEASURES[condition.path]}
+    else:
+        name = condition.path.removeprefix("properties.")
+        declared = _type(event, name)
+        if declared is None:
+            yield _problem("features.yaml", feature.name, "a property of the event (events.yaml)", name)
+            return
+        kinds = {_KIND_OF_TYPE.get(declared, declared)}
+    asked = {"text"} if condition.texts else set()
+    asked |= {"integer"} if condition.integers else set()
+    asked |= {"boolean"} if condition.booleans else set()
+    if asked - kinds:
+        expected = f"values to compare with that are {' or '.join(kinds)}"
+        yield _problem("features.yaml", feature.name, expected, f"{condition.path} {condition.test}")
 
 
 def _property(feature: Feature, measure: Measure, event: EventPlan) -> Iterator[Problem]:
@@ -132,6 +161,10 @@ def _model(plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig) -> Iterato
     for name, feature in model.baselines.model_dump().items():
         if feature not in spec.by_name:
             yield _problem(file, f"baselines.{name}", "a feature of features.yaml", feature)
+    service = spec.services.get(model.feature_service)
+    for text in [f.name for f in service.features if f.kind == "text"] if service else ():
+        expected = "features that are numbers: a model reads no text (leave it out by `without`)"
+        yield _problem("features.yaml", f"services.{model.feature_service}", expected, text)
 
 
 def _expectations(expectations: ExpectationsConfig, sources: Mapping[str, SourceConfig]) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from tests.parity.harness import (
     by_fold,
     by_oracle,
     by_sql,
+    dense_log,
     differences,
     every_operation_spec,
 )
@@ -33,7 +35,7 @@ _STEPS = st.sampled_from([0, MINUTE, 5 * MINUTE, HOUR, 12 * HOUR, DAY, 7 * DAY, 
 _NUDGE = st.sampled_from([-1, 0, 1, 17 * MINUTE + 3])
 instants = st.builds(lambda a, b, nudge: NOON - a + b + nudge, _STEPS, _STEPS, _NUDGE)
 delays = st.sampled_from([0, 1, 3 * MINUTE, HOUR, 26 * HOUR, 40 * DAY])
-integers = st.sampled_from([None, 0, 1, -5, 7, 10**12, 2**53 + 1])
+integers = st.sampled_from([None, 0, 1, -5, 7, 10**12, -(10**12), 10**12 + 1, 2**53 + 1])
 texts = st.sampled_from(["a", "b", "c", "d", "é 'x", ""])
 products = st.lists(st.fixed_dictionaries({}, optional={"product_id": st.one_of(texts, st.just(9))}), max_size=4)
 properties = st.fixed_dictionaries(
@@ -41,6 +43,7 @@ properties = st.fixed_dictionaries(
     optional={
         "units": st.one_of(integers, st.sampled_from([1.5, "3", True, 2**63, 3.0])),
         "coupon": st.one_of(st.none(), texts, st.just(4)),
+        "gift": st.sampled_from([True, False, 1, "true", None]),
         "products": st.lists(
             st.fixed_dictionaries({}, optional={"product_id": st.one_of(texts, st.just(9))}), max_size=4
         ),
@@ -82,6 +85,26 @@ def test_three_ways_give_the_same_bits(delivered: list[Delivery], at: list[Point
     truth = by_oracle(SPEC, NAMES, log, at)
     assert_same(truth, by_sql(SPEC, NAMES, log, at), "oracle against SQL")
     assert_same(truth, by_fold(SPEC, NAMES, log, at), "oracle against fold")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_three_ways_give_the_same_bits_where_events_are_many(seed: int) -> None:
+    delivered, at = dense_log(seed)
+    log = accept(delivered)
+    truth = by_oracle(SPEC, NAMES, log, at)
+    assert_same(truth, by_sql(SPEC, NAMES, log, at), "oracle against SQL")
+    assert_same(truth, by_fold(SPEC, NAMES, log, at), "oracle against fold")
+
+
+def test_every_operation_takes_values_that_tell_something() -> None:
+    seen: dict[str, set[FeatureValue]] = {name: set() for name in NAMES}
+    for seed in range(8):
+        delivered, at = dense_log(seed)
+        for row in by_oracle(SPEC, NAMES, accept(delivered), at):
+            for name, value in zip(NAMES, row, strict=True):
+                seen[name].add(value)
+    dull = [name for name, values in seen.items() if len(values) < 3 and "_5m" not in name and "_1h" not in name]
+    assert not dull, dull
 
 
 @settings(max_examples=80, deadline=None)
