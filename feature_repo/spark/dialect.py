@@ -20,7 +20,7 @@ from sqlglot import exp
 # Functions with one meaning on both engines (compared in tests/unit/test_spark_dialect.py).
 _ALIKE = (
     exp.And, exp.AnyValue, exp.ArgMin, exp.Array, exp.ArrayFilter, exp.Case, exp.Coalesce, exp.Count, exp.Explode,
-    exp.Greatest, exp.If, exp.Lag, exp.Least, exp.Max, exp.Min, exp.Or, exp.RowNumber, exp.Sqrt, exp.Struct,
+    exp.Greatest, exp.If, exp.Lag, exp.Lead, exp.Least, exp.Max, exp.Min, exp.Or, exp.RowNumber, exp.Sqrt, exp.Struct,
     exp.Transform,
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ _STRICT = {
     # Feast's own Spark store turns it on; names in backticks are regular expressions then.
     "spark.sql.parser.quotedRegexColumnNames": "false",
     # Instants before 1900 are as they were written, not moved between calendars.
+    "spark.sql.groupByAliases": "true",
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     # A JSON object with a key twice has no one value: it raises.
     "spark.sql.variant.allowDuplicateKeys": "false",
