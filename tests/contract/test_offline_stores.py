@@ -67,15 +67,19 @@ class OfflineStoreContract:
         return store.get_historical_features(frame, features or store.get_feature_service(SERVICE))
 
     def test_features_equal_the_oracle(self, settings: Settings, store: FeatureStore) -> None:
-        names = settings.features.service_features(SERVICE)
+        spec = settings.features
+        texts = [name for name, feature in spec.by_name.items() if feature.kind == "text"]
+        names = [*spec.service_features(SERVICE), *texts]
+        features = [f"{spec.by_name[name].view}:{name}" for name in names]
         events = logged_events(settings.workspace.lake)
         instants = [END - 100 * DAY, END, END + 50 * DAY + 1]
-        table = self.ask(store, pd.concat([entities(as_of) for as_of in instants])).to_arrow()
+        table = self.ask(store, pd.concat([entities(as_of) for as_of in instants]), features).to_arrow()
         for row, (as_of, customer) in enumerate((a, c) for a in instants for c in PEOPLE):
-            truth = naive_features(settings.features, names, events.get(customer, []), as_of)
+            truth = naive_features(spec, names, events.get(customer, []), as_of)
             assert [table.column(name)[row].as_py() for name in names] == truth
-        wanted = {name: pa.int64() if settings.features.by_name[name].is_integer else pa.float64() for name in names}
-        assert {name: table.schema.field(name).type for name in names} == wanted
+        types = {"integer": pa.int64(), "float": pa.float64(), "text": pa.string()}
+        assert texts
+        assert [table.schema.field(name).type for name in names] == [types[spec.by_name[n].kind] for n in names]
 
     def test_rows_keep_their_order_columns_and_repetitions(self, store: FeatureStore) -> None:
         frame = pd.concat([entities(END, ["c3", "c1"]), entities(END - DAY, ["c3"]), entities(END, ["c3"])])

@@ -58,7 +58,7 @@ ON_GROUPS = {
     "values": "count(x)",
     "newest": "(max({'at': y, 'value': x}) FILTER (WHERE x IS NOT NULL)).value",
     "first": "arg_min({'value': x}, n).value",
-    "bounds": "max(x) - min(y)",
+    "bounds": "max(y) - min(y)",
 }
 
 
