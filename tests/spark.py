@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Small data: one task a step, and no compiling of code that runs once.
+# Small data, each query run once: one task a step, and a quick compiler rather than a thorough one.
 CONF = {
     "spark.master": "local[2]",
     "spark.driver.memory": "1g",
@@ -26,8 +26,6 @@ CONF = {
     "spark.log.level": "OFF",
     "spark.sql.shuffle.partitions": "1",
     "spark.sql.adaptive.enabled": "false",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     # Another zone and mode than the store's, which must not depend on them.
     "spark.sql.session.timeZone": "Asia/Bangkok",
     "spark.sql.ansi.enabled": "false",

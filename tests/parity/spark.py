@@ -18,20 +18,13 @@ def by_spark(
     names: Sequence[str],
     log: Sequence[Delivery],
     points: Sequence[Point],
-    compiled: bool = False,
 ) -> list[list[FeatureValue]]:
-    """As `by_sql`, on Spark. A call costs seconds, so ask for many customers and points at once.
-
-    `compiled` lets Spark generate code for the query, as it does by default, which takes longest of all on small data.
-    """
+    """As `by_sql`, on Spark. A call costs seconds, so ask for many customers and points at once."""
     session = spark_session()
     from feature_repo.spark.dialect import spark_sql
     from feature_repo.spark.session import private_session, share
 
     private = private_session(session)
-    if compiled:
-        private.conf.set("spark.sql.codegen.wholeStage", "true")
-        private.conf.set("spark.sql.codegen.factoryMode", "FALLBACK")
     share(session.createDataFrame(events_table(log)), private, "customer_events")
     share(session.createDataFrame(_points(points)), private, "points")
     rows = private.sql(spark_sql(features_query(spec, names))).toArrow()
