@@ -39,7 +39,7 @@ def columns_sql(utc_offset: int) -> str:
 
 def integer_of(measure: Measure, columns: Columns, properties: Mapping[str, Any]) -> int | None:
     """The value of an integer measure, or None."""
-    return _integer(_lookup(measure.path, columns, properties))
+    return whole_number(_lookup(measure.path, columns, properties))
 
 
 def texts_of(measure: Measure, columns: Columns, properties: Mapping[str, Any]) -> list[str]:
@@ -62,7 +62,7 @@ def holds(condition: Condition, columns: Columns, properties: Mapping[str, Any])
         return found is None
     if condition.test in ("is", "is_not"):
         return _is_one_of(found, condition) == (condition.test == "is")
-    number = _integer(found)
+    number = whole_number(found)
     if number is None:
         return False
     bound = condition.integers[0]
@@ -78,11 +78,12 @@ def _is_one_of(found: Any, condition: Condition) -> bool:
         return found in condition.texts
     if isinstance(found, bool):
         return found in condition.booleans
-    number = _integer(found)
+    number = whole_number(found)
     return number is not None and number in condition.integers
 
 
-def _integer(found: Any) -> int | None:
+def whole_number(found: Any) -> int | None:
+    """`found` where it is a whole number that counts, else None."""
     return found if type(found) is int and -LARGEST <= found <= LARGEST else None
 
 

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeAlias
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast import (
+    Entity,
+    FeatureService,
+    FeatureView,
+    Field,
+    FileSource,
+    OnDemandFeatureView,
+    RequestSource,
+    ValueType,
+)
 from feast.data_format import DeltaFormat
 from feast.types import Float64, Int64, String
 
-from feature_repo.spec import FeatureSpec, Service, View
+from feature_repo.request_features import AS_OF, on_demand_function
+from feature_repo.spec import FeatureSpec, RequestView, Service, View
 from feature_repo.stores.common import SPEC_HASH_TAG
 from feature_repo.words import words_of
 
 _TYPES = {"integer": Int64, "float": Float64, "text": String}
 
 
-def feast_objects(spec: FeatureSpec, lake: Path) -> list[Entity | FileSource | FeatureView | FeatureService]:
+FeastObject: TypeAlias = Entity | FileSource | FeatureView | OnDemandFeatureView | FeatureService
+
+
+def feast_objects(spec: FeatureSpec, lake: Path) -> list[FeastObject]:
     """Everything `feast apply` registers for `spec` over the Delta table at `lake`."""
     customer = Entity(
         name="customer",
@@ -33,8 +47,9 @@ def feast_objects(spec: FeatureSpec, lake: Path) -> list[Entity | FileSource | F
         description="All events of all touchpoints (Delta Lake).",
     )
     views = {view.name: _feature_view(spec, view, customer, events) for view in spec.views}
-    services = [_feature_service(spec, service, views) for service in spec.services.values()]
-    return [customer, events, *views.values(), *services]
+    on_demand = {view.name: _on_demand_view(spec, view, views) for view in spec.request_views}
+    services = [_feature_service(spec, service, views, on_demand) for service in spec.services.values()]
+    return [customer, events, *views.values(), *on_demand.values(), *services]
 
 
 def _feature_view(spec: FeatureSpec, view: View, customer: Entity, events: FileSource) -> FeatureView:
@@ -52,13 +67,43 @@ def _feature_view(spec: FeatureSpec, view: View, customer: Entity, events: FileS
     )
 
 
-def _feature_service(spec: FeatureSpec, service: Service, views: dict[str, FeatureView]) -> FeatureService:
+def _on_demand_view(spec: FeatureSpec, view: RequestView, views: dict[str, FeatureView]) -> OnDemandFeatureView:
+    inputs = [Field(name=name, dtype=_TYPES[kind]) for name, kind in view.inputs.items()]
+    members: dict[str, list[str]] = {}
+    for name in view.denominators:
+        members.setdefault(spec.by_name[name].view, []).append(name)
+    request = RequestSource(
+        name=f"{view.name}_request",
+        schema=[Field(name=AS_OF, dtype=Int64), *inputs],
+        description="What a call brings along, and its as-of instant in microseconds UTC.",
+    )
+    function, source = on_demand_function(view, spec.utc_offset)
+    return OnDemandFeatureView(
+        name=view.name,
+        sources=[request, *(views[member][names] for member, names in members.items())],
+        # Without descriptions: Feast compares these fields with what it infers of the function, which has none.
+        schema=[Field(name=f.name, dtype=_TYPES[f.kind]) for f in view.features],
+        udf=function,
+        udf_string=source,
+        mode="python",
+        description=view.description,
+        owner=view.owner,
+        tags={SPEC_HASH_TAG: spec.hash},
+    )
+
+
+def _feature_service(
+    spec: FeatureSpec, service: Service, views: dict[str, FeatureView], on_demand: dict[str, OnDemandFeatureView]
+) -> FeatureService:
     members: dict[str, list[str]] = {}
     for feature in service.features:
         members.setdefault(feature.view, []).append(feature.name)
+    for of_call in service.request_features:
+        members.setdefault(of_call.view, []).append(of_call.name)
+    known = {**views, **on_demand}
     return FeatureService(
         name=service.name,
-        features=[views[view][names] for view, names in members.items()],
+        features=[known[view][names] for view, names in members.items()],
         description=service.description,
         tags={SPEC_HASH_TAG: spec.hash},
     )

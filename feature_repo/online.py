@@ -5,14 +5,16 @@ It reads the same states as the Feast online store, through the same fold; a tes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+from feature_repo.request_features import request_values
 from feature_repo.spec import FeatureSpec
-from feature_repo.state.read import StateReader
+from feature_repo.state.read import FeatureValue, StateReader
 from feature_repo.state.storage import SQLiteStateStorage, StateStorage
 
 
@@ -20,13 +22,21 @@ from feature_repo.state.storage import SQLiteStateStorage, StateStorage
 class FeatureRows:
     """Features of n customers, in the order asked.
 
-    `matrix` is float64 of shape (n, features), NaN where a feature is empty; `found[i]` says whether
-    customer i has a state, `positions[i]` at which position of the log (-1 without one).
+    `values` are as they were read, None where a feature is empty; `found[i]` says whether customer i has a
+    state, `positions[i]` at which position of the log (-1 without one) and `revisions[i]` at which revision.
     """
 
     found: list[bool]
-    matrix: np.ndarray
+    values: list[list[FeatureValue]]
     positions: list[int]
+    revisions: list[int]
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """float64 of shape (n, features), NaN where a feature is empty. Raises ValueError if one is a text."""
+        # Whole numbers beyond 2^53 lose bits, as they do in any float64 model.
+        width = len(self.values[0]) if self.values else 0
+        return np.array(self.values, dtype=np.float64).reshape(len(self.values), width)
 
 
 class FeatureReader:
@@ -36,7 +46,21 @@ class FeatureReader:
         """Raises KeyError if a feature is not in the spec."""
         self._spec_hash = spec.hash
         self._storage = storage
-        self._reader = StateReader(spec, feature_names)
+        of_calls = {name: feature for name in feature_names if (feature := spec.request_feature(name))}
+        views = {feature.view for feature in of_calls.values()}
+        read = [view for view in spec.request_views if view.name in views]
+        self._inputs = {name: kind for view in read for name, kind in view.inputs.items()}
+        self._of_calls = tuple(of_calls.values())
+        self._utc_offset = spec.utc_offset
+        self._names = tuple(feature_names)
+        stored = [name for name in feature_names if name not in of_calls]
+        divided_by = [f.denominator for f in self._of_calls if f.denominator]
+        self._reader = StateReader(spec, list(dict.fromkeys([*stored, *divided_by])))
+
+    @property
+    def inputs(self) -> Mapping[str, Literal["integer", "text"]]:
+        """What a call may bring along, and of which kind."""
+        return self._inputs
 
     @property
     def spec_hash(self) -> str | None:
@@ -54,8 +78,8 @@ class FeatureReader:
         newest = self._storage.newest(self._spec_hash)
         return None if newest is None else newest + 1
 
-    def read(self, customer_ids: Sequence[str], as_of: int) -> FeatureRows:
-        """Features at `as_of` (int64 microseconds UTC).
+    def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> FeatureRows:
+        """Features at `as_of` (int64 microseconds UTC); `context` is what the call brings along, by input.
 
         Raises:
             AsOfTooEarly: a customer's state has moved past `as_of`.
@@ -63,9 +87,21 @@ class FeatureReader:
         states = self._storage.get_many(self._spec_hash, customer_ids)
         found = [state if (state := states.get(who)) and state.data else None for who in customer_ids]
         rows = [self._reader.read(state.data if state else None, as_of) for state in found]
-        # None becomes NaN; whole numbers beyond 2^53 would lose bits, as they do in any float64 model.
-        matrix = np.array(rows, dtype=np.float64).reshape(len(rows), len(self._reader.names))
-        return FeatureRows([s is not None for s in found], matrix, [s.position if s else -1 for s in found])
+        if self._of_calls:
+            rows = [self._with_calls(row, as_of, context or {}) for row in rows]
+        return FeatureRows(
+            [state is not None for state in found],
+            rows,
+            [state.position if state else -1 for state in found],
+            [state.revision if state else 0 for state in found],
+        )
+
+    def _with_calls(self, row: list[FeatureValue], as_of: int, context: Mapping[str, Any]) -> list[FeatureValue]:
+        """A row of the customer's features made one of all features, in the order asked."""
+        known = dict(zip(self._reader.names, row, strict=True))
+        made = request_values(self._of_calls, context, known, as_of, self._utc_offset)
+        of_calls = dict(zip((feature.name for feature in self._of_calls), made, strict=True))
+        return [of_calls[name] if name in of_calls else known[name] for name in self._names]
 
 
 def open_reader(spec: FeatureSpec, state_path: Path, feature_names: Sequence[str]) -> FeatureReader:

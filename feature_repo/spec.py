@@ -134,6 +134,43 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestFeature:
+    """One value per call, made of an input of the call, or of its as-of instant (`hour`, `weekday`).
+
+    `value` is the input, `is` 1 where it equals `equals` and else 0, `ratio` the input divided by the
+    customer's feature `denominator`. Without the input it is empty.
+    """
+
+    name: str
+    view: str
+    operation: Literal["value", "is", "ratio", "hour", "weekday"]
+    input: str = ""
+    equals: str | int | None = None
+    denominator: str | None = None
+
+    @property
+    def kind(self) -> Literal["integer", "float"]:
+        """Type of the value: int64 or float64."""
+        return "float" if self.operation == "ratio" else "integer"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """A Feast on-demand view: features of what a call brings along. `inputs` map a name to `integer` or `text`."""
+
+    name: str
+    description: str
+    owner: str
+    inputs: dict[str, Literal["integer", "text"]]
+    features: tuple[RequestFeature, ...]
+
+    @property
+    def denominators(self) -> tuple[str, ...]:
+        """The customer's features that are needed."""
+        return tuple(dict.fromkeys(f.denominator for f in self.features if f.denominator))
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """A Feast feature view: features with one owner, in the order of the file."""
 
@@ -145,11 +182,12 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Feast feature service: the features one model reads, in the order of the views."""
+    """A Feast feature service: the features one model reads, in the order of the views, those of the call last."""
 
     name: str
     description: str
     features: tuple[Feature, ...]
+    request_features: tuple[RequestFeature, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +211,7 @@ class FeatureSpec:
     caps: Caps
     utc_offset: int
     by_name: dict[str, Feature] = field(repr=False)
+    request_views: tuple[RequestView, ...] = ()
 
     @cached_property
     def hash(self) -> str:
@@ -181,12 +220,18 @@ class FeatureSpec:
             "caps": asdict(self.caps),
             "utc_offset": self.utc_offset,
             "features": sorted(_identity(feature) for feature in self.by_name.values()),
+            "request": sorted(json.dumps(asdict(f)) for view in self.request_views for f in view.features),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def service_features(self, service: str) -> tuple[str, ...]:
-        """Names of a service's features, in the order of its views. Raises KeyError if unknown."""
-        return tuple(feature.name for feature in self.services[service].features)
+        """Names of a service's features, in the order of its views, then of the call. Raises KeyError if unknown."""
+        known = self.services[service]
+        return (*(feature.name for feature in known.features), *(feature.name for feature in known.request_features))
+
+    def request_feature(self, name: str) -> RequestFeature | None:
+        """The feature of a call of this name; None where there is none."""
+        return next((f for view in self.request_views for f in view.features if f.name == name), None)
 
     def closure(self, names: Iterable[str]) -> tuple[Feature, ...]:
         """The aggregates (no ratios or trends) needed to compute `names`, each once, in the order met."""

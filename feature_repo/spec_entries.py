@@ -60,6 +60,25 @@ class ViewEntry(ConfigModel):
     features: tuple[FeatureEntry, ...] = Field(min_length=1)
 
 
+class RequestFeatureEntry(ConfigModel):
+    """One line of a view of the call; `is` makes one feature for each of `values`."""
+
+    operation: Literal["value", "is", "ratio", "hour", "weekday"]
+    of: str | None = None
+    values: tuple[StrictInt | StrictStr, ...] = ()
+    denominator: str | None = None
+
+
+class RequestViewEntry(ConfigModel):
+    """Features of what a call brings along; `inputs` say what that is."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    description: str
+    owner: str
+    inputs: dict[str, Literal["integer", "text"]] = Field(default_factory=dict)
+    features: tuple[RequestFeatureEntry, ...] = Field(min_length=1)
+
+
 class ServiceEntry(ConfigModel):
     """What one model reads: all features of some views, but for those a pattern of `without` matches."""
 
@@ -80,4 +99,5 @@ class SpecFile(ConfigModel):
     recent_cap: int = Field(default=100, ge=1, le=1_000, description="newest values a top value is taken of")
     days_cap: int = Field(default=400, ge=2, le=4_000, description="newest active days that are looked at")
     views: tuple[ViewEntry, ...] = Field(min_length=1)
+    request: tuple[RequestViewEntry, ...] = ()
     services: dict[str, ServiceEntry] = Field(min_length=1)

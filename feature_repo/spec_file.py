@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from math import gcd
@@ -22,12 +22,14 @@ from feature_repo.spec import (
     Feature,
     FeatureSpec,
     Measure,
+    RequestView,
     Service,
     Stream,
     View,
 )
 from feature_repo.spec_conditions import PROPERTY, condition_slug, groups_of, slug
 from feature_repo.spec_entries import FeatureEntry, ServiceEntry, SpecFile, ViewEntry
+from feature_repo.spec_requests import compile_requests
 from feature_repo.windows import DAY, LIFETIME, LIFETIME_LABEL, MINUTE, Window, parse_window
 
 __all__ = ["SpecFile", "compile_spec", "load_spec"]
@@ -64,24 +66,33 @@ def compile_spec(raw: SpecFile, file: str = "features.yaml") -> FeatureSpec:
     )
     features = [feature for view in views for feature in view.features]
     by_name = {feature.name: feature for feature in features}
-    problems += _duplicates("views", [view.name for view in raw.views])
-    problems += _duplicates("features", [feature.name for feature in features])
+    requests = compile_requests(raw.request, by_name, problems)
+    of_calls = [feature.name for view in requests for feature in view.features]
+    problems += _duplicates("views", [*(view.name for view in raw.views), *(view.name for view in raw.request)])
+    problems += _duplicates("features", [*(feature.name for feature in features), *of_calls])
     problems += _unknown_operands(features, by_name)
-    problems += _service_problems(raw, list(by_name))
+    problems += _service_problems(raw, [*by_name, *of_calls])
     if problems:
         raise ConfigurationError([Problem(p.field, p.expected, p.got, p.hint, file) for p in problems])
     views = tuple(replace(view, features=tuple(_with_scale(f, by_name) for f in view.features)) for view in views)
     by_name = {feature.name: feature for view in views for feature in view.features}
-    services = {name: _service(name, entry, views) for name, entry in raw.services.items()}
+    services = {name: _service(name, entry, views, requests) for name, entry in raw.services.items()}
     caps = Caps(raw.distinct_cap, raw.recent_cap, raw.days_cap)
-    return FeatureSpec(views, services, caps, _offset(raw.utc_offset), by_name)
+    return FeatureSpec(views, services, caps, _offset(raw.utc_offset), by_name, requests)
 
 
-def _service(name: str, entry: ServiceEntry, views: tuple[View, ...]) -> Service:
+def _service(name: str, entry: ServiceEntry, views: Sequence[View], requests: Sequence[RequestView]) -> Service:
+    def kept(name: str) -> bool:
+        return not any(fnmatchcase(name, pattern) for pattern in entry.without)
+
     members = {view.name: view.features for view in views}
-    features = (feature for view in entry.views for feature in members[view])
-    kept = tuple(f for f in features if not any(fnmatchcase(f.name, pattern) for pattern in entry.without))
-    return Service(name, entry.description, kept)
+    of_calls = {view.name: view.features for view in requests}
+    return Service(
+        name,
+        entry.description,
+        tuple(f for view in entry.views for f in members.get(view, ()) if kept(f.name)),
+        tuple(f for view in entry.views for f in of_calls.get(view, ()) if kept(f.name)),
+    )
 
 
 def _features(view: ViewEntry, place: str, problems: list[Problem]) -> Iterator[Feature]:
@@ -232,7 +243,7 @@ def _unknown_operands(features: list[Feature], by_name: dict[str, Feature]) -> I
 
 
 def _service_problems(raw: SpecFile, features: list[str]) -> Iterator[Problem]:
-    known = [view.name for view in raw.views]
+    known = [*(view.name for view in raw.views), *(view.name for view in raw.request)]
     for name, service in raw.services.items():
         for view in service.views:
             if view not in known:

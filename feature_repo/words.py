@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from feature_repo.spec import Condition, Feature, FeatureSpec
+from feature_repo.spec import Condition, Feature, FeatureSpec, RequestFeature
 from feature_repo.windows import Window
 
 _UNIT_WORDS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -15,6 +15,9 @@ _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 
 def words_of(spec: FeatureSpec, name: str) -> str:
     """A phrase such as `number of orders in the last 30 days`. Raises KeyError if the spec has no such feature."""
+    of_call = spec.request_feature(name)
+    if of_call is not None:
+        return _request_words(spec, of_call)
     feature = spec.by_name[name]
     when = _window_words(feature.window)
     if feature.operation == "trend":
@@ -26,6 +29,18 @@ def words_of(spec: FeatureSpec, name: str) -> str:
         top, bottom = (_without_window(spec, spec.by_name[part]) for part in feature.operands)
         return f"{top}, divided by {bottom}{when}"
     return _without_window(spec, feature) + when
+
+
+def _request_words(spec: FeatureSpec, feature: RequestFeature) -> str:
+    given = feature.input.replace("_", " ")
+    if feature.operation == "ratio":
+        return f"{given} of this call, divided by {words_of(spec, str(feature.denominator))}"
+    return {
+        "value": f"{given} of this call",
+        "is": f"whether the {given} of this call is {feature.equals}",
+        "hour": "hour of the day of this call",
+        "weekday": "weekday (1 is Monday) of this call",
+    }[feature.operation]
 
 
 def _without_window(spec: FeatureSpec, feature: Feature) -> str:

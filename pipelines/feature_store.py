@@ -34,7 +34,8 @@ def apply_features(settings: Settings) -> FeatureStore:
     store = FeatureStore(repo_path=str(FEAST_REPO), fs_yaml_file=_write_yaml(settings))
     wanted = feast_objects(settings.features, settings.workspace.lake)
     names = {(type(item), item.name) for item in wanted}
-    present = [*store.list_feature_services(), *store.list_batch_feature_views()]
+    views = [*store.list_batch_feature_views(), *store.list_on_demand_feature_views()]
+    present = [*store.list_feature_services(), *views]
     gone = [item for item in present if (type(item), item.name) not in names]
     store.apply(wanted, objects_to_delete=gone, partial=False)
     return store

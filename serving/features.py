@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,16 @@ class FeatureReader(Protocol):
         """Hash of the feature definitions the state was built with; None where nothing was built."""
         ...
 
-    def read(self, customer_ids: Sequence[str], as_of: int) -> FeatureRows:
-        """Features at `as_of` (int64 microseconds UTC), a row for each id, in order."""
+    @property
+    def inputs(self) -> Mapping[str, Literal["integer", "text"]]:
+        """What a call may bring along, and of which kind."""
+        ...
+
+    def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> FeatureRows:
+        """Features at `as_of` (int64 microseconds UTC), a row for each id, in order.
+
+        `context` is what the call brings along, by input.
+        """
         ...
 
     def data_end(self) -> int | None:
@@ -48,14 +56,15 @@ class MemoryRows:
 
 @dataclass(slots=True)
 class MemoryReader:
-    """A `FeatureReader` over values given beforehand; they do not age."""
+    """A `FeatureReader` over values given beforehand; they do not age, and no context changes them."""
 
     values: Mapping[str, Sequence[float]]
     width: int
     spec_hash: str | None
     end: int | None
+    inputs: Mapping[str, Literal["integer", "text"]] = field(default_factory=dict)
 
-    def read(self, customer_ids: Sequence[str], as_of: int) -> MemoryRows:
+    def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> MemoryRows:
         empty = [np.nan] * self.width
         matrix = np.array([self.values.get(customer, empty) for customer in customer_ids], dtype=np.float64)
         return MemoryRows([customer in self.values for customer in customer_ids], matrix.reshape(-1, self.width))

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from feature_repo.reasons import Reason, check_additive, reason_codes
 from feature_repo.state.read import AsOfTooEarly
+from serving.api.context import Context, check_context
 from serving.api.errors import ApiError, ErrorDetail
 from serving.champion import Champion
 from serving.features import FeatureReader, FeatureRows
 
+NO_CONTEXT: Context = {}
 # Customers read between two turns of the event loop: short enough that single requests hardly wait.
 SLICE = 16
 
@@ -49,23 +51,30 @@ class Predictor:
             raise empty_state()
         return as_of
 
-    def one(self, customer_id: str, reasons: bool) -> tuple[int, Prediction]:
-        """The as-of instant and the prediction of one customer, on the calling thread.
+    def check(self, context: Context) -> None:
+        """Raises ApiError (400) for a context that the model does not read."""
+        if context:
+            check_context(context, self.reader.inputs, self.champion.model)
+
+    def one(self, customer_id: str, reasons: bool, context: Context = NO_CONTEXT) -> tuple[int, Prediction]:
+        """The as-of instant and the prediction of one customer in this context (see `check`), on the calling thread.
 
         Raises:
             ApiError: 503, the state is empty, or ahead of the clock.
         """
         try:
             as_of = self.instant()
-            rows = self.reader.read([customer_id], as_of)
+            rows = self.reader.read([customer_id], as_of, context)
         except AsOfTooEarly:
-            as_of, rows = self._read_again([customer_id])
+            as_of, rows = self._read_again([customer_id], context)
         if rows.found[0]:
             return as_of, self._predict([customer_id], rows.matrix, reasons)[0]
         self._check_not_empty()
         return as_of, Prediction(customer_id, None)
 
-    async def many(self, customer_ids: Sequence[str], reasons: bool) -> tuple[int, list[Prediction]]:
+    async def many(
+        self, customer_ids: Sequence[str], reasons: bool, context: Context = NO_CONTEXT
+    ) -> tuple[int, list[Prediction]]:
         """The as-of instant of all and the predictions in the order of `customer_ids`.
 
         Reads in slices on the loop, so that single requests get their turn, and computes in a thread.
@@ -77,9 +86,9 @@ class Predictor:
             as_of = self.instant()
             if not customer_ids:
                 return as_of, []
-            found, matrix = await self._read_slices(customer_ids, as_of)
+            found, matrix = await self._read_slices(customer_ids, as_of, context)
         except AsOfTooEarly:
-            as_of, rows = self._read_again(customer_ids)
+            as_of, rows = self._read_again(customer_ids, context)
             found, matrix = list(rows.found), rows.matrix
         if not any(found):
             self._check_not_empty()
@@ -90,17 +99,19 @@ class Predictor:
             for customer, is_known in zip(customer_ids, found, strict=True)
         ]
 
-    async def _read_slices(self, customer_ids: Sequence[str], as_of: int) -> tuple[list[bool], NDArray[np.float64]]:
+    async def _read_slices(
+        self, customer_ids: Sequence[str], as_of: int, context: Context
+    ) -> tuple[list[bool], NDArray[np.float64]]:
         found: list[bool] = []
         matrices: list[NDArray[np.float64]] = []
         for start in range(0, len(customer_ids), SLICE):
-            rows = self.reader.read(customer_ids[start : start + SLICE], as_of)
+            rows = self.reader.read(customer_ids[start : start + SLICE], as_of, context)
             found.extend(rows.found)
             matrices.append(rows.matrix)
             await asyncio.sleep(0)
         return found, np.concatenate(matrices)
 
-    def _read_again(self, customer_ids: Sequence[str]) -> tuple[int, FeatureRows]:
+    def _read_again(self, customer_ids: Sequence[str], context: Context) -> tuple[int, FeatureRows]:
         """Read at a newer instant: a new event came between the clock and the first read.
 
         Raises:
@@ -108,7 +119,7 @@ class Predictor:
         """
         as_of = self.instant()
         try:
-            return as_of, self.reader.read(customer_ids, as_of)
+            return as_of, self.reader.read(customer_ids, as_of, context)
         except AsOfTooEarly:
             detail = ErrorDetail(
                 field="clock",

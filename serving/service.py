@@ -100,7 +100,8 @@ class CustomerTwin:
         """The calibrated probability of one customer, and on request the reasons for it."""
         predictor = self.connection.wiring().predictor(request.model)
         customer_id = self.gate.permitted(request.customer_id, "customer_id")
-        as_of, prediction = predictor.one(customer_id, request.reasons)
+        predictor.check(request.context)
+        as_of, prediction = predictor.one(customer_id, request.reasons, request.context)
         if prediction.probability is None:
             raise unknown_customer("customer_id")
         return PredictResponse(
@@ -121,9 +122,10 @@ class CustomerTwin:
         """Predictions of many customers at one instant, in their order; an unknown one is an item with an error."""
         check_count(len(request.customer_ids), PROFILE.maximum_customers)
         predictor = self.connection.wiring().predictor(request.model)
+        predictor.check(request.context)
         asked = await self.gate.ask_many(request.customer_ids)
         permitted = [item.customer_id for item in asked if item.denied is None]
-        as_of, predictions = await predictor.many(permitted, request.reasons)
+        as_of, predictions = await predictor.many(permitted, request.reasons, request.context)
         return PredictManyResponse(
             request_id=request_id.current.get(),
             model=request.model,

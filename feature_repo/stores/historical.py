@@ -123,15 +123,17 @@ def read_request(
     membership = load(resolve(config, settings.membership), settings.membership_version)
     if membership is None:
         raise SpecViewError("it is not published yet whose events are whose: run `twin features apply`")
+    on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+    columns = _requested(feature_views, feature_refs, full_feature_names)
     return HistoricalRequest(
         entity_df,
         spec,
-        _requested(feature_views, feature_refs, full_feature_names),
+        columns | _needed(on_demand, full_feature_names),
         resolve(config, settings.lake),
         settings.lake_version,
         membership,
         full_feature_names,
-        OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+        on_demand,
     )
 
 
@@ -228,3 +230,13 @@ def _requested(views: list[FeatureView], refs: list[str], full_names: bool) -> d
         if view in known:
             columns[name] = f"{view}__{name}" if full_names else name
     return columns
+
+
+def _needed(on_demand: list[OnDemandFeatureView], full_names: bool) -> dict[str, str]:
+    """What on-demand views read of customers: feature name to the name of its output column."""
+    return {
+        field.name: f"{projection.name_to_use()}__{field.name}" if full_names else field.name
+        for view in on_demand
+        for projection in view.source_feature_view_projections.values()
+        for field in projection.features
+    }

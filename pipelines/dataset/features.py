@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from feature_repo.configuration import Problem
+from feature_repo.request_features import AS_OF
 from pipelines.console import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def historical_features(
         RuntimeError: the store did not answer with exactly one row per point.
     """
     instants = pd.to_datetime(points["as_of"], unit="us", utc=True).astype("datetime64[us, UTC]")
-    entities = pd.DataFrame({"customer_id": points["customer_id"], "event_timestamp": instants})
+    # On-demand views read the instant from a column of its own.
+    columns = {"customer_id": points["customer_id"], "event_timestamp": instants, AS_OF: points["as_of"]}
+    entities = pd.DataFrame(columns)
     table = store.get_historical_features(entities, asked).to_arrow()
     _refuse_text(table, names)
     order = _row_order(table, points)

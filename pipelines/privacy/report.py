@@ -204,9 +204,7 @@ def _features(settings: Settings, person: Person) -> dict[str, Any] | None:
     rows = reader.read([person.customer_id], as_of)
     if not rows.found[0]:
         return None
-    values = {
-        name: None if math.isnan(value) else value for name, value in zip(names, rows.matrix[0].tolist(), strict=True)
-    }
+    values = dict(zip(names, rows.values[0], strict=True))
     return {"as_of": _iso(as_of), "spec_hash": spec.hash, "values": values}
 
 

@@ -162,6 +162,9 @@ def _model(plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig) -> Iterato
         if feature not in spec.by_name:
             yield _problem(file, f"baselines.{name}", "a feature of features.yaml", feature)
     service = spec.services.get(model.feature_service)
+    for of_call in [f.name for f in service.request_features if f.input] if service else ():
+        expected = "features that are known at a snapshot, which is no call (leave it out by `without`)"
+        yield _problem("features.yaml", f"services.{model.feature_service}", expected, of_call)
     for text in [f.name for f in service.features if f.kind == "text"] if service else ():
         expected = "features that are numbers: a model reads no text (leave it out by `without`)"
         yield _problem("features.yaml", f"services.{model.feature_service}", expected, text)

@@ -68,6 +68,7 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
         model_version=champion.version,
         spec_hash=champion.spec_hash,
         features=list(champion.features),
+        inputs=dict(wiring.predictors[name].reader.inputs),
         manifest=rest,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import bentoml
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StrictInt, StringConstraints
 
 VALIDATED = "twin.validated_body"
 DEFAULT_MODEL = "churn"
@@ -18,8 +18,14 @@ CustomerId = Annotated[
 KindName = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Note = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 OnceKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")]
+ContextText = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
+# Money in minor units; `null` says the same as a name that is left out.
+Context = Annotated[dict[ModelName, StrictInt | ContextText | None], Field(max_length=50)]
+
+_CONTEXT = "what this call brings along, for models that read it; `GET /v1/models` names their inputs"
+_A_CONTEXT = "at most 50 names, each with a whole number, a text of at most 256 characters, or null"
 _AN_ID = f"text of 1 to {MAXIMUM_ID_LENGTH} characters, none of them a control character"
 
 
@@ -47,11 +53,13 @@ class PredictRequest(RequestBody):
         "customer_id": _AN_ID,
         "model": "the name of a model",
         "reasons": "true or false",
+        "context": _A_CONTEXT,
     }
 
     customer_id: CustomerId = Field(description="id of the customer, as in the event store", examples=["17850"])
     model: ModelName = Field(default=DEFAULT_MODEL, description="which model to ask", examples=["churn"])
     reasons: bool = Field(default=False, description="also say why", examples=[True])
+    context: Context = Field(default_factory=dict, description=_CONTEXT, examples=[{}])
 
 
 class PredictManyRequest(RequestBody):
@@ -63,8 +71,10 @@ class PredictManyRequest(RequestBody):
         "customer_ids.item": _AN_ID,
         "model": "the name of a model",
         "reasons": "true or false",
+        "context": _A_CONTEXT,
     }
 
     customer_ids: list[CustomerId] = Field(min_length=1, description="ids of customers", examples=[["17850", "13047"]])
     model: ModelName = Field(default=DEFAULT_MODEL, description="which model to ask", examples=["churn"])
     reasons: bool = Field(default=False, description="also say why", examples=[False])
+    context: Context = Field(default_factory=dict, description=_CONTEXT, examples=[{}])

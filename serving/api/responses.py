@@ -125,6 +125,7 @@ class ModelInfo(BaseModel):
     model_version: str | None = None
     spec_hash: str | None = Field(default=None, description="hash of the feature definitions it was trained with")
     features: list[str] = Field(default_factory=list, description="what it reads, in order")
+    inputs: dict[str, str] = Field(default_factory=dict, description="what a call may bring along, and of which kind")
     manifest: dict[str, object] = Field(default_factory=dict, description="what it was trained on")
     error: ItemError | None = Field(default=None, description="why it is not served")
 

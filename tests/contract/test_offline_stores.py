@@ -117,6 +117,12 @@ class OfflineStoreContract:
         """Microseconds UTC of a time without a zone in the engine's SQL."""
         return int(pd.Timestamp(written).value // 1000)
 
+    def test_features_of_a_call_stand_beside_those_of_the_customer(self, store: FeatureStore) -> None:
+        frame = entities(END, ["c1", "c2"]).assign(cart_value=[5_000, 1], channel=["web", "app"], as_of=END)
+        result = self.ask(store, frame, [*VISITS, "call:call_hour", "call:call_channel_web"]).to_arrow()
+        assert result.column("call_hour").to_pylist() == [16, 16]
+        assert result.column("call_channel_web").to_pylist() == [1, 0]
+
     def test_nothing_is_computed_before_it_is_asked_for(self, store: FeatureStore, pinned: Any) -> None:
         pinned.lake_version = 1_000
         job = self.ask(store, entities(END))

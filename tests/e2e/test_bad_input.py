@@ -217,8 +217,8 @@ CALLS["cloud event"] = Call(
 )
 
 PREDICTIONS = {
-    "/v1/predict": ({"customer_id": "nobody"}, ("customer_id", "model", "reasons", "anything")),
-    "/v1/predict_many": ({"customer_ids": ["nobody"]}, ("customer_ids", "model", "reasons", "anything")),
+    "/v1/predict": ({"customer_id": "nobody"}, ("customer_id", "model", "reasons", "context", "anything")),
+    "/v1/predict_many": ({"customer_ids": ["nobody"]}, ("customer_ids", "model", "reasons", "context", "anything")),
 }
 
 

@@ -74,14 +74,14 @@ class Shop:
         finally:
             made.close()
 
-    def features(self) -> dict[str, list[float]]:
-        """The features of all customers at one instant, as bits."""
+    def features(self) -> dict[str, str]:
+        """The features of all customers at one instant, to the last bit."""
         spec = self.settings.features
         names = [feature.name for view in spec.views for feature in view.features]
         reader = open_reader(spec, self.workspace.state, names)
         who = sorted(customer["customer_no"] for customer in self.customers)
         rows = reader.read(who, 2_000_000_000_000_000)
-        return {w: row.tobytes() for w, row, there in zip(who, rows.matrix, rows.found, strict=True) if there}
+        return {w: repr(row) for w, row, there in zip(who, rows.values, rows.found, strict=True) if there}
 
     def files(self) -> list[Path]:
         """Everything the product wrote."""

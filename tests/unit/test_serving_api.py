@@ -356,7 +356,7 @@ def test_the_documentation_shows_bodies_examples_and_our_errors(client: TestClie
     assert asked == page["components"]["securitySchemes"].keys()
     post = page["paths"]["/v1/predict"]["post"]
     body = post["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"customer_id", "model", "reasons"}
+    assert set(body["properties"]) == {"customer_id", "model", "reasons", "context"}
     assert body["example"]["customer_id"]
     assert post["responses"]["400"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorResponse")
     assert client.post("/v1/predict", json=body["example"]).status_code == 404
@@ -499,7 +499,7 @@ def test_it_becomes_ready_once_the_model_is_there(empty_shop: Shop, monkeypatch:
 class BrokenReader(MemoryReader):
     """A store that fails at read, with a text that must not come out."""
 
-    def read(self, customer_ids: Any, as_of: int) -> MemoryRows:
+    def read(self, customer_ids: Any, as_of: int, context: Any = None) -> MemoryRows:
         raise RuntimeError(f"cannot read {SPECIMEN}")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ class MovingReader(MemoryReader):
 
     settled: int = 0
 
-    def read(self, customer_ids: Sequence[str], as_of: int) -> MemoryRows:
+    def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> MemoryRows:
         if as_of < self.settled:
             self.end = (self.end or 0) + 1
             raise AsOfTooEarly
@@ -42,7 +43,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 def moving(predictor: Predictor, ahead: int) -> Predictor:
     still = predictor.reader
     assert isinstance(still, MemoryReader)
-    reader = MovingReader(still.values, still.width, still.spec_hash, still.end, DATA_END + ahead)
+    reader = MovingReader(still.values, still.width, still.spec_hash, still.end, settled=DATA_END + ahead)
     return Predictor(predictor.champion, reader, predictor.meanings, reader.data_end)
 
 
