@@ -4,7 +4,7 @@ sqlglot translates the syntax. What the two engines mean differently is rewritte
 that nobody has compared on both is refused, for a near miss would be a silent skew:
 
 - JSON is read through Spark's VARIANT, which keeps the type of a number: 1 is an integer and 1.0 is not.
-- DuckDB sums and multiplies whole numbers in 128 bits, Spark in DECIMAL(38, 0); beyond its range ANSI mode raises.
+- What DuckDB computes in 128 bits, Spark does in DECIMAL(38, 0); beyond a range ANSI mode raises.
 - `//` of DuckDB is exact at any width; Spark's DIV is cut to 64 bits without a word.
 
 The SQL is for a session in ANSI mode whose time zone is UTC (`session.private_session`).
@@ -12,7 +12,9 @@ The SQL is for a session in ANSI mode whose time zone is UTC (`session.private_s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
@@ -48,6 +50,28 @@ def spark_sql(duckdb_sql: str) -> str:
     Raises:
         UntranslatableError: it uses what was not compared on both engines.
     """
+    return _translated(duckdb_sql).sql(dialect="spark")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a WITH, as Spark SQL that reads the steps before it by name, and how often others read it."""
+
+    name: str
+    sql: str
+    readers: int
+
+
+def spark_steps(duckdb_sql: str) -> tuple[list[Step], str]:
+    """A query as the steps of its WITH, in order, and what is selected from them. Raises as `spark_sql`."""
+    tree = _translated(duckdb_sql)
+    read = Counter(table.name for table in tree.find_all(exp.Table))
+    steps = [Step(cte.alias, cte.this.sql(dialect="spark"), read[cte.alias]) for cte in tree.ctes]
+    tree.set("with_", None)
+    return steps, tree.sql(dialect="spark")
+
+
+def _translated(duckdb_sql: str) -> exp.Expr:
     tree = sqlglot.parse_one(duckdb_sql, read="duckdb")
     unknown = sorted({_name(node) for node in tree.find_all(exp.Func, exp.Bracket) if not _is_known(node)})
     if unknown:
@@ -57,7 +81,7 @@ def spark_sql(duckdb_sql: str) -> str:
         if rewrite:
             # Parts before the whole, so that what a rewrite moves or repeats is Spark's already.
             node.replace(rewrite(node))
-    return tree.sql(dialect="spark")
+    return tree
 
 
 def _name(node: exp.Expr) -> str:
@@ -80,7 +104,10 @@ def _cast(node: exp.Expr) -> exp.Expr:
 
 
 def _sum(node: exp.Expr) -> exp.Expr:
-    return exp.Sum(this=_wide(node.this))
+    """Sums that are said to fit into 64 bits are made there, much faster; one that does not fit raises."""
+    whole = node.parent if isinstance(node.parent, exp.Filter | exp.Window) else node
+    fits = isinstance(whole.parent, exp.Cast) and whole.parent.args["to"].this == exp.DType.BIGINT
+    return node if fits else exp.Sum(this=_wide(node.this))
 
 
 def _whole_quotient(node: exp.Expr) -> exp.Expr:

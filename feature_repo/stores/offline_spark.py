@@ -15,10 +15,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import monotonically_increasing_id
 from pyspark.sql.types import StructType, TimestampNTZType, TimestampType
 
-from feature_repo.spark.dialect import spark_sql
 from feature_repo.spark.events import LakeFormat, register_customer_events
+from feature_repo.spark.features import FeaturesFrame, features_frame
 from feature_repo.spark.session import open_session, private_session, share
-from feature_repo.sql import features_query
 from feature_repo.stores.historical import (
     JOIN_KEY,
     HistoricalRequest,
@@ -81,44 +80,64 @@ class SparkSpecRetrievalJob(SpecRetrievalJob):
     def __init__(self, request: HistoricalRequest, settings: TwinSparkOfflineStoreConfig) -> None:
         super().__init__(request, lambda: _table(request, settings))
         self._settings = settings
+        self._handed_out: list[FeaturesFrame] = []
 
     def to_spark_df(self) -> DataFrame:
         """The result as a Spark DataFrame, computed when an action is called on it.
 
-        Columns of on-demand views are not among it, as in Feast's own Spark store.
+        Columns of on-demand views are not among it, as in Feast's own Spark store. What Spark keeps of the
+        computation is given back by `unpersist`.
         """
-        return _frame(self._request, self._settings)
+        frame, features = _frame(self._request, self._settings)
+        self._handed_out.append(features)
+        return frame
+
+    def unpersist(self) -> None:
+        """Give back what Spark keeps for the frames of `to_spark_df`; they stay valid."""
+        while self._handed_out:
+            self._handed_out.pop().release()
 
 
 def _table(request: HistoricalRequest, settings: TwinSparkOfflineStoreConfig) -> pa.Table:
     """The features alone come from Spark where the entities are here already, so that these stay as they are."""
     if isinstance(request.entities, str):
-        return _frame(request, settings).toArrow()
+        frame, features = _frame(request, settings)
+        return _collected(frame, features)
     session = open_session(settings.spark_conf)
     private = private_session(session)
     entities = entities_of(request.entities)
     share(session.createDataFrame(points_of(entities)), private, "points")
-    return request.put_beside(entities, _features(session, private, request, settings).toArrow())
+    features = _features(session, private, request, settings)
+    return request.put_beside(entities, _collected(features.frame, features))
 
 
-def _frame(request: HistoricalRequest, settings: TwinSparkOfflineStoreConfig) -> DataFrame:
+def _collected(frame: DataFrame, features: FeaturesFrame) -> pa.Table:
+    try:
+        return frame.toArrow()
+    finally:
+        features.release()
+
+
+def _frame(request: HistoricalRequest, settings: TwinSparkOfflineStoreConfig) -> tuple[DataFrame, FeaturesFrame]:
+    """Entities and features side by side, and the features by themselves."""
     session = open_session(settings.spark_conf)
     private = private_session(session)
     share(_numbered(session, request.entities), private, "entities")
     entities = private.table("entities")
     private.sql(_points_sql(entities.schema)).createOrReplaceTempView("points")
-    features = _features(session, private, request, settings).withColumnsRenamed({"point": _POINT, **request.columns})
-    return entities.join(features, _POINT).orderBy(_POINT).drop(_POINT)
+    features = _features(session, private, request, settings)
+    named = features.frame.withColumnsRenamed({"point": _POINT, **request.columns})
+    return entities.join(named, _POINT).orderBy(_POINT).drop(_POINT), features
 
 
 def _features(
     session: SparkSession, private: SparkSession, request: HistoricalRequest, settings: TwinSparkOfflineStoreConfig
-) -> DataFrame:
-    """`point` and the features, one row per row of the view `points`, in its order."""
+) -> FeaturesFrame:
+    """The features at the view `points` of `private`."""
     register_customer_events(
         session, private, request.lake, request.lake_version, request.membership, settings.lake_format
     )
-    return private.sql(spark_sql(features_query(request.spec, list(request.columns))))
+    return features_frame(private, request.spec, list(request.columns))
 
 
 def _numbered(session: SparkSession, entities: pd.DataFrame | str) -> DataFrame:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from feature_repo.spec import FeatureSpec
-from feature_repo.sql import features_query
 from feature_repo.state.read import FeatureValue
 from tests.parity.harness import POINT_SCHEMA, Delivery, Point, events_table
 from tests.spark import spark_session
@@ -21,13 +20,15 @@ def by_spark(
 ) -> list[list[FeatureValue]]:
     """As `by_sql`, on Spark. A call costs seconds, so ask for many customers and points at once."""
     session = spark_session()
-    from feature_repo.spark.dialect import spark_sql
+    from feature_repo.spark.features import features_frame
     from feature_repo.spark.session import private_session, share
 
     private = private_session(session)
     share(session.createDataFrame(events_table(log)), private, "customer_events")
     share(session.createDataFrame(_points(points)), private, "points")
-    rows = private.sql(spark_sql(features_query(spec, names))).toArrow()
+    features = features_frame(private, spec, names)
+    rows = features.frame.toArrow()
+    features.release()
     columns = [rows.column(name).to_pylist() for name in names]
     return [list(row) for row in zip(*columns, strict=True)]
 
