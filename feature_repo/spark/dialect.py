@@ -26,18 +26,10 @@ _ALIKE = (
     exp.Transform,
 )  # fmt: skip
 
-# The first word of a variant's type on Spark, and what DuckDB calls the same JSON. Whole numbers from 2^63 to 2^64
-# are UBIGINT to DuckDB and DOUBLE here; as an integer of a feature both are empty.
-_JSON_TYPES = {
-    "BIGINT": "BIGINT",
-    "STRING": "VARCHAR",
-    "BOOLEAN": "BOOLEAN",
-    "VOID": "NULL",
-    "DECIMAL": "DOUBLE",
-    "DOUBLE": "DOUBLE",
-    "ARRAY": "ARRAY",
-    "OBJECT": "OBJECT",
-}
+# A variant's type on Spark, and what DuckDB calls the same JSON; the first word of the type for those that go on.
+# Whole numbers from 2^63 to 2^64 are UBIGINT to DuckDB and DOUBLE here; as an integer of a feature both are empty.
+_PLAIN_TYPES = {"BIGINT": "BIGINT", "STRING": "VARCHAR", "BOOLEAN": "BOOLEAN", "VOID": "NULL", "DOUBLE": "DOUBLE"}
+_TYPES_WITH_PARTS = {"DECIMAL(": "DOUBLE", "ARRAY<": "ARRAY", "OBJECT<": "OBJECT"}
 
 
 class UntranslatableError(ValueError):
@@ -124,9 +116,12 @@ def _window(node: exp.Expr) -> exp.Expr:
 
 def _json_type(node: exp.Expr) -> exp.Expr:
     kind = _call("schema_of_variant", _variant(node))
-    for details in ("<", "("):
-        kind = _call("substring_index", kind, _text(details), exp.Literal.number(1))
-    return exp.Case(this=kind, ifs=[exp.If(this=_text(a), true=_text(b)) for a, b in _JSON_TYPES.items()])
+    plain = [exp.If(this=_text(spark), true=_text(duckdb)) for spark, duckdb in _PLAIN_TYPES.items()]
+    with_parts = [
+        exp.If(this=_call("startswith", kind.copy(), _text(spark)), true=_text(duckdb))
+        for spark, duckdb in _TYPES_WITH_PARTS.items()
+    ]
+    return exp.Case(this=kind, ifs=plain, default=exp.Case(ifs=with_parts))
 
 
 def _json_text(node: exp.Expr) -> exp.Expr:

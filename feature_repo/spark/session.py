@@ -18,8 +18,8 @@ _STRICT = {
     "spark.sql.parser.escapedStringLiterals": "false",
     # Feast's own Spark store turns it on; names in backticks are regular expressions then.
     "spark.sql.parser.quotedRegexColumnNames": "false",
-    # Instants before 1900 are as they were written, not moved between calendars.
     "spark.sql.groupByAliases": "true",
+    # Instants before 1900 are as they were written, not moved between calendars.
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     # A JSON object with a key twice has no one value: it raises.
     "spark.sql.variant.allowDuplicateKeys": "false",

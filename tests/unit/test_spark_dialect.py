@@ -132,3 +132,14 @@ def test_a_key_that_stands_twice_has_no_value() -> None:
 def test_what_was_not_compared_is_refused(sql: str, named: str) -> None:
     with pytest.raises(UntranslatableError, match=named):
         spark_sql(sql)
+
+
+def test_ci_cannot_leave_spark_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    start = spark_session.__wrapped__
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(RuntimeError, match="PySpark"):
+        start()
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception, match="PySpark"):
+        start()
