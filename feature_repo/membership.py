@@ -70,6 +70,19 @@ class Membership:
         making.rename(place)
         return place
 
+    def tables(self) -> dict[str, pa.Table]:
+        """What `view_sql` reads beside `event_table`, by name."""
+        return {
+            "identifier_owners": self.owners,
+            "customer_permissions": self.permissions,
+            "allowed_sources": pa.table({"source": pa.array(self.sources, pa.string())}),
+        }
+
+    def view_sql(self) -> str:
+        """SQL (DuckDB) that makes the view `customer_events` (see `event_table`)."""
+        kinds = self.owners.column("kind").unique().to_pylist()
+        return _view(sorted(kind for kind in kinds if kind != "user_id"))
+
 
 def revisions_of(membership: Membership | None) -> dict[str, int]:
     """The revision of every customer who has one; that of any other is 0."""
@@ -101,23 +114,20 @@ def load(folder: Path, version: int | None = None) -> Membership | None:
 
 def register(connection: duckdb.DuckDBPyConnection, membership: Membership) -> str:
     """Make the tables of a version readable, and give the SQL of `customer_events` over `event_table`."""
-    connection.register("identifier_owners", membership.owners)
-    connection.register("customer_permissions", membership.permissions)
-    sources = pa.table({"source": pa.array(membership.sources, pa.string())})
-    connection.register("allowed_sources", sources)
-    kinds = [kind for kind in membership.owners.column("kind").unique().to_pylist() if kind != "user_id"]
-    return _view(sorted(kinds))
+    for name, rows in membership.tables().items():
+        connection.register(name, rows)
+    return membership.view_sql()
 
 
 def _view(kinds: list[str]) -> str:
     return f"""
 CREATE OR REPLACE TEMP VIEW customer_events AS
 WITH by_user_id AS (
-  SELECT e.*, coalesce(o.customer_id, e.user_id) AS customer_id, coalesce(o.joined_at, {_EVER}) AS joined_at
+  SELECT {_COLUMNS}, coalesce(o.customer_id, e.user_id) AS customer_id, coalesce(o.joined_at, {_EVER}) AS joined_at
   FROM event_table e LEFT JOIN identifier_owners o ON o.kind = 'user_id' AND o.stored = e.user_id
   WHERE e.user_id IS NOT NULL AND (o.stored IS NULL OR o.customer_id IS NOT NULL)
 ){_by_others(kinds)}, owned AS (
-  SELECT * FROM by_user_id{" UNION ALL BY NAME SELECT * FROM by_others" if kinds else ""}
+  SELECT * FROM by_user_id{" UNION ALL SELECT * FROM by_others" if kinds else ""}
 )
 SELECT e.customer_id, e.event, e.channel, e.value, e.properties, e.position, e.source,
        epoch_us(e.event_time) AS event_time,
@@ -144,8 +154,8 @@ def _by_others(kinds: list[str]) -> str:
   FROM nameless n JOIN identifier_owners o ON o.kind = n.mention.kind AND o.stored = n.mention.stored
   WHERE o.customer_id IS NOT NULL GROUP BY n.position
 ), by_others AS (
-  SELECT e.*, o.owner.customer_id AS customer_id, o.owner.joined_at AS joined_at
-  FROM event_table e JOIN strongest o USING (position)
+  SELECT {_COLUMNS}, o.owner.customer_id AS customer_id, o.owner.joined_at AS joined_at
+  FROM event_table e JOIN strongest o ON o.position = e.position
 )"""
 
 
@@ -155,3 +165,4 @@ def _mention(kind: str) -> str:
 
 
 _EVER = -(2**62)
+_COLUMNS = "e.event, e.channel, e.value, e.properties, e.position, e.source, e.event_time, e.available_at"

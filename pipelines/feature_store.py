@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 from feast import FeatureStore
 
+from feature_repo.configuration import Problem
 from feature_repo.event_table import ensure_table
 from feature_repo.feast_objects import feast_objects
 from feature_repo.state.backends import URL_VARIABLES
+from pipelines.console import UserError
 from pipelines.identity.current import current_membership
 from pipelines.settings import CHECKOUT, Settings
+from pipelines.settings.profile import Profile
 
 FEAST_REPO = CHECKOUT / "feature_repo"
 
@@ -21,6 +26,9 @@ def apply_features(settings: Settings) -> FeatureStore:
     """Register the spec's views and services with Feast, and open the store.
 
     Writes `feature_store.yaml` into the workspace, for Feast's own commands, and publishes whose events are whose.
+
+    Raises:
+        UserError: the profile wants Spark, and PySpark is not installed.
     """
     ensure_table(settings.workspace.lake)
     current_membership(settings)
@@ -54,7 +62,7 @@ def _write_yaml(settings: Settings) -> Path:
             "clock": settings.profile.clock,
         },
         "offline_store": {
-            "type": "feature_repo.stores.offline.TwinDuckDBOfflineStore",
+            **_engine(settings.profile),
             "lake": _relative(workspace.lake),
             "membership": _relative(workspace.membership),
             "features": _relative(settings.config_dir / "features.yaml"),
@@ -76,6 +84,25 @@ def _place_of_states(settings: Settings) -> dict[str, str]:
         "backend": backend,
         "connection": f"${{{URL_VARIABLES[backend]}}}",
         "workspace": settings.workspace.name,
+    }
+
+
+def _engine(profile: Profile) -> dict[str, Any]:
+    """What computes historical features.
+
+    Raises:
+        UserError: the profile wants Spark, and PySpark is not installed.
+    """
+    if profile.offline_store == "duckdb":
+        return {"type": "feature_repo.stores.offline.TwinDuckDBOfflineStore"}
+    if importlib.util.find_spec("pyspark") is None:
+        hint = "pip install 'customer-twin[spark]', or choose a profile with `offline_store: duckdb`"
+        wanted = Problem("offline_store", "PySpark", "none that can be imported", hint)
+        raise UserError("this profile computes the features of a training set with Spark", [wanted])
+    return {
+        "type": "feature_repo.stores.offline_spark.TwinSparkOfflineStore",
+        "lake_format": profile.spark.lake_format,
+        "spark_conf": dict(profile.spark.conf),
     }
 
 

@@ -54,12 +54,12 @@ class Wanted:
 
 
 def listed_features(settings: Settings) -> list[ListedFeature]:
-    """Every feature of the spec, in the order of its views."""
+    """Every feature of the spec, in the order of its views, those of calls last."""
     from feature_repo.words import words_of
     from pipelines.champions import registered_champions
 
     spec, champions = settings.features, registered_champions(settings)
-    services = {name: {feature.name for feature in service.features} for name, service in spec.services.items()}
+    services = {name: set(spec.service_features(name)) for name in spec.services}
     return [
         ListedFeature(
             feature.name,
@@ -70,7 +70,7 @@ def listed_features(settings: Settings) -> list[ListedFeature]:
             tuple(n for n, model in settings.models.items() if feature.name in services.get(model.feature_service, ())),
             tuple(f"{c.model} version {c.version} (champion)" for c in champions if feature.name in c.features),
         )
-        for view in spec.views
+        for view in (*spec.views, *spec.request_views)
         for feature in view.features
     ]
 

@@ -54,19 +54,33 @@ class ServedLogProfile(ConfigModel):
     )
 
 
+class SparkProfile(ConfigModel):
+    """How Spark is reached where it computes features.
+
+    `conf` configures the session, unless the caller has one active. `lake_format` says how the lake is read:
+    `files`, which needs nothing but Spark, or `delta`, through the Delta Lake package of the cluster.
+    """
+
+    conf: dict[str, str] = Field(default={"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"})
+    lake_format: Literal["files", "delta"] = "files"
+
+
 class Profile(ConfigModel):
     """All of one `configs/profiles/<name>.yaml`.
 
     `clock` says what "now" is to a prediction: `wall`, or `data_end`, the instant just after the
     newest event, for files of the past. `journal` says where live events stand until they are in the
-    lake: an SQLite file, or PostgreSQL. `online_store` says where the states of customers stand. The
-    environment has the addresses of servers: TWIN_POSTGRES_URL, TWIN_REDIS_URL.
+    lake: an SQLite file, or PostgreSQL. `online_store` says where the states of customers stand,
+    `offline_store` what computes the features of a training set from the lake. The environment has the
+    addresses of servers: TWIN_POSTGRES_URL, TWIN_REDIS_URL.
     """
 
     description: str
     clock: Literal["wall", "data_end"]
     journal: Literal["sqlite", "postgresql"] = "sqlite"
     online_store: Backend = "sqlite"
+    offline_store: Literal["duckdb", "spark"] = "duckdb"
+    spark: SparkProfile = SparkProfile()
     service: ServiceProfile = ServiceProfile()
     ingestion: IngestionProfile = IngestionProfile()
     served_log: ServedLogProfile = ServedLogProfile()

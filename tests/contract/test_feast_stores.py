@@ -1,4 +1,4 @@
-"""Feast over our stores: `apply`, historical and online reads as any Feast user expects them."""
+"""Feast over our stores: `apply`, and online reads as any Feast user expects them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ from pipelines.feature_store import FEAST_REPO, apply_features, open_feature_sto
 from pipelines.settings import Settings, Workspace, load_settings
 from pipelines.state_build import build_state
 from tests.changed_spec import ADDED, change_features, plain_settings
-from tests.contract.feature_lake import CUSTOMERS, END, write_lake
-from tests.reference.lake_events import logged_events
-from tests.reference.naive_features import naive_features
+from tests.contract.feature_lake import CUSTOMERS, write_lake
 from tests.servers import needs_postgres, needs_redis
 
 SERVICE = "churn"
@@ -70,16 +68,6 @@ def historical(store: FeatureStore, frame: pd.DataFrame) -> pa.Table:
     return store.get_historical_features(entity_df=frame, features=store.get_feature_service(SERVICE)).to_arrow()
 
 
-def test_historical_features_equal_the_oracle(settings: Settings, store: FeatureStore) -> None:
-    names = settings.features.service_features(SERVICE)
-    events = logged_events(settings.workspace.lake)
-    for as_of in (END - 100 * 86_400_000_000, END, END + 50 * 86_400_000_000 + 1):
-        table = historical(store, entities(as_of))
-        for row, customer in enumerate(PEOPLE):
-            truth = naive_features(settings.features, names, events.get(customer, []), as_of)
-            assert [table.column(name)[row].as_py() for name in names] == truth
-
-
 def test_online_equals_historical_and_the_columnar_read(
     settings: Settings, store: FeatureStore, reader: FeatureReader
 ) -> None:
@@ -94,57 +82,6 @@ def test_online_equals_historical_and_the_columnar_read(
         as_floats = np.array([np.nan if v is None else v for v in offline.column(name).to_pylist()], dtype=float)
         assert np.array_equal(columnar.matrix[:, column], as_floats, equal_nan=True), name
     assert columnar.found == [True] * len(CUSTOMERS) + [False]
-
-
-def test_entity_rows_keep_their_order_columns_and_repetitions(store: FeatureStore) -> None:
-    frame = pd.concat([entities(END, ["c3", "c1"]), entities(END - 86_400_000_000, ["c3"]), entities(END, ["c3"])])
-    result = historical(store, frame)
-    assert result.column("customer_id").to_pylist() == ["c3", "c1", "c3", "c3"]
-    assert result.column("note").to_pylist() == [0, 1, 0, 0]
-    counts = result.column("page_viewed_count_90d").to_pylist()
-    assert counts[0] == counts[3]
-    assert len(counts) == 4
-
-
-def test_naive_timestamps_are_utc_and_full_names_carry_the_view(store: FeatureStore) -> None:
-    naive = pd.DataFrame({"customer_id": ["c1"], "event_timestamp": [datetime(2024, 10, 1)]})
-    aware = naive.assign(event_timestamp=pd.to_datetime(naive["event_timestamp"], utc=True))
-    refs = ["orders:order_completed_count_lifetime"]
-    one = store.get_historical_features(naive, refs, full_feature_names=True).to_arrow()
-    two = store.get_historical_features(aware, refs, full_feature_names=True).to_arrow()
-    name = "orders__order_completed_count_lifetime"
-    assert one.column(name).to_pylist() == two.column(name).to_pylist()
-
-
-def test_sql_can_name_the_entities(store: FeatureStore) -> None:
-    query = "SELECT 'c1' AS customer_id, TIMESTAMPTZ '2024-10-01 00:00:00+00' AS event_timestamp"
-    result = store.get_historical_features(query, ["orders:order_completed_count_lifetime"]).to_df()
-    assert len(result) == 1
-
-
-def test_materialize_is_refused_and_says_what_to_do(store: FeatureStore) -> None:
-    end = datetime(2024, 10, 1)
-    with pytest.raises(SpecViewError, match="twin state rebuild"):
-        store.materialize(end - timedelta(days=1), end)
-
-
-def test_a_missing_key_column_is_named(store: FeatureStore) -> None:
-    frame = entities(END).rename(columns={"customer_id": "customer"})
-    with pytest.raises(Exception, match="customer_id"):
-        historical(store, frame)
-
-
-def test_views_of_an_older_spec_are_refused(settings: Settings, store: FeatureStore, tmp_path: Path) -> None:
-    text = (settings.config_dir / "features.yaml").read_text().replace("distinct_cap: 500", "distinct_cap: 499")
-    changed = tmp_path / "features.yaml"
-    changed.write_text(text)
-    original = store.config.offline_store.features
-    store.config.offline_store.features = str(changed)
-    try:
-        with pytest.raises(SpecViewError, match="feast apply"):
-            historical(store, entities(END))
-    finally:
-        store.config.offline_store.features = original
 
 
 def test_a_changed_spec_is_read_once_it_is_applied_and_its_states_are_built(tmp_path: Path) -> None:

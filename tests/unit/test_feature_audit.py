@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from feature_repo.state.plan import plan_state
 from feature_repo.state.storage import StoredState
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.state.tiles import decode, encode
@@ -162,7 +163,8 @@ def test_one_wrong_state_is_found_and_nothing_else(service: Service) -> None:
     assert {(d.customer_id, d.request_id) for d in audit.differences} == {
         (victim, f"request-{before + 1}"), (victim, f"request-{before + 2}"),
     }  # fmt: skip
-    slug = lost.event.lower().replace(" ", "_")
+    event = plan_state(service.settings.features).streams[lost.streams[0]].stream.event
+    slug = event.lower().replace(" ", "_")
     assert f"{slug}_count_90d" in {d.feature for d in audit.differences}
     assert all(slug in d.feature for d in audit.differences)
     first = audit.differences[0]

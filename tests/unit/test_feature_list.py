@@ -38,11 +38,13 @@ def named(found: list[ListedFeature], name: str) -> ListedFeature:
 
 def test_every_feature_has_its_words_owner_view_and_readers(settings: Settings) -> None:
     found = listed_features(settings)
-    assert [feature.name for feature in found] == list(settings.features.by_name)
+    of_calls = [feature.name for view in settings.features.request_views for feature in view.features]
+    assert [feature.name for feature in found] == [*settings.features.by_name, *of_calls]
+    assert named(found, "call_hour").meaning == "hour of the day of this call"
     assert all(feature.meaning and feature.owner and feature.view for feature in found)
     orders = named(found, "order_completed_count_30d")
     assert (orders.meaning, orders.view, orders.owner) == ("number of orders in the last 30 days", "orders", "commerce")
-    assert (orders.services, orders.models, orders.champions) == (("churn",), ("churn",), ())
+    assert (orders.services, orders.models, orders.champions) == (("visit", "profile", "churn"), ("churn",), ())
     for feature in found:
         reads = feature.name in settings.features.service_features("churn")
         assert ("churn" in feature.models) == reads
