@@ -239,7 +239,8 @@ def live() -> Iterator[LiveService]:
 def _outside(live: LiveService) -> dict[Path, tuple[int, int]]:
     """Size and time of every file of the checkout but those of tests' workspaces and of caches, and of a secret."""
     found = {}
-    skipped = {".git", ".venv", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache", "__pycache__"}
+    skipped = {".git", ".venv", ".hypothesis", "__pycache__"}
+    skipped |= {".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache"}
     for folder, folders, files in os.walk(CHECKOUT):
         here = Path(folder)
         # Other tests may run meanwhile, in workspaces of their own.
