@@ -31,7 +31,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	  { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq libgomp1; } || \
 	  { echo "LightGBM needs libgomp: apt-get install libgomp1" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet "uv==$(UV_VERSION)"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -44,11 +44,14 @@ serve: setup
 mlflow: setup
 	$(BIN)/twin --workspace $(WORKSPACE) mlflow
 
+# Tests go to one worker a core.
+PYTEST_PARALLEL := $(BIN)/python -m pytest -n logical --dist loadgroup --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST_PARALLEL)
 
 test-fast: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST_PARALLEL) -m "not slow"
 
 parity: setup
 	$(BIN)/python -m tests.parity

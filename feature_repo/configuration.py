@@ -10,6 +10,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+try:
+    # In C, several times faster; a PyYAML that was built without libyaml lacks it.
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -67,7 +73,7 @@ def read_yaml(path: Path) -> Any:
     raise ConfigurationError([problem])
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """YAML's safe subset; notes keys that stand twice in one place, of which YAML would keep the last."""
 
     def __init__(self, text: str) -> None:

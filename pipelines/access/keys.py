@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feature_repo.configuration import Problem
+from feature_repo.write_ahead import use_write_ahead_log
 from pipelines.console import UserError
 
 SCOPES = ("ingest", "predict", "read", "review", "admin")
@@ -140,7 +141,7 @@ class Keys:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self._path, timeout=10.0)
-            connection.execute("PRAGMA journal_mode=WAL")
+            use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous=FULL")
             self._local.connection = connection
         return connection

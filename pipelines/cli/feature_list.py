@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ import typer
 from pipelines.cli.output import AsJson, as_text, settings_of
 
 if TYPE_CHECKING:
-    from feature_repo.spec import FeatureSpec
+    from feature_repo.spec import Feature, FeatureSpec, RequestFeature, RequestView, View
     from pipelines.settings import Settings
 
 
@@ -70,9 +70,15 @@ def listed_features(settings: Settings) -> list[ListedFeature]:
             tuple(n for n, model in settings.models.items() if feature.name in services.get(model.feature_service, ())),
             tuple(f"{c.model} version {c.version} (champion)" for c in champions if feature.name in c.features),
         )
-        for view in (*spec.views, *spec.request_views)
-        for feature in view.features
+        for view, feature in _features(spec)
     ]
+
+
+def _features(spec: FeatureSpec) -> Iterator[tuple[View | RequestView, Feature | RequestFeature]]:
+    for view in spec.views:
+        yield from ((view, feature) for feature in view.features)
+    for of_calls in spec.request_views:
+        yield from ((of_calls, feature) for feature in of_calls.features)
 
 
 def list_command(

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from feature_repo.scrub import scrub
+from feature_repo.write_ahead import use_write_ahead_log
 from pipelines.console import storage_failure
 from pipelines.events.journal import (
     COLUMNS,
@@ -158,7 +159,7 @@ class SQLiteJournal:
             self._path, timeout=self._wait_seconds, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            use_write_ahead_log(connection, self._wait_seconds)
             # With a write-ahead log, FULL is what waits for the disk at each commit; NORMAL does not.
             connection.execute("PRAGMA synchronous=FULL")
         except BaseException:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from feature_repo.configuration import Problem
+from feature_repo.write_ahead import use_write_ahead_log
 from pipelines.console import UserError
 from pipelines.identity.decisions import Decision, Decisions
 from pipelines.identity.rules import Outcome
@@ -167,7 +168,7 @@ class ReviewQueue:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self._path, timeout=30.0)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+            use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous=FULL")
             with connection:
                 yield connection

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from feature_repo.scrub import scrub
+from feature_repo.write_ahead import use_write_ahead_log
 from pipelines.identity.graph import Link, Method, Node
 
 TABLES = (
@@ -81,7 +82,7 @@ class Connections:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self._path, timeout=30.0, isolation_level=None)
-            connection.execute("PRAGMA journal_mode=WAL")
+            use_write_ahead_log(connection)
             connection.execute("PRAGMA secure_delete=ON")
             # What comes from events can be had again from them; decisions ask for more (`durable`).
             connection.execute("PRAGMA synchronous=NORMAL")

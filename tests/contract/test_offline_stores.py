@@ -184,7 +184,7 @@ class OfflineStoreContract:
 
     def test_materialize_is_refused_and_says_what_to_do(self, store: FeatureStore) -> None:
         end = datetime(2024, 10, 1)
-        with pytest.raises(SpecViewError, match="twin state build"):
+        with pytest.raises(SpecViewError, match="twin state rebuild"):
             store.materialize(end - timedelta(days=1), end)
 
     def test_views_of_an_older_spec_are_refused(

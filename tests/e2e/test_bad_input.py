@@ -237,12 +237,14 @@ def live() -> Iterator[LiveService]:
 
 
 def _outside(live: LiveService) -> dict[Path, tuple[int, int]]:
-    """Size and time of every file of the checkout but those of the workspace and of caches, and of a secret beside."""
+    """Size and time of every file of the checkout but those of tests' workspaces and of caches, and of a secret."""
     found = {}
-    skipped = {live.workspace.root, *(CHECKOUT / name for name in (".git", ".venv", ".hypothesis", ".pytest_cache"))}
+    skipped = {".git", ".venv", ".hypothesis", "__pycache__"}
+    skipped |= {".pytest_cache", ".mypy_cache", ".ruff_cache", ".import_linter_cache"}
     for folder, folders, files in os.walk(CHECKOUT):
         here = Path(folder)
-        folders[:] = [each for each in folders if here / each not in skipped and each != "__pycache__"]
+        # Other tests may run meanwhile, in workspaces of their own.
+        folders[:] = [each for each in folders if each not in skipped and not each.startswith("test-")]
         for file in files:
             told = (here / file).stat()
             found[here / file] = (told.st_size, told.st_mtime_ns)

@@ -44,7 +44,7 @@ from pipelines.privacy.report import access_report
 from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
 from serving.api.ingest.body import Envelope
 from serving.ingestion import Ingested, Ingestion
-from tests.e2e.test_personal_data_at_rest import leaks
+from tests.e2e.test_personal_data_at_rest import files_of, leaks
 from tests.postgres import postgres_url
 
 pytestmark = pytest.mark.slow
@@ -85,8 +85,8 @@ class Shop:
 
     def files(self) -> list[Path]:
         """Everything the product wrote."""
-        files = [*self.workspace.root.rglob("*"), *self.workspace.mlruns.rglob("*")]
-        return [file for file in files if file.is_file() and self.workspace.sources not in file.parents]
+        files = files_of(self.workspace.root, self.workspace.mlruns)
+        return [file for file in files if self.workspace.sources not in file.parents]
 
     def texts(self) -> set[str]:
         """All that names the victim: as in the files, as normalised, sealed, and as looked up."""

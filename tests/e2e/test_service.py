@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from feature_repo.online import open_reader
@@ -76,9 +78,26 @@ class Server:
         return [pid for pid, command in commands.items() if "_bentoml_impl.worker" in command]
 
     def kill(self) -> None:
+        """kill -9 for all its processes; at the end none of them writes any more."""
         if self.process.poll() is None:
+            started = psutil.Process(self.process.pid).children(recursive=True)
             os.killpg(self.process.pid, signal.SIGKILL)
+            for process in started:
+                # Workers have sessions of their own.
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             self.process.wait(timeout=30)
+            until = time.monotonic() + 30
+            while any(map(_lives, started)):
+                assert time.monotonic() < until, "a process outlives kill -9"
+                time.sleep(0.01)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture(scope="module")

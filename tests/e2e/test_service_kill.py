@@ -160,6 +160,10 @@ class Load:
 
         self._send(number, names, lambda items: ("/v1/batch", {"batch": items}))
 
+    def customers(self) -> set[str]:
+        """Those with an acknowledged event."""
+        return {_item(name)["userId"] for name in list(self.acknowledged)}
+
     def _send(
         self,
         number: int,
@@ -274,6 +278,8 @@ def bombard(victim: Victim, settings: Settings, load: Load, kills: int) -> None:
                 victim.kill()
             victim.start()
             _wait_for_more(load, running)
+            while len(load.customers()) < CUSTOMERS:
+                _wait_for_more(load, running)
         finally:
             load.stop.set()
         for each in [*running, *builds]:
