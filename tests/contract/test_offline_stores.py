@@ -26,6 +26,8 @@ from tests.reference.lake_events import logged_events
 from tests.reference.naive_features import naive_features
 from tests.spark import spark_session
 
+pytestmark = pytest.mark.xdist_group("spark")
+
 SERVICE = "churn"
 PEOPLE = [*CUSTOMERS, "never seen"]
 DAY = 86_400_000_000

@@ -17,6 +17,8 @@ from pipelines.settings import Settings, Workspace, load_settings
 from tests.spark import spark_session
 from tests.unit.test_dataset import churn_config, write_orders
 
+pytestmark = pytest.mark.xdist_group("spark")
+
 
 def project(folder: Path, engine: str) -> Settings:
     loaded = load_settings("spark")

@@ -18,6 +18,8 @@ from feature_repo.spark.session import private_session
 from feature_repo.windows import DAY
 from tests.spark import spark_session
 
+pytestmark = pytest.mark.xdist_group("spark")
+
 SOURCES = ("web_shop", "till", "old_export")
 COLUMNS = "customer_id, event, channel, value, properties, position, source, event_time, available_at"
 

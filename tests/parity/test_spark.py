@@ -11,6 +11,8 @@ from tests.parity.harness import Delivery, Point, accept, by_oracle, dense_log, 
 from tests.parity.spark import by_spark
 from tests.parity.test_generated_events import deliveries, points
 
+pytestmark = pytest.mark.xdist_group("spark")
+
 SPEC = every_operation_spec()
 NAMES = tuple(SPEC.by_name)
 

@@ -11,6 +11,8 @@ import pytest
 from feature_repo.spark.dialect import UntranslatableError, spark_sql
 from tests.spark import spark_session
 
+pytestmark = pytest.mark.xdist_group("spark")
+
 END = 2**63
 # JSON as sources write it: every type, numbers at the edges of int64, whole numbers that are written as fractions,
 # texts with everything that has to be escaped, and lists of objects that lack what is asked for.
