@@ -1,26 +1,30 @@
-"""Replay a lake's real events, with delays and repetitions put in, and compare the three ways."""
+"""Replay events, with delays and repetitions put in, and compare all ways to their features."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.read import FeatureValue
+from feature_repo.state.storage import StateStorage
 from feature_repo.state.tiles import LoggedEvent
 from feature_repo.windows import DAY, HOUR, MINUTE
-from tests.parity.harness import Delivery, Point, accept, by_fold, by_oracle, by_sql, differences
+from tests.parity.harness import Delivery, Point, accept, by_fold, by_oracle, by_sql, dense_log, differences
+from tests.parity.spark import by_spark
+from tests.parity.stores import by_stores
 from tests.reference.lake_events import logged_events
+
+Way = Callable[[FeatureSpec, Sequence[str], Sequence[Delivery], Sequence[Point]], list[list[FeatureValue]]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row of the parity matrix."""
+    """One row of the parity matrix: a way to features against the oracle."""
 
-    left: str
-    right: str
+    way: str
     values: int
     different: int
     first: tuple[tuple[int, str, FeatureValue, FeatureValue], ...]
@@ -73,33 +77,44 @@ def _instants(events: Sequence[LoggedEvent], chance: random.Random) -> list[int]
 
 
 def compare(
-    spec: FeatureSpec, names: Sequence[str], replay: Replay, step: Callable[[str], None] = lambda name: None
+    spec: FeatureSpec,
+    names: Sequence[str],
+    replay: Replay,
+    stores: Mapping[str, StateStorage],
+    step: Callable[[str], None] = lambda name: None,
+    spark: bool = True,
 ) -> list[Comparison]:
-    """Oracle against SQL and fold, and SQL against itself on the log cut at each as-of instant."""
+    """The oracle against every other way: SQL (also on the log cut at each as-of instant), Spark, fold, each store."""
     ways: dict[str, list[list[FeatureValue]]] = {}
-    for name, way in (("oracle", by_oracle), ("SQL", by_sql), ("fold", by_fold)):
+    known: dict[str, Way] = {"SQL": by_sql, "SQL, log cut": by_sql_on_cut_logs, "fold, one by one": by_fold}
+    if spark:
+        known["Spark"] = by_spark
+    step("oracle")
+    truth = by_oracle(spec, names, replay.log, replay.points)
+    for name, way in known.items():
         step(name)
         ways[name] = way(spec, names, replay.log, replay.points)
-    step("SQL on the cut log")
-    ways["SQL on the cut log"] = by_sql_on_cut_logs(spec, names, replay)
-    pairs = [("oracle", "SQL"), ("oracle", "fold"), ("SQL", "fold"), ("SQL", "SQL on the cut log")]
-    return [_comparison(names, left, right, ways[left], ways[right]) for left, right in pairs]
+    step("bulk builds and online stores")
+    ways |= by_stores(spec, names, replay.log, replay.points, stores)
+    return [_comparison(names, name, truth, found) for name, found in ways.items()]
 
 
-def by_sql_on_cut_logs(spec: FeatureSpec, names: Sequence[str], replay: Replay) -> list[list[FeatureValue]]:
+def by_sql_on_cut_logs(
+    spec: FeatureSpec, names: Sequence[str], deliveries: Sequence[Delivery], at: Sequence[Point]
+) -> list[list[FeatureValue]]:
     """Each point over a log that ends at its as-of instant, as if nothing later had ever been stored.
 
     The cut log of a point is given to a customer of its own, so that one query answers all points.
     """
     of_customer: dict[str, list[Delivery]] = {}
-    for delivery in replay.log:
+    for delivery in deliveries:
         of_customer.setdefault(delivery.customer, []).append(delivery)
     log: list[Delivery] = []
     points: list[Point] = []
-    for i, point in enumerate(replay.points):
+    for i, point in enumerate(at):
         alone = f"{i}"
         points.append(Point(alone, point.as_of))
-        for delivery in of_customer[point.customer]:
+        for delivery in of_customer.get(point.customer, ()):
             event = delivery.event
             if event.event_time < point.as_of and event.available_at <= point.as_of:
                 log.append(replace(delivery, customer=alone))
@@ -107,11 +122,19 @@ def by_sql_on_cut_logs(spec: FeatureSpec, names: Sequence[str], replay: Replay) 
 
 
 def _comparison(
-    names: Sequence[str],
-    left: str,
-    right: str,
-    a: Sequence[Sequence[FeatureValue]],
-    b: Sequence[Sequence[FeatureValue]],
+    names: Sequence[str], way: str, truth: Sequence[Sequence[FeatureValue]], found: Sequence[Sequence[FeatureValue]]
 ) -> Comparison:
-    found = differences(names, a, b)
-    return Comparison(left, right, len(a) * len(names), len(found), tuple(found[:3]))
+    different = differences(names, truth, found)
+    return Comparison(way, len(truth) * len(names), len(different), tuple(different[:3]))
+
+
+def dense_replay(seeds: range) -> Replay:
+    """Made-up logs with many events a customer and every nasty value, as one, with customers of their own."""
+    log: list[Delivery] = []
+    points: list[Point] = []
+    for seed in seeds:
+        delivered, at = dense_log(seed)
+        for delivery in accept(delivered):
+            log.append(replace(delivery, key=f"{seed}/{delivery.key}", customer=f"{seed}/{delivery.customer}"))
+        points += [replace(point, customer=f"{seed}/{point.customer}") for point in at]
+    return Replay(accept(log), points)
