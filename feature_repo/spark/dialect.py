@@ -58,7 +58,8 @@ def spark_steps(duckdb_sql: str) -> tuple[list[Step], str]:
     """A query as the steps of its WITH, in order, and what is selected from them. Raises as `spark_sql`."""
     tree = _translated(duckdb_sql)
     read = Counter(table.name for table in tree.find_all(exp.Table))
-    steps = [Step(cte.alias, cte.this.sql(dialect="spark"), read[cte.alias]) for cte in tree.ctes]
+    ctes = tree.args["with_"].expressions if tree.args.get("with_") else []
+    steps = [Step(cte.alias, cte.this.sql(dialect="spark"), read[cte.alias]) for cte in ctes]
     tree.set("with_", None)
     return steps, tree.sql(dialect="spark")
 
