@@ -58,7 +58,7 @@ def spark_steps(duckdb_sql: str) -> tuple[list[Step], str]:
     """A query as the steps of its WITH, in order, and what is selected from them. Raises as `spark_sql`."""
     tree = _translated(duckdb_sql)
     read = Counter(table.name for table in tree.find_all(exp.Table))
-    ctes = tree.ctes if isinstance(tree, exp.Query) else []
+    ctes = tree.args["with_"].expressions if tree.args.get("with_") else []
     steps = [Step(cte.alias, cte.this.sql(dialect="spark"), read[cte.alias]) for cte in ctes]
     tree.set("with_", None)
     return steps, tree.sql(dialect="spark")
