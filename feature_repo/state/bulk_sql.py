@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from feature_repo.extract import columns_sql, condition_sql, integer_sql, literal, text_sql, texts_sql
 from feature_repo.spec import Measure
 from feature_repo.state.cells import SQUARE_BITS, Cell, CellLayout
-from feature_repo.state.plan import Level, StatePlan, StreamPlan
-from feature_repo.windows import HOUR, day_sql, floor_sql
+from feature_repo.state.plan import SETTLED_EVERY, Level, StatePlan, StreamPlan
+from feature_repo.windows import day_sql, floor_sql
 
 ALL_CUSTOMERS = f"""
-SELECT *, {floor_sql("newest_arrival", HOUR)} AS settled_until
+SELECT *, {floor_sql("newest_arrival", SETTLED_EVERY)} AS settled_until
 FROM (
   SELECT customer_id, max(position) AS position, max(event_time) AS newest_event,
          max(available_at) AS newest_arrival, count(*) AS events

@@ -18,9 +18,9 @@ import msgspec
 from feature_repo.extract import columns_of, holds, integer_of, texts_of
 from feature_repo.spec import Measure
 from feature_repo.state.cells import Accumulator
-from feature_repo.state.plan import Level, StatePlan, StreamPlan
+from feature_repo.state.plan import SETTLED_EVERY, Level, StatePlan, StreamPlan
 from feature_repo.state.recency import keep_latest, keep_newest
-from feature_repo.windows import HOUR, day_of, floor
+from feature_repo.windows import day_of, floor
 
 Value = int | list[str] | None
 
@@ -171,7 +171,7 @@ def add(plan: StatePlan, state: CustomerState, event: LoggedEvent) -> None:
     entry = entry_of(plan, event)
     if event.available_at > state.newest_arrival:
         state.newest_arrival = event.available_at
-        _advance(plan, state, floor(event.available_at, HOUR))
+        _advance(plan, state, floor(event.available_at, SETTLED_EVERY))
     if entry is None:
         return
     if entry.event_time < state.settled_until and entry.available_at <= state.settled_until:
