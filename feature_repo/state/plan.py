@@ -9,7 +9,6 @@ from feature_repo.spec import DAY_OPERATIONS, Caps, Feature, FeatureSpec, Measur
 from feature_repo.state.cells import CELLS_OF, CellLayout, lay_out
 from feature_repo.windows import MINUTE, Window
 
-
 # How far behind the newest arrival events wait to be settled (microseconds, on the clock's multiples of it). As
 # short as the shortest tile, because every read settles for itself what waits.
 SETTLED_EVERY = 5 * MINUTE

@@ -22,8 +22,8 @@ import psutil
 import pytest
 
 from feature_repo.online import open_reader
-from feature_repo.state.build import stored_state
 from feature_repo.state.plan import plan_state
+from feature_repo.state.storage import stored_state
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.state.tiles import LoggedEvent, fold
 from feature_repo.windows import DAY

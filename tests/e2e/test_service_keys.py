@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from feature_repo.state.build import stored_state
 from feature_repo.state.plan import plan_state
+from feature_repo.state.storage import stored_state
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.state.tiles import LoggedEvent, fold
 from pipelines.settings import CHECKOUT, Workspace
