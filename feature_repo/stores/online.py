@@ -110,6 +110,7 @@ class TwinOnlineStore(OnlineStore):
             for view, names in grouped_refs
         ]
         storage = _storage(config)
+        _check_built(storage, spec)
         as_of = _now(settings, storage, spec)
         customers = [str(value.string_val) for value in join_key_values[JOIN_KEY]]
         states = storage.get_many(spec.hash, list(dict.fromkeys(customers)))

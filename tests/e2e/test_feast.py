@@ -118,7 +118,7 @@ def test_commands_and_page_show_views_services_and_the_entity(repo: FeastRepo) -
             return found
 
         shown = {view["spec"]["name"]: view["spec"] for view in told("feature_views")}
-        assert shown.keys() == {view.name for view in spec.views}
+        assert shown.keys() == {view.name for view in (*spec.views, *spec.request_views)}
         for view in spec.views:
             assert shown[view.name]["owner"] == view.owner
             assert {field["name"] for field in shown[view.name]["features"]} == {f.name for f in view.features}
