@@ -11,6 +11,7 @@ from typing import Any
 
 from feature_repo.scrub import scrub
 from feature_repo.state.storage import NEVER, Progress, StateUnavailable, StoredState
+from feature_repo.write_ahead import use_write_ahead_log
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS customer_state (
@@ -74,7 +75,7 @@ class SQLiteStateStorage:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self._path, timeout=30.0)
-            connection.execute("PRAGMA journal_mode=WAL")
+            use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
             # What is erased must not be left in free pages.
             connection.execute("PRAGMA secure_delete=ON")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -46,10 +47,16 @@ def accept(deliveries: Iterable[Delivery]) -> list[Delivery]:
 def by_oracle(
     spec: FeatureSpec, names: Sequence[str], log: Sequence[Delivery], points: Sequence[Point]
 ) -> list[list[FeatureValue]]:
-    return [
-        naive_features(spec, names, [d.event for d in log if d.customer == point.customer], point.as_of)
-        for point in points
-    ]
+    events = events_of(log)
+    return [naive_features(spec, names, events.get(point.customer, []), point.as_of) for point in points]
+
+
+def events_of(log: Sequence[Delivery]) -> dict[str, list[LoggedEvent]]:
+    """The events of each customer, in the order of the log."""
+    found: dict[str, list[LoggedEvent]] = defaultdict(list)
+    for delivery in log:
+        found[delivery.customer].append(delivery.event)
+    return found
 
 
 def by_sql(
@@ -69,9 +76,11 @@ def by_fold(
     """Each point read from the state as it stood then: the events folded one at a time as they arrived."""
     reader = StateReader(spec, names)
     answers: dict[int, list[FeatureValue]] = {}
-    for customer in {point.customer for point in points}:
-        mine = [(point.as_of, i) for i, point in enumerate(points) if point.customer == customer]
-        arrivals = sorted((d.event for d in log if d.customer == customer), key=lambda e: e.available_at)
+    events, asked = events_of(log), defaultdict(list)
+    for i, point in enumerate(points):
+        asked[point.customer].append((point.as_of, i))
+    for customer, mine in asked.items():
+        arrivals = sorted(events.get(customer, []), key=lambda e: e.available_at)
         state: bytes | None = None
         at = 0
         for as_of, i in sorted(mine):
