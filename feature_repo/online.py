@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +15,6 @@ from feature_repo.request_features import request_values
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.read import FeatureValue, StateReader
 from feature_repo.state.storage import StateStorage
-from feature_repo.state.storage_sqlite import SQLiteStateStorage
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +106,3 @@ class FeatureReader:
         made = request_values(self._of_calls, context, known, as_of, self._utc_offset)
         of_calls = dict(zip((feature.name for feature in self._of_calls), made, strict=True))
         return [of_calls[name] if name in of_calls else known[name] for name in self._names]
-
-
-def open_reader(spec: FeatureSpec, state_path: Path, feature_names: Sequence[str]) -> FeatureReader:
-    """A reader over the SQLite file at `state_path`."""
-    return FeatureReader(spec, SQLiteStateStorage(state_path), feature_names)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from feature_repo import online
 from feature_repo.configuration import ConfigurationError
@@ -29,7 +28,7 @@ from serving.predictor import Predictor, empty_state, mismatch
 
 logger = logging.getLogger("bentoml.twin")
 
-OpenReader = Callable[[FeatureSpec, Path, tuple[str, ...]], FeatureReader]
+OpenReader = Callable[[FeatureSpec, tuple[str, ...]], FeatureReader]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def _tell(made: Wiring, before: Wiring | None) -> None:
             logger.info("%s is served by version %s now (spec %s)", name, champion.version, champion.spec_hash)
 
 
-def open_state(settings: Settings, spec: FeatureSpec, _state: Path, features: tuple[str, ...]) -> FeatureReader:
+def open_state(settings: Settings, spec: FeatureSpec, features: tuple[str, ...]) -> FeatureReader:
     """A reader of the workspace's states, in the store that the profile names.
 
     Raises:
@@ -190,7 +189,7 @@ def _over_states(
     settings: Settings, stored: StoredChampion, spec: FeatureSpec, open_features: OpenReader, lease: SpecLease
 ) -> Predictor:
     try:
-        reader = open_features(spec, settings.workspace.state, stored.features)
+        reader = open_features(spec, stored.features)
         built = reader.spec_hash
     except StateUnavailable as error:
         raise state_unavailable(isinstance(error, StatesLost)) from error

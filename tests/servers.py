@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -61,7 +62,7 @@ def free_port() -> int:
         return port
 
 
-class OwnServer:
+class OwnServer(ABC):
     """A server that a test may kill, let hang and start again. It keeps its files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
@@ -104,11 +105,13 @@ class OwnServer:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What starts it, in the foreground."""
 
+    @abstractmethod
     def answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it can be used."""
 
 
 class OwnRedis(OwnServer):

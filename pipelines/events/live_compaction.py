@@ -9,18 +9,13 @@ fold was read when they began; one between the two began after P was read, so it
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 from feature_repo.configuration import Problem
 from pipelines.console import UserError
 from pipelines.events.compaction import CompactionReport, compact
 from pipelines.events.journal import Journal
 from pipelines.events.lake import last_position
 from pipelines.events.live_states import LiveStates
-from pipelines.events.state_lock import shared, wait_for_folds
+from pipelines.events.state_lock import alone, shared, wait_for_folds
 from pipelines.settings.workspace import Workspace
 
 
@@ -34,8 +29,8 @@ def compact_folded(workspace: Workspace, journal: Journal, states: LiveStates) -
     Live events are taken and folded meanwhile. Raises as `LiveStates.take` and as `compact`, and
     OtherStatesBehind.
     """
-    with _alone(workspace.compaction_lock) as alone:
-        if not alone:
+    with alone(workspace.compaction_lock) as is_alone:
+        if not is_alone:
             return None
         with shared(workspace.state_lock) as lock:
             until = journal.last_position()
@@ -68,16 +63,3 @@ def _check_others(states: LiveStates, until: int) -> None:
             " never get them",
             [Problem("states", "all events of the journal", f"fewer, for spec {', '.join(behind)}", hint)],
         )
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Whether this is the only one that compacts; for as long as the block runs, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

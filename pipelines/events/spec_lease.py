@@ -8,9 +8,10 @@ from __future__ import annotations
 import fcntl
 import os
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from pipelines.events.state_lock import alone
 
 
 class SpecLease:
@@ -32,17 +33,9 @@ class SpecLease:
         self._close()
 
 
-@contextmanager
-def unleased(folder: Path, spec_hash: str) -> Iterator[bool]:
+def unleased(folder: Path, spec_hash: str) -> AbstractContextManager[bool]:
     """Whether nobody holds a lease on the spec; if so, nobody can take one within the block."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with _file(folder, spec_hash).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    return alone(_file(folder, spec_hash))
 
 
 def _file(folder: Path, spec_hash: str) -> Path:

@@ -1,4 +1,7 @@
-"""The lock between what writes states: folds of live events share it, a bulk build has it alone."""
+"""Locks between processes of one host, first of all the one between what writes states.
+
+Folds of live events share it, a bulk build has it alone.
+"""
 
 from __future__ import annotations
 
@@ -55,3 +58,16 @@ def _take(file: IO[Any], kind: int, wait_seconds: float) -> None:
             if time.monotonic() >= until:
                 raise StatesBusy from None
             time.sleep(_POLL_SECONDS)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Whether nobody else has the lock at `path`; if so, nobody can take it until the block ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

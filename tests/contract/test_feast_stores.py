@@ -20,7 +20,7 @@ from feast.infra.online_stores.online_store import OnlineStore
 from psycopg import sql
 
 from feature_repo.configuration import load_yaml
-from feature_repo.online import FeatureReader, open_reader
+from feature_repo.online import FeatureReader
 from feature_repo.spec_file import SpecFile, load_spec
 from feature_repo.state.backends import URL_VARIABLES, Backend
 from feature_repo.state.build import build_states
@@ -35,6 +35,7 @@ from pipelines.state_build import build_state
 from tests.changed_spec import ADDED, change_features, plain_settings
 from tests.contract.feature_lake import CUSTOMERS, write_lake
 from tests.servers import needs_postgres, needs_redis
+from tests.states import open_reader
 
 SERVICE = "churn"
 PEOPLE = [*CUSTOMERS, "never seen"]

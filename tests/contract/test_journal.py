@@ -34,8 +34,8 @@ from pipelines.events.journal import (
 )
 from pipelines.events.journal_postgres import URL_VARIABLE, PostgresJournal
 from pipelines.events.journal_sqlite import SQLiteJournal
-from tests.postgres import postgres_url
 from tests.reference.naive_journal import NaiveJournal
+from tests.servers import needs_postgres
 
 NOON = 1_767_268_800_000_000
 # What a process needs to open the same journal as another: picklable.
@@ -459,7 +459,7 @@ class Gateway:
 class TestPostgres(JournalContract):
     @pytest.fixture(scope="class")
     def server(self) -> str:
-        return postgres_url()
+        return needs_postgres()
 
     @pytest.fixture
     def fresh(self, server: str) -> Iterator[Callable[[], Opening]]:

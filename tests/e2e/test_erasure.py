@@ -21,7 +21,6 @@ import pyarrow.parquet as parquet
 import pytest
 from psycopg import sql
 
-from feature_repo.online import open_reader
 from pipelines.access import AuditLog, Keys
 from pipelines.artefacts import Dataset, DatasetManifest, save_dataset, write_json
 from pipelines.cli.data import ingest_file
@@ -45,7 +44,8 @@ from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
 from serving.api.ingest.body import Envelope
 from serving.ingestion import Ingested, Ingestion
 from tests.e2e.test_personal_data_at_rest import files_of, leaks
-from tests.postgres import postgres_url
+from tests.servers import needs_postgres
+from tests.states import open_reader
 
 pytestmark = pytest.mark.slow
 
@@ -292,7 +292,7 @@ def _watermark(shop: Shop) -> int:
 
 @pytest.fixture
 def postgres() -> Iterator[PostgresJournal]:
-    url = postgres_url()
+    url = needs_postgres()
     schema = f"erasure_test_{uuid.uuid4().hex}"
     journal = PostgresJournal(url, schema)
     yield journal

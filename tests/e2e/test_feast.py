@@ -20,7 +20,6 @@ from click.testing import CliRunner
 from feast import FeatureStore
 from feast.cli.cli import cli
 
-from feature_repo.online import open_reader
 from feature_repo.state.build import build_states
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.feature_audit.vectors import same_bits
@@ -28,6 +27,7 @@ from pipelines.feature_store import FEAST_REPO, apply_features
 from pipelines.settings import Settings, load_settings
 from tests.contract.feature_lake import CUSTOMERS, write_lake
 from tests.e2e.cli import throwaway_workspace
+from tests.states import open_reader
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import pytest
 
-from feature_repo.online import open_reader
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.access import AuditLog, Keys
 from pipelines.cli.features import build_state
@@ -28,6 +27,7 @@ from pipelines.settings import CHECKOUT, Settings, Workspace
 from serving.champion import load_champion
 from tests.e2e.cli import throwaway_workspace, twin
 from tests.e2e.test_service import Server
+from tests.states import open_reader
 from tests.unit.serving_parts import make_shop
 from tests.unit.test_identity_rules import AGREED, pair
 

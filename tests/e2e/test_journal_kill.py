@@ -31,7 +31,7 @@ from pipelines.events.journal_postgres import PostgresJournal
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.store import EventStore
 from pipelines.settings.workspace import CHECKOUT
-from tests.postgres import postgres_url
+from tests.servers import needs_postgres
 
 KILLS = int(os.environ.get("TWIN_KILLS", "20"))
 CLIENTS = 4
@@ -147,7 +147,7 @@ class TestSQLite(JournalKillContract):
 class TestPostgres(JournalKillContract):
     @pytest.fixture
     def address(self) -> Iterator[tuple[str, str]]:
-        url, schema = postgres_url(), f"journal_test_{uuid.uuid4().hex}"
+        url, schema = needs_postgres(), f"journal_test_{uuid.uuid4().hex}"
         with psycopg.connect(url, autocommit=True) as connection:
             yield url, schema
             connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))

@@ -21,7 +21,6 @@ from cloudevents.core.v1.event import CloudEvent
 from segment.analytics.client import Client
 
 from feature_repo.configuration import parse
-from feature_repo.online import open_reader
 from feature_repo.state.build import build_states
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.cli.features import build_state
@@ -33,6 +32,7 @@ from pipelines.ingest import commit, stage
 from pipelines.settings import CHECKOUT, Workspace
 from pipelines.settings.sources import SourceConfig
 from tests.e2e.test_service import Server
+from tests.states import open_reader
 from tests.unit.serving_parts import Shop, ingest_key, make_shop
 
 LINES = """{{"event_id": "h{0}", "customer": "C{1}", "at": "2026-0{2}-03T10:00:00Z", "total": "{3}.50"}}"""

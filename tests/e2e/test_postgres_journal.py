@@ -27,8 +27,7 @@ from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
 from serving.__main__ import main
 from tests.contract.test_journal import Gateway
 from tests.e2e.test_service import Server
-from tests.postgres import postgres_url
-from tests.servers import needs_redis
+from tests.servers import needs_postgres, needs_redis
 from tests.unit.serving_parts import ingest_key, make_shop
 
 pytestmark = pytest.mark.slow
@@ -77,7 +76,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def server_url() -> str:
-    return postgres_url()
+    return needs_postgres()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ import numpy as np
 import psutil
 import pytest
 
-from feature_repo.online import open_reader
 from feature_repo.state.plan import plan_state
 from feature_repo.state.storage import stored_state
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
@@ -29,6 +28,7 @@ from feature_repo.state.tiles import LoggedEvent, fold
 from feature_repo.windows import DAY
 from pipelines.settings import CHECKOUT, Workspace
 from serving.champion import load_champion
+from tests.states import open_reader
 from tests.unit.serving_parts import Shop, make_shop
 
 START = 1_700_000_000_000_000

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.event_table import register_customer_events
-from feature_repo.online import open_reader
 from feature_repo.sql import features_query
 from pipelines.events.opening import event_store
 from pipelines.feature_audit import audit_states, audit_vectors
@@ -23,6 +22,7 @@ from pipelines.identity.current import current_membership
 from pipelines.settings import Settings
 from tests.e2e.cli import twin
 from tests.e2e.test_service_kill import CUSTOMERS, Load, RealService, check, furnished, port
+from tests.states import open_reader
 
 pytestmark = pytest.mark.slow
 

@@ -36,7 +36,7 @@ class Shop:
     def features(self) -> tuple[str, ...]:
         return self.settings.features.service_features("churn")
 
-    def open_reader(self, spec: FeatureSpec, state: Path, features: tuple[str, ...]) -> FeatureReader:
+    def open_reader(self, spec: FeatureSpec, features: tuple[str, ...]) -> FeatureReader:
         built = spec.hash if self.spec_hash is None else self.spec_hash
         return MemoryReader({name: row.tolist() for name, row in self.values.items()}, len(features), built, self.end)
 

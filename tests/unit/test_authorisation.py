@@ -19,8 +19,8 @@ from serving import bootstrap, service
 from serving.api.authorisation import Access, authorise, key_of
 from serving.api.errors import ApiError
 from serving.exposure import check_host
+from tests.unit.serving_client import check_shape, serve
 from tests.unit.serving_parts import CUSTOMERS, Shop, make_shop
-from tests.unit.test_serving_api import check_shape, serve
 
 ASKED = [
     ("/v1/predict", {"customer_id": CUSTOMERS[0]}),

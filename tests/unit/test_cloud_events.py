@@ -22,9 +22,9 @@ from serving.api.errors import ApiError
 from serving.api.ingest.cloudevents import CLOUD_EVENT, event_name, event_names, is_json, message_id
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED, open_cloud_events
 from serving.api.ingest.segment import Refused, Taken
+from tests.unit.serving_client import check_shape
 from tests.unit.test_ingestion_api import JSON, NASTY, Live, live, shop  # noqa: F401
 from tests.unit.test_segment_calls import NOW, RULES, SECOND, SENDER
-from tests.unit.test_serving_api import check_shape
 
 PATH = "/v1/events"
 ORDER = {

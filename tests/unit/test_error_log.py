@@ -17,8 +17,8 @@ from pipelines.settings import Workspace
 from serving import ingestion
 from serving.api.error_log import described
 from serving.ingestion import Ingestion
+from tests.unit.serving_client import SPECIMEN, check_shape, serve
 from tests.unit.serving_parts import CUSTOMERS, Shop, make_shop
-from tests.unit.test_serving_api import SPECIMEN, check_shape, serve
 from tests.unit.test_serving_layers import Client, door
 
 

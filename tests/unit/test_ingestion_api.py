@@ -27,8 +27,8 @@ from pipelines.settings import Workspace
 from serving import ingestion
 from serving.api.ingest.routes import PATHS
 from serving.ingestion import Ingestion
+from tests.unit.serving_client import check_shape, serve
 from tests.unit.serving_parts import Shop, make_shop
-from tests.unit.test_serving_api import check_shape, serve
 
 TRACK = {"userId": "c1", "event": "Order Completed", "properties": {"order_id": "o1", "total": 25.5}}
 

@@ -23,9 +23,9 @@ from serving.api.ingest.routes import PATHS
 from serving.api.ingest.segment import KINDS, Refused, Rules, Sender, Taken
 from serving.ingestion import Ingestion
 from tests.nasty import RAW, Unreadable, read
+from tests.unit.serving_client import check_shape, serve
 from tests.unit.serving_parts import Shop, make_shop
 from tests.unit.test_ingestion_api import Live
-from tests.unit.test_serving_api import check_shape, serve
 
 SETTINGS = load_settings()
 RULES = Rules(SETTINGS.tracking_plan, IngestionProfile(), SETTINGS.identity)

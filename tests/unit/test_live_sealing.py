@@ -23,8 +23,8 @@ from pipelines.settings import Settings, Workspace, load_settings
 from serving import ingestion
 from serving.api.ingest.identifiers import MAXIMUM_LENGTH, identifiers_of
 from serving.ingestion import Ingestion
+from tests.unit.serving_client import check_shape, serve
 from tests.unit.serving_parts import Shop, ingest_key, make_shop
-from tests.unit.test_serving_api import check_shape, serve
 
 IDENTITY = load_settings().identity
 TRAITS = {"email": "somchai@example.com", "phone": 66812345678, "firstName": "Somchai", "plan": "gold"}

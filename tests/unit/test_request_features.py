@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from starlette.testclient import TestClient
 
 from feature_repo.configuration import ConfigurationError, parse
 from feature_repo.request_features import on_demand_function, request_values
@@ -22,11 +19,9 @@ from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.words import words_of
 from pipelines.feature_store import open_feature_store
 from pipelines.settings import load_settings
-from serving import connection, served_log
 from serving.bootstrap import wire
-from serving.served_log import ServedLog
-from serving.service import CustomerTwin
 from tests.contract.feature_lake import CUSTOMERS, write_lake
+from tests.unit.serving_client import serve
 from tests.unit.serving_parts import Shop, make_shop, train
 from tests.unit.test_spec import SMALL
 
@@ -120,26 +115,13 @@ def visit_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return shop
 
 
-@contextmanager
-def serve(shop: Shop) -> Iterator[TestClient]:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(connection, "connect", lambda: connection.Connection(shop.settings))
-    patch.setattr(served_log, "connect", lambda: ServedLog(shop.settings))
-    patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(shop.settings.workspace.root / "metrics"))
-    try:
-        with TestClient(app=CustomerTwin.to_asgi(), raise_server_exceptions=False) as client:
-            yield client
-    finally:
-        patch.undo()
-
-
 def test_a_model_is_served_what_feast_gives_for_the_same_call(visit_shop: Shop) -> None:
     settings = visit_shop.settings
     predictor = wire(settings).predictor("churn")
     as_of = predictor.instant()
     calls = [{"cart_value": 40_000, "channel": "web"}, {"cart_value": None, "channel": "app"}, {}]
     store = open_feature_store(settings)
-    with serve(visit_shop) as client:
+    with serve(visit_shop, real_states=True) as client:
         for call in calls:
             frame = pd.DataFrame(
                 {
@@ -177,7 +159,7 @@ def test_a_model_is_served_what_feast_gives_for_the_same_call(visit_shop: Shop) 
     ],
 )
 def test_a_context_that_the_model_cannot_read_is_refused(visit_shop: Shop, context: Any, code: str, field: str) -> None:
-    with serve(visit_shop) as client:
+    with serve(visit_shop, real_states=True) as client:
         for path, who in (("/v1/predict", {"customer_id": "c1"}), ("/v1/predict_many", {"customer_ids": ["c1"]})):
             answer = client.post(path, json={**who, "context": context})
             assert answer.status_code == 400, answer.text

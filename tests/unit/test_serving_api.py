@@ -6,11 +6,9 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,30 +17,15 @@ from starlette.testclient import TestClient
 
 from feature_repo.words import words_of
 from pipelines.served_log import draw
-from serving import connection, served_log
+from serving import connection
 from serving.api.answers import iso
 from serving.bootstrap import wire
 from serving.features import MemoryReader, MemoryRows
-from serving.served_log import ServedLog
-from serving.service import PROFILE, CustomerTwin
+from serving.service import PROFILE
+from tests.unit.serving_client import SPECIMEN, check_shape, serve
 from tests.unit.serving_parts import CUSTOMERS, POPULATION_DAYS, RECENCY, Shop, make_shop
 
-SPECIMEN = "somchai.jaidee@example.com"
 Serve = Callable[[Shop], TestClient]
-
-
-@contextmanager
-def serve(shop: Shop) -> Iterator[TestClient]:
-    """A client of the whole server over `shop`."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(connection, "connect", lambda: connection.Connection(shop.settings, shop.open_reader))
-    patch.setattr(served_log, "connect", lambda: ServedLog(shop.settings))
-    patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(shop.settings.workspace.root / "metrics"))
-    try:
-        with TestClient(app=CustomerTwin.to_asgi(), raise_server_exceptions=False) as client:
-            yield client
-    finally:
-        patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -61,26 +44,6 @@ def client(shop: Shop) -> Iterator[TestClient]:
 @pytest.fixture
 def empty_shop(tmp_path: Path) -> Shop:
     return make_shop(tmp_path)
-
-
-def check_shape(answer: httpx.Response, status: int, code: str) -> list[dict[str, str]]:
-    """The answer is an error in the one shape; its details."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    content = answer.json()
-    assert list(content) == ["error"]
-    error = content["error"]
-    assert set(error) == {"code", "message", "details", "request_id"}
-    assert error["code"] == code
-    assert error["message"]
-    assert error["request_id"] == answer.headers["x-request-id"]
-    for detail in error["details"]:
-        assert set(detail) == {"field", "expected", "got", "hint"}
-        assert detail["field"]
-        assert detail["expected"]
-        assert detail["got"]
-    assert "Traceback" not in answer.text
-    return list(error["details"])
 
 
 # --- predictions -----------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.online import open_reader
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.windows import DAY
 from pipelines.console import UserError
@@ -19,6 +18,7 @@ from pipelines.state_build import build_state
 from tests.contract.feature_lake import CUSTOMERS, END, write_lake
 from tests.reference.lake_events import logged_events
 from tests.reference.naive_features import naive_features
+from tests.states import open_reader
 
 NAMES = ("order_completed_count_lifetime", "order_completed_value_last_lifetime", "page_viewed_count_90d")
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from itertools import cycle
-from pathlib import Path
 
 from feast import FeatureStore
 
 from feature_repo.online import FeatureReader
-from tests.benchmarks.features.shop import FeatureShop, build, historical, make_shop
+from tests.benchmarks.features.shop import FeatureShop
 from tests.benchmarks.features.spec import SERVICE
-from tests.benchmarks.features.stock import materialize, reachable, stock_store, write_tables
+from tests.benchmarks.features.stock import beside_stock
 from tests.benchmarks.measure import Figure, interleave
 from tests.benchmarks.place import Place, Size
 
@@ -21,19 +19,13 @@ MANY = 64
 
 def online(place: Place, size: Size) -> list[Figure]:
     """60 features in 3 views, of 1 and of 64 customers: stock Feast, Feast over our states, our columnar read."""
-    with tempfile.TemporaryDirectory(dir=place.settings.workspace.root) as folder:
-        shop = make_shop(Path(folder), size.customers, size.customers * size.events_each)
-        as_of = build(shop)
-        write_tables(shop.folder / "stock", shop.spec, historical(shop, shop.open_store(), as_of))
-        figures = []
-        for kind in reachable():
-            with stock_store(shop.folder / "stock", shop.spec, kind) as stock, shop.place(kind) as (storage, online):
-                materialize(stock, as_of)
-                ours = shop.open_store(**online)
-                agree(shop, stock, ours)
-                reader = FeatureReader(shop.spec, storage, shop.names)
-                figures += _compare(shop, size, kind, stock, ours, reader)
-        return figures
+    figures = []
+    for both in beside_stock(place, size):
+        shop, ours = both.shop, both.shop.open_store(**both.online)
+        agree(shop, both.stock, ours)
+        reader = FeatureReader(shop.spec, both.storage, shop.names)
+        figures += _compare(shop, size, both.kind, both.stock, ours, reader)
+    return figures
 
 
 def agree(shop: FeatureShop, stock: FeatureStore, ours: FeatureStore) -> None:

@@ -9,9 +9,11 @@ import contextlib
 import io
 import socket
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,10 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, File
 from feast.types import Float64, Int64, String
 
 from feature_repo.spec import FeatureSpec, View
-from tests.benchmarks.features.shop import moment, open_feast
+from feature_repo.state.storage import StateStorage
+from tests.benchmarks.features.shop import FeatureShop, build, historical, make_shop, moment, open_feast
 from tests.benchmarks.features.spec import SERVICE
+from tests.benchmarks.place import Place, Size
 
 STAMP = "event_timestamp"
 
@@ -54,6 +58,30 @@ def write_tables(folder: Path, spec: FeatureSpec, values: pa.Table) -> None:
     for view in spec.views:
         columns = ["customer_id", STAMP, *(feature.name for feature in view.features)]
         parquet.write_table(values.select(columns), table_of(folder, view.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Stock Feast's online store of one kind, and ours of the same kind with the same values at `as_of`."""
+
+    kind: str
+    shop: FeatureShop
+    as_of: int
+    stock: FeatureStore
+    storage: StateStorage
+    online: dict[str, Any]
+
+
+def beside_stock(place: Place, size: Size) -> Iterator[Beside]:
+    """Both stores of each kind that can be reached, filled."""
+    with tempfile.TemporaryDirectory(dir=place.settings.workspace.root) as folder:
+        shop = make_shop(Path(folder), size.customers, size.customers * size.events_each)
+        as_of = build(shop)
+        write_tables(shop.folder / "stock", shop.spec, historical(shop, shop.open_store(), as_of))
+        for kind in reachable():
+            with stock_store(shop.folder / "stock", shop.spec, kind) as stock, shop.place(kind) as (storage, online):
+                materialize(stock, as_of)
+                yield Beside(kind, shop, as_of, stock, storage, online)
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from itertools import count, cycle
-from pathlib import Path
 
 import pandas as pd
 from feast import FeatureStore
@@ -14,29 +12,23 @@ from feature_repo.state.plan import plan_state
 from feature_repo.state.storage import StateStorage, stored_state
 from feature_repo.state.tiles import LoggedEvent, fold
 from feature_repo.windows import SECOND
-from tests.benchmarks.features.shop import FeatureShop, build, historical, make_shop, moment
+from tests.benchmarks.features.shop import FeatureShop, moment
 from tests.benchmarks.features.spec import ORDER
-from tests.benchmarks.features.stock import STAMP, materialize, push_source, reachable, stock_store, write_tables
+from tests.benchmarks.features.stock import STAMP, beside_stock, push_source
 from tests.benchmarks.measure import Figure, interleave
 from tests.benchmarks.place import Place, Size
 
 
 def update(place: Place, size: Size) -> list[Figure]:
     """One event: folded into its customer's 60 features and stored if newer; stock pushes a row of 20 given values."""
-    with tempfile.TemporaryDirectory(dir=place.settings.workspace.root) as folder:
-        shop = make_shop(Path(folder), size.customers, size.customers * size.events_each)
-        as_of = build(shop)
-        write_tables(shop.folder / "stock", shop.spec, historical(shop, shop.open_store(), as_of))
-        figures = []
-        for kind in reachable():
-            with stock_store(shop.folder / "stock", shop.spec, kind) as stock, shop.place(kind) as (storage, _):
-                materialize(stock, as_of)
-                contenders = {
-                    f"{kind}: store.push of one row": pushing(shop, stock, as_of),
-                    f"{kind}: fold one event": updating(shop, storage, as_of),
-                }
-                figures += interleave("update", contenders, size.rounds, max(1, size.calls // 4), "events")
-        return figures
+    figures = []
+    for both in beside_stock(place, size):
+        contenders = {
+            f"{both.kind}: store.push of one row": pushing(both.shop, both.stock, both.as_of),
+            f"{both.kind}: fold one event": updating(both.shop, both.storage, both.as_of),
+        }
+        figures += interleave("update", contenders, size.rounds, max(1, size.calls // 4), "events")
+    return figures
 
 
 def pushing(shop: FeatureShop, store: FeatureStore, as_of: int) -> Callable[[], object]:
