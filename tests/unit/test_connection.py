@@ -37,7 +37,7 @@ def shop(tmp_path: Path) -> Shop:
 class AnySpec(Shop):
     """A shop with values for the features of any spec."""
 
-    def open_reader(self, spec: FeatureSpec, state: Path, features: tuple[str, ...]) -> FeatureReader:
+    def open_reader(self, spec: FeatureSpec, features: tuple[str, ...]) -> FeatureReader:
         built = spec.hash if self.spec_hash is None else self.spec_hash
         return MemoryReader({CUSTOMERS[0]: [1.0] * len(features)}, len(features), built, DATA_END)
 
