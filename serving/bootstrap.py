@@ -24,7 +24,7 @@ from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail, state_unavailable
 from serving.champion import StoredChampion, find_champion, former_versions
 from serving.features import FeatureReader
-from serving.predictor import Predictor, empty_state, mismatch
+from serving.predictor import STATE_MISSING, Predictor, empty_state, mismatch
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -145,7 +145,7 @@ def open_state(settings: Settings, spec: FeatureSpec, features: tuple[str, ...])
         detail = ErrorDetail(
             field="state", expected="the state of customers", got="none", hint="ingest and build it: `twin run`"
         )
-        raise ApiError(503, "state_missing", "the state of customers has not been built yet", [detail])
+        raise ApiError(503, STATE_MISSING, "the state of customers has not been built yet", [detail])
     try:
         return online.FeatureReader(spec, open_states(settings), features)
     except UserError as error:

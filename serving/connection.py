@@ -11,6 +11,7 @@ from pipelines.model_store import latest_file
 from pipelines.settings import Settings, load_settings
 from serving.api.error_log import described
 from serving.bootstrap import OpenReader, Wiring, wire
+from serving.predictor import STATE_MISSING
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -38,10 +39,16 @@ class Connection:
         self._open_features = open_features
         self._seen = self._marks()
         self._wiring = wire(settings, open_features)
+        self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="champions", daemon=True)
 
     def wiring(self) -> Wiring:
+        """What is served now. Where only states were missing it looks once more, which is cheap as long as they are:
+        the first event that is acknowledged makes them, and whoever asks next is to be answered from them.
+        """
+        if any(refusal.code == STATE_MISSING for refusal in self._wiring.refusals.values()):
+            self.look()
         return self._wiring
 
     def start(self) -> None:
@@ -54,7 +61,11 @@ class Connection:
             self._thread.join(_LAST_LOOK_SECONDS)
 
     def look(self) -> None:
-        """Wire anew where the store has another champion, or where one could not be served yet."""
+        """Wire anew where the store has another champion, or where one could not be served yet. Thread-safe."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         # Before the store is read: what changes from here on is seen at the next look.
         seen = self._marks()
         unchanged = {name for name, mark in seen.items() if mark == self._seen[name]}

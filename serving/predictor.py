@@ -17,6 +17,7 @@ from serving.api.errors import ApiError, ErrorDetail
 from serving.champion import Champion, StoredChampion
 from serving.features import FeatureReader, FeatureRows
 
+STATE_MISSING = "state_missing"
 NO_CONTEXT: Context = {}
 # Customers read between two turns of the event loop: short enough that single requests hardly wait.
 SLICE = 16
@@ -185,7 +186,7 @@ def empty_state() -> ApiError:
         got="none",
         hint="ingest and build the state: `twin run`",
     )
-    return ApiError(503, "state_missing", "the state of customers is empty", [detail])
+    return ApiError(503, STATE_MISSING, "the state of customers is empty", [detail])
 
 
 def mismatch(champion: StoredChampion, what: str, expected: str, got: str, hint: str = "") -> ApiError:

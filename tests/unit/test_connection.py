@@ -18,10 +18,11 @@ from pipelines.events.spec_lease import unleased
 from pipelines.settings import Settings
 from pipelines.spec_versions import SpecVersions
 from serving import connection
+from serving.api.errors import ApiError
 from serving.api.pages import model_info
 from serving.connection import Connection
 from serving.features import FeatureReader, MemoryReader
-from serving.predictor import Predictor
+from serving.predictor import Predictor, empty_state
 from tests.changed_spec import ADDED, changed_settings
 from tests.unit.serving_parts import CUSTOMERS, DATA_END, Shop, make_shop
 
@@ -64,6 +65,22 @@ def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     while not holds():
         assert time.monotonic() < until, "it never came true"
         time.sleep(0.01)
+
+
+def test_who_asks_right_after_the_first_states_came_is_answered_from_them(shop: Shop) -> None:
+    """No thread looks here: an acknowledged event is seen by the next request, not a second later."""
+    built, missing = shop.open_reader, True
+
+    def open_reader(spec: FeatureSpec, features: tuple[str, ...]) -> FeatureReader:
+        if missing:
+            raise empty_state()
+        return built(spec, features)
+
+    connected = Connection(shop.settings, open_reader)
+    with pytest.raises(ApiError, match="state_missing"):
+        served(connected)
+    missing = False
+    assert served(connected).champion.version == "1"
 
 
 def test_a_new_champion_on_another_spec_takes_over(
