@@ -1,10 +1,11 @@
 """The named artefacts that the steps of one model hand to each other, as files of one folder.
 
 `dataset.parquet` holds one row per (customer, as-of instant):
-customer_id (text), as_of (instant, UTC), label (0 or 1), part (`train` or `test`), fold (0.. for
-train rows, all rows of a customer in one fold; -1 for test rows), then one float64 column per
-feature of the feature service, in its order, null where the feature is empty; then those features
-that only the baselines read.
+customer_id (text), as_of (instant, UTC), snapshot (instant, UTC: the as-of instant, or the start of the
+span of openings that the row belongs to), label (int64: 0 or 1; an amount or a time for a companion), part
+(`train` or `test`), fold (0.. for train rows, all rows of a customer in one fold; -1 for test rows), then one
+float64 column per feature of the feature service, in its order, null where the feature is empty; then those
+features that only the baselines and slices read.
 """
 
 from __future__ import annotations
@@ -16,26 +17,34 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from feature_repo.model_inputs import ModelInputs, inputs_from_json
 
 DATASET = "dataset.parquet"
 DATASET_MANIFEST = "dataset.json"
 TUNING = "tuning.json"
 MODEL = "model.txt"
 DEFAULT_MODEL = "default_model.txt"
+RANDOM_MODEL = "random_model.txt"
+SIMPLE_MODELS = "simple_models.json"
 TRAINING = "training.json"
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
+ABLATION = "ablation.json"
+LEAKAGE = "leakage.json"
+MODEL_CARD = "model_card.md"
 REPORT = "report.html"
 REPORT_FIGURES = "report.json"
 REGISTRATION = "registration.json"
 
-ID_COLUMNS = ("customer_id", "as_of", "label", "part", "fold")
+ID_COLUMNS = ("customer_id", "as_of", "snapshot", "label", "part", "fold")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One as-of instant (int64 microseconds UTC) of the dataset, with its counts."""
+    """One snapshot of the dataset (int64 microseconds UTC), with its counts: rows, and labels above 0."""
 
     as_of: int
     part: str
@@ -60,6 +69,7 @@ class DatasetManifest:
     data_start: int
     data_end: int
     snapshots: tuple[Snapshot, ...]
+    inputs: ModelInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,12 @@ class Dataset:
     def features(self, part: str) -> pd.DataFrame:
         """Feature columns of one part, float64, in the order of the feature service."""
         return self.part(part)[list(self.manifest.features)]
+
+    def inputs(self, part: str) -> pd.DataFrame:
+        """Columns of the model for one part, float64, in its order."""
+        inputs = self.manifest.inputs
+        values = self.features(part).to_numpy(dtype=np.float64)
+        return pd.DataFrame(inputs.matrix(values), columns=list(inputs.names))
 
 
 def save_dataset(folder: Path, dataset: Dataset) -> None:
@@ -95,8 +111,8 @@ def load_dataset(folder: Path) -> Dataset:
     """
     raw = read_json(folder / DATASET_MANIFEST)
     snapshots = tuple(Snapshot(**item) for item in raw.pop("snapshots"))
-    features = tuple(raw.pop("features"))
-    manifest = DatasetManifest(**raw, features=features, snapshots=snapshots)
+    features, inputs = tuple(raw.pop("features")), inputs_from_json(raw.pop("inputs"))
+    manifest = DatasetManifest(**raw, features=features, snapshots=snapshots, inputs=inputs)
     return Dataset(pd.read_parquet(folder / DATASET), manifest)
 
 

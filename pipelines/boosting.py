@@ -24,6 +24,20 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class LearningRows:
+    """What a model is fitted to: `values` (rows, columns) called `names`; `labels`, `folds` and `snapshots` (rows,).
+
+    All rows of a customer are in one fold. `snapshots` are instants (datetime64[us], UTC).
+    """
+
+    values: Floats
+    names: tuple[str, ...]
+    labels: NDArray[Any]
+    folds: NDArray[Any]
+    snapshots: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """One fold of the train part: fitted on the rows of all other folds, judged on its own `rows`."""
 
@@ -52,12 +66,22 @@ def parameters(chosen: Mapping[str, Any], seed: int, rows: int) -> dict[str, Any
     }
 
 
-def make_folds(dataset: Dataset, seed: int) -> tuple[Fold, ...]:
-    """The grouped folds of the train part, binned once and shared by every fit."""
+def learning_rows(dataset: Dataset) -> LearningRows:
+    """The train part of a dataset, all columns of its model."""
     train = dataset.part("train")
-    values, labels, numbers = matrix(dataset.features("train")), train["label"].to_numpy(), train["fold"].to_numpy()
-    names = list(dataset.manifest.features)
-    return tuple(_fold(int(number), numbers, values, labels, names, seed) for number in np.unique(numbers))
+    snapshots = train["snapshot"].to_numpy(dtype="datetime64[us]")
+    inputs = dataset.inputs("train")
+    return LearningRows(
+        matrix(inputs), tuple(inputs.columns), train["label"].to_numpy(), train["fold"].to_numpy(), snapshots
+    )
+
+
+def make_folds(rows: LearningRows, seed: int) -> tuple[Fold, ...]:
+    """The grouped folds, binned once and shared by every fit."""
+    names = list(rows.names)
+    return tuple(
+        _fold(int(number), rows.folds, rows.values, rows.labels, names, seed) for number in np.unique(rows.folds)
+    )
 
 
 def matrix(features: pd.DataFrame) -> Floats:

@@ -26,6 +26,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command("run")(run_command)
     for name, meaning in _HELP.items():
         app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
+    app.command("train")(train_command)
     app.command("report")(report_command)
 
 
@@ -82,7 +83,7 @@ def publish(settings: Settings, config: ModelConfig) -> Summary:
 STEPS = {
     "dataset": make_dataset,
     "tune": search,
-    "train": fit,
+    "fit": fit,
     "evaluate": compare,
     "explain": report,
     "register": publish,
@@ -92,7 +93,7 @@ STEPS = {
 _HELP = {
     "dataset": "Snapshots, labels and point-in-time features.",
     "tune": "Search for parameters; stopped in the middle, it goes on where it was.",
-    "train": "Fit and calibrate the tuned and the default model.",
+    "fit": "Fit and calibrate the tuned and the default model.",
     "evaluate": "Compare with the baselines, out of time, with intervals.",
     "explain": "Write the reviewer's report.",
     "register": "Log everything in MLflow, register the model, and make it champion if it passes its gates.",
@@ -120,6 +121,16 @@ def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dic
     results["validate"] = validation
     _say(results, quiet)
     raise_if_critical(validation)
+    return results | train_model(settings, config, quiet)
+
+
+def train_model(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
+    """Every step of the model on what is in the lake, each one's result printed as it comes.
+
+    Raises:
+        UserError: a step cannot do its work.
+    """
+    results: dict[str, Summary] = {}
     for name, step in STEPS.items():
         results[name] = step(settings, config)
         if not quiet:
@@ -159,6 +170,17 @@ def run_command(
         print(as_text({name: plain(summary) for name, summary in results.items()}))
         return
     print(f"Next: twin --workspace {settings.workspace.name} serve")
+
+
+def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
+    """A model from what is in the lake: dataset, tune, fit, evaluate, explain, register.
+
+    Example: twin train churn
+    """
+    settings = settings_of(context)
+    results = train_model(settings, settings.model(model), quiet=json)
+    if json:
+        print(as_text({name: plain(summary) for name, summary in results.items()}))
 
 
 def _step(context: typer.Context, name: str, model: str, json: bool) -> None:

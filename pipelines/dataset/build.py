@@ -14,15 +14,18 @@ from deltalake import DeltaTable
 
 from feature_repo.configuration import Problem
 from feature_repo.event_table import register_customer_events
+from feature_repo.model_inputs import ModelInputs
 from pipelines.artefacts import DATASET, ID_COLUMNS, Dataset, DatasetManifest, Snapshot, save_dataset
 from pipelines.console import UserError, progress
 from pipelines.dataset.consent import barred_from_training
 from pipelines.dataset.features import historical_features
+from pipelines.dataset.inputs import model_inputs
 from pipelines.dataset.labels import label_rows, log_range
 from pipelines.dataset.snapshots import LogRange, SnapshotPlan, day, plan_snapshots
 from pipelines.identity.current import current_membership
 from pipelines.settings import Settings
-from pipelines.settings.models import ModelConfig, microseconds
+from pipelines.settings.labels import microseconds
+from pipelines.settings.models import ModelConfig
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -100,7 +103,9 @@ def build_dataset(settings: Settings, config: ModelConfig, store: FeatureStore) 
     if pinned is None and _lake_version(lake) != version:
         raise UserError("Events were ingested while the dataset was being made. Nothing was saved; run it again.")
     rows = pd.concat([rows, values], axis=1)
-    dataset = Dataset(_typed(rows), _manifest(settings, config, rows, names, (version, membership.version), log))
+    inputs = model_inputs(config, rows, names)
+    manifest = _manifest(settings, config, rows, names, (version, membership.version), log, inputs)
+    dataset = Dataset(_typed(rows), manifest)
     folder = settings.workspace.artefacts(config.name)
     save_dataset(folder, dataset)
     return _summary(dataset, folder, notes)
@@ -109,9 +114,9 @@ def build_dataset(settings: Settings, config: ModelConfig, store: FeatureStore) 
 def _values(
     settings: Settings, config: ModelConfig, store: FeatureStore, rows: pd.DataFrame, names: tuple[str, ...]
 ) -> pd.DataFrame:
-    """The model's features, then those that only the simple models read: no input of the model."""
+    """The model's features, then those that only simple models and slices read: no input of the model."""
     values = historical_features(store, store.get_feature_service(config.feature_service), rows, names)
-    others = sorted(set(config.baselines.model_dump().values()) - set(names))
+    others = sorted(set(config.other_features) - set(names))
     if not others:
         return values
     references = [f"{settings.features.by_name[name].view}:{name}" for name in others]
@@ -169,7 +174,9 @@ def _split(rows: pd.DataFrame, plan: SnapshotPlan, config: ModelConfig) -> pd.Da
     """Out of time: the test is later. Inside train, all rows of a customer share a fold."""
     is_test = rows["as_of"].isin(plan.test)
     folds = rows["customer_id"].map(lambda customer: fold_of(customer, config.split.folds))
-    return rows.assign(part=np.where(is_test, "test", "train"), fold=folds.where(~is_test, -1).astype("int64"))
+    part = np.where(is_test, "test", "train")
+    rows.insert(2, "snapshot", rows["as_of"])
+    return rows.assign(part=part, fold=folds.where(~is_test, -1).astype("int64"))
 
 
 def _check(rows: pd.DataFrame, config: ModelConfig) -> None:
@@ -188,7 +195,7 @@ def _check(rows: pd.DataFrame, config: ModelConfig) -> None:
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:
     instants = pd.to_datetime(rows["as_of"], unit="us", utc=True).astype("datetime64[us, UTC]")
-    return rows.assign(as_of=instants)
+    return rows.assign(as_of=instants, snapshot=instants)
 
 
 def _manifest(
@@ -198,8 +205,9 @@ def _manifest(
     names: tuple[str, ...],
     pinned: tuple[int, int],
     log: LogRange,
+    inputs: ModelInputs,
 ) -> DatasetManifest:
-    grouped = rows.groupby(["as_of", "part"])["label"].agg(["size", "sum"]).reset_index()
+    grouped = rows.groupby(["snapshot", "part"])["label"].agg(["size", "sum"]).reset_index()
     snapshots = (Snapshot(int(as_of), str(part), int(n), int(k)) for as_of, part, n, k in grouped.to_numpy())
     label = config.label
     return DatasetManifest(
@@ -215,6 +223,7 @@ def _manifest(
         log.start,
         log.end,
         tuple(snapshots),
+        inputs,
     )
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 from feature_repo.configuration import Problem
 from pipelines.console import UserError
 from pipelines.dataset.snapshots import LogRange
-from pipelines.settings.models import LabelConfig, microseconds
+from pipelines.settings.labels import ChurnLabel, Label, microseconds
 
 FOR_EVER = 2**63 - 1
 
@@ -45,7 +45,7 @@ ORDER BY as_of, customer_id
 """
 
 
-def log_range(connection: duckdb.DuckDBPyConnection, label: LabelConfig) -> LogRange:
+def log_range(connection: duckdb.DuckDBPyConnection, label: Label) -> LogRange:
     """What the qualifying events cover.
 
     The end is one microsecond after the newest of them that is not dated later than it arrived, so
@@ -55,9 +55,9 @@ def log_range(connection: duckdb.DuckDBPyConnection, label: LabelConfig) -> LogR
     Raises:
         UserError: there are no qualifying events of known customers.
     """
-    found = connection.execute(RANGE_SQL, {"events": list(label.qualifying_events)}).fetchone()
+    found = connection.execute(RANGE_SQL, {"events": list(label.population_events)}).fetchone()
     if found is None or found[0] is None:
-        events = ", ".join(label.qualifying_events)
+        events = ", ".join(label.population_events)
         hint = "ingest a source that has them, or change label.qualifying_events"
         raise UserError(
             "There is nothing to label.", [Problem("label.qualifying_events", events, "no such event", hint)]
@@ -66,7 +66,7 @@ def log_range(connection: duckdb.DuckDBPyConnection, label: LabelConfig) -> LogR
 
 
 def label_rows(
-    connection: duckdb.DuckDBPyConnection, label: LabelConfig, instants: Sequence[int], known_by: int = FOR_EVER
+    connection: duckdb.DuckDBPyConnection, label: Label, instants: Sequence[int], known_by: int = FOR_EVER
 ) -> pd.DataFrame:
     """Labels at `instants` from the view `customer_events`, outcomes as far as they had arrived by `known_by`.
 
@@ -74,6 +74,8 @@ def label_rows(
         columns customer_id, as_of (int64 microseconds UTC) and label (0 or 1), one row per customer
         of the population and instant, ordered by instant and customer.
     """
+    if not isinstance(label, ChurnLabel):
+        raise NotImplementedError(f"labels of kind {label.kind}")
     values = {
         "events": list(label.qualifying_events),
         "instants": list(instants),

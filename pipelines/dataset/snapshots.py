@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from feature_repo.configuration import Problem
 from feature_repo.windows import DAY, floor
 from pipelines.console import UserError
-from pipelines.settings.models import ModelConfig, microseconds
+from pipelines.settings.labels import microseconds
+from pipelines.settings.models import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ def plan_snapshots(config: ModelConfig, log: LogRange) -> SnapshotPlan:
         UserError: the log is too short for a test instant, or for a train instant before it.
     """
     label, every = config.label, microseconds(config.snapshots.every)
-    window = microseconds(label.gap) + microseconds(label.horizon) + microseconds(label.arrival_delay)
+    window = label.window
     newest = floor(log.end - window, DAY)
-    oldest = log.start + microseconds(label.activity_window)
+    oldest = log.start + microseconds(label.look_back)
     usable = list(range(newest, oldest - 1, -every))
     test, earlier = usable[: config.split.test_snapshots], usable[config.split.test_snapshots :]
     if len(test) < config.split.test_snapshots:
@@ -71,14 +72,14 @@ def _ascending(instants: list[int]) -> tuple[int, ...]:
 def _too_short(config: ModelConfig, log: LogRange, finding: str) -> UserError:
     label = config.label
     test_span = microseconds(config.snapshots.every) * (config.split.test_snapshots - 1)
-    window = microseconds(label.gap) + microseconds(label.horizon) + microseconds(label.arrival_delay)
-    needed = microseconds(label.activity_window) + 2 * window + test_span + 2 * DAY
+    window = label.window
+    needed = microseconds(label.look_back) + 2 * window + test_span + 2 * DAY
     problem = Problem(
         field="label.horizon",
-        expected=f"about {needed // DAY} days of qualifying events: activity_window {label.activity_window}, then gap "
+        expected=f"about {needed // DAY} days of qualifying events: {label.look_back} to look back, then gap "
         f"{label.gap} and horizon {label.horizon} once for training and once for the test",
         got=f"{(log.end - log.start) // DAY} days, {day(log.start)} to {day(log.end - 1)}",
-        hint="shorten label.horizon or label.activity_window, or ingest a longer history",
+        hint="shorten label.horizon, or ingest a longer history",
         file=f"configs/models/{config.name}.yaml",
     )
     return UserError(f"The history is too short for model {config.name}: {finding}.", [problem])

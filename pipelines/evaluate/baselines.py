@@ -12,10 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from feature_repo.bg_nbd import BgNbd, history
 from feature_repo.windows import DAY
-from pipelines.evaluate import bg_nbd
+from pipelines import bg_nbd
 from pipelines.evaluate.metrics import Array, calibration_line, log_odds, on_line
-from pipelines.settings.models import BaselineConfig, LabelConfig, microseconds
+from pipelines.settings.labels import ChurnLabel, microseconds
+from pipelines.settings.models import BgNbdConfig, LogisticConfig
 
 # Beyond some thousands of customers the four parameters of BG/NBD no longer move.
 _MOST_CUSTOMERS = 10_000
@@ -23,7 +25,7 @@ _MOST_CUSTOMERS = 10_000
 
 def newest(train: pd.DataFrame) -> NDArray[np.bool_]:
     """Rows of the newest training snapshot."""
-    return np.asarray(train["as_of"] == train["as_of"].max())
+    return np.asarray(train["snapshot"] == train["snapshot"].max())
 
 
 def base_rate(train: pd.DataFrame, test: pd.DataFrame) -> Array:
@@ -39,10 +41,10 @@ def _line(labels: Array, probabilities: Array) -> tuple[float, float]:
     return float(intercepts[0]), float(slopes[0])
 
 
-# RFM: recency, frequency, monetary value, and age --------------------------------------------------------------
+# Logistic regression, such as on recency, frequency and monetary value -----------------------------------------
 
 
-class RfmLogistic:
+class Logistic:
     """Logistic regression (ridge, C = 1) on log(1 + |v|) with the sign of v, standardised.
 
     An empty value becomes the training median, and a 0/1 column says so where training had empty ones.
@@ -75,19 +77,19 @@ class RfmLogistic:
         return np.asarray(self._model.predict_proba(self._inputs(rows))[:, 1], dtype=np.float64)
 
 
-def rfm_logistic(train: pd.DataFrame, test: pd.DataFrame, config: BaselineConfig) -> Array:
+def logistic(train: pd.DataFrame, test: pd.DataFrame, config: LogisticConfig) -> Array:
     """Fitted on all training rows; its calibration line on out-of-fold predictions of the newest snapshot."""
-    columns = [config.recency, config.frequency, config.monetary, config.age]
+    columns = list(config.features)
     late = newest(train)
     held_out = np.full(len(train), np.nan)
     for fold in sorted(train.loc[late, "fold"].unique()):
         inside = np.asarray(train["fold"] == fold)
         others = train[~inside]
         if others["label"].nunique() == 2:
-            held_out[inside & late] = RfmLogistic(others, columns).predict(train[inside & late])
+            held_out[inside & late] = Logistic(others, columns).predict(train[inside & late])
     known = np.isfinite(held_out)
     line = _line(train["label"].to_numpy(dtype=np.float64)[known], held_out[known])
-    return on_line(RfmLogistic(train, columns).predict(test), *line)
+    return on_line(Logistic(train, columns).predict(test), *line)
 
 
 # BG/NBD --------------------------------------------------------------------------------------------------------
@@ -99,12 +101,12 @@ class BgNbdBaseline:
 
     raw: Array
     calibrated: Array
-    parameters: bg_nbd.BgNbd
+    parameters: BgNbd
     customers: int
 
 
 def bg_nbd_baseline(
-    train: pd.DataFrame, test: pd.DataFrame, config: BaselineConfig, label: LabelConfig, seed: int = 0
+    train: pd.DataFrame, test: pd.DataFrame, config: BgNbdConfig, label: ChurnLabel, seed: int = 0
 ) -> BgNbdBaseline:
     """Fitted on the histories of the newest training snapshot, which holds no labels, then calibrated on its labels.
 
@@ -116,11 +118,11 @@ def bg_nbd_baseline(
     active, horizon, gap = (microseconds(length) / DAY for length in (label.activity_window, label.horizon, label.gap))
     late = train[newest(train)]
     sample = late if len(late) <= _MOST_CUSTOMERS else late.sample(_MOST_CUSTOMERS, random_state=seed)
-    x, t_x, age, known = history(sample, config)
+    x, t_x, age, known = _history(sample, config)
     model = bg_nbd.fit(x[known], t_x[known], age[known], active)
 
     def predict(rows: pd.DataFrame) -> Array:
-        x, t_x, age, known = history(rows, config)
+        x, t_x, age, known = _history(rows, config)
         result = np.full(len(rows), float(train["label"].mean()))
         result[known] = bg_nbd.no_purchase_probability(model, x[known], t_x[known], age[known], horizon, gap)
         return result
@@ -130,10 +132,6 @@ def bg_nbd_baseline(
     return BgNbdBaseline(raw, on_line(raw, *line), model, int(known.sum()))
 
 
-def history(rows: pd.DataFrame, config: BaselineConfig) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
-    """Repeat purchases x, age at the last t_x, age T (days) of each row, and whether it has them at all."""
-    age = rows[config.age].to_numpy(dtype=np.float64)
-    recency = rows[config.recency].to_numpy(dtype=np.float64)
-    x = rows[config.frequency].to_numpy(dtype=np.float64) - 1.0
-    known = np.isfinite(age) & np.isfinite(recency) & (x >= 0)
-    return x, np.where(x > 0, np.maximum(age - recency, 0.0), 0.0), age, np.asarray(known)
+def _history(rows: pd.DataFrame, config: BgNbdConfig) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    columns = (rows[name].to_numpy(dtype=np.float64) for name in (config.recency, config.frequency, config.age))
+    return history(*columns)

@@ -10,7 +10,7 @@ from pipelines.evaluate.bootstrap import Interval
 TUNED = "lightgbm_tuned"
 NAMES = {
     "base_rate": "Base rate",
-    "rfm_logistic": "RFM logistic regression",
+    "logistic": "Logistic regression",
     "bg_nbd": "BG/NBD",
     "bg_nbd_calibrated": "BG/NBD, calibrated",
     "lightgbm_default": "Default LightGBM",
@@ -18,7 +18,7 @@ NAMES = {
     "champion": "Present champion",
 }
 # From the simplest on: of two that are as good, the earlier is to be preferred.
-SIMPLE = ("base_rate", "rfm_logistic", "bg_nbd", "bg_nbd_calibrated")
+SIMPLE = ("base_rate", "logistic", "bg_nbd", "bg_nbd_calibrated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _sentence(item: Difference) -> str:
 
 def _the(name: str, opens: bool = True) -> str:
     """The name as it stands in a sentence."""
-    if name in (NAMES["rfm_logistic"], NAMES["bg_nbd"]):
+    if name == NAMES["bg_nbd"]:
         return name
     if name == NAMES["bg_nbd_calibrated"]:
         return f"{'C' if opens else 'c'}alibrated BG/NBD"

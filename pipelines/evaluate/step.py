@@ -24,7 +24,7 @@ from pipelines.artefacts import (
     write_json,
 )
 from pipelines.console import UserError, progress
-from pipelines.evaluate.baselines import BgNbdBaseline, base_rate, bg_nbd_baseline, rfm_logistic
+from pipelines.evaluate.baselines import BgNbdBaseline, base_rate, bg_nbd_baseline, logistic
 from pipelines.evaluate.bootstrap import RESAMPLES, Resampled, resample
 from pipelines.evaluate.metrics import (
     Array,
@@ -36,6 +36,7 @@ from pipelines.evaluate.metrics import (
 )
 from pipelines.evaluate.results import TUNED, Bin, Difference, Evaluation, ModelScores, verdict_sentences
 from pipelines.settings import Settings
+from pipelines.settings.labels import ChurnLabel
 from pipelines.settings.models import ModelConfig
 
 SEED = 20050501
@@ -66,11 +67,11 @@ def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_pat
         advance(1)
         probabilities: dict[str, Array] = {
             "base_rate": base_rate(train, test),
-            "rfm_logistic": rfm_logistic(train, test, model_config.baselines),
-            "bg_nbd": simple.raw,
-            "bg_nbd_calibrated": simple.calibrated,
+            "logistic": logistic(train, test, model_config.baselines.logistic),
         }
-        inputs = dataset.features("test")
+        if simple is not None:
+            probabilities |= {"bg_nbd": simple.raw, "bg_nbd_calibrated": simple.calibrated}
+        inputs = dataset.inputs("test")
         probabilities |= {name: _predict(booster, inputs) for name, booster in boosters.items()}
         champion = _champion(champion_booster_path, inputs, notes)
         if champion is not None:
@@ -89,7 +90,7 @@ def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_pat
         test_as_of=tuple(item.as_of for item in dataset.manifest.snapshots if item.part == "test"),
         train_rows=len(train), positive_rate=float(labels.mean()), train_positive_rate=float(train["label"].mean()),
         resamples=RESAMPLES, seed=SEED, models=scores, differences=differences,
-        bg_nbd=asdict(simple.parameters) | {"customers": simple.customers},
+        bg_nbd=asdict(simple.parameters) | {"customers": simple.customers} if simple else {},
         notes=tuple(notes), verdict=" ".join(sentences), verdict_sentences=sentences,
         dataset_hash=dataset.manifest.dataset_hash, model_hash=file_hash(folder / MODEL),
         champion_hash=file_hash(champion_booster_path) if champion_booster_path and champion is not None else None,
@@ -125,10 +126,9 @@ def _load(folder: Path, config: ModelConfig) -> Dataset:
                 "use more data, another horizon, or more snapshots")
         for part in ("train", "test") if dataset.part(part)["label"].nunique() < 2
     ]  # fmt: skip
-    baselines = config.baselines.model_dump()
     problems += [
-        Problem(f"baselines.{key}", "a column of the dataset", repr(name), "make the dataset again")
-        for key, name in baselines.items() if name not in dataset.rows
+        Problem("baselines", "columns of the dataset", repr(name), "make the dataset again")
+        for name in config.baselines.features if name not in dataset.rows
     ]  # fmt: skip
     if problems:
         raise UserError("The models cannot be compared on this dataset.", problems)
@@ -139,9 +139,11 @@ def _classes(labels: pd.Series) -> str:
     return "no rows" if labels.empty else f"only {labels.iloc[0]:.0f} in {len(labels):,} rows"
 
 
-def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig) -> BgNbdBaseline:
+def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig) -> BgNbdBaseline | None:
+    if config.baselines.bg_nbd is None or not isinstance(config.label, ChurnLabel):
+        return None
     try:
-        return bg_nbd_baseline(train, test, config.baselines, config.label, SEED)
+        return bg_nbd_baseline(train, test, config.baselines.bg_nbd, config.label, SEED)
     except ValueError:
         problem = Problem(
             "baselines", "features with the purchase history of the newest training snapshot", "empty ones",
@@ -155,8 +157,8 @@ def _booster(path: Path, dataset: Dataset) -> lightgbm.Booster:
         problem = Problem(path.name, "a file made by the train step", "nothing there", "train the model first")
         raise UserError("There is no trained model to evaluate.", [problem])
     booster = lightgbm.Booster(model_file=path)
-    if booster.feature_name() != list(dataset.manifest.features):
-        problem = Problem(path.name, "the features of the dataset, in order", "others", "train the model again")
+    if booster.feature_name() != list(dataset.manifest.inputs.names):
+        problem = Problem(path.name, "the inputs of the dataset, in order", "others", "train the model again")
         raise UserError("The model was trained on another dataset.", [problem])
     return booster
 

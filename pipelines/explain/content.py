@@ -18,7 +18,7 @@ from pipelines.settings.models import ModelConfig
 _DEPENDENCE, _LISTED, _SEED = 6, 20, 0
 _OWN, _BASE = "lightgbm_tuned", "base_rate"
 _NAMES = {
-    _BASE: "Base rate", "rfm_logistic": "RFM logistic regression", "bg_nbd": "BG/NBD",
+    _BASE: "Base rate", "logistic": "Logistic regression", "bg_nbd": "BG/NBD",
     "bg_nbd_calibrated": "BG/NBD, calibrated", "lightgbm_default": "Default LightGBM",
     _OWN: "Tuned LightGBM", "champion": "Present champion",
 }  # fmt: skip

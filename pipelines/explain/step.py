@@ -85,7 +85,7 @@ def explain(
     dataset, booster, evaluation = _load(folder)
     words = dict(meanings or {})
     test = dataset.part("test")
-    inputs = dataset.features("test").to_numpy(dtype=np.float64)
+    inputs = dataset.inputs("test").to_numpy(dtype=np.float64)
     probabilities = np.asarray(booster.predict(inputs), dtype=np.float64)
     labels = test["label"].to_numpy(dtype=np.float64)
     sample = _sample(len(test), rows)
@@ -126,8 +126,8 @@ def _load(folder: Path) -> tuple[Dataset, lightgbm.Booster, dict[str, Any]]:
     manifest = dataset.manifest
     booster = lightgbm.Booster(model_file=folder / MODEL)
     problems = []
-    if booster.feature_name() != list(manifest.features):
-        problems.append(Problem(MODEL, "the features of the dataset, in order", "others", "train the model again"))
+    if booster.feature_name() != list(manifest.inputs.names):
+        problems.append(Problem(MODEL, "the inputs of the dataset, in order", "others", "train the model again"))
     if (evaluation["dataset_hash"], evaluation["model_hash"]) != (manifest.dataset_hash, file_hash(folder / MODEL)):
         problems.append(
             Problem(EVALUATION, "an evaluation of this model on this dataset", "another", "evaluate the model again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pipelines.settings.models import LabelConfig
+from pipelines.settings.labels import ChurnLabel, ConversionLabel
 
 _UNITS = {"m": "minute", "h": "hour", "d": "day"}
 
@@ -28,10 +28,10 @@ def day(instant: int) -> str:
     return datetime.fromtimestamp(instant / 1_000_000, UTC).strftime("%Y-%m-%d")
 
 
-def label_definition(label: LabelConfig) -> str:
+def label_definition(label: ChurnLabel | ConversionLabel) -> str:
     """Who is in the dataset, and what label 1 means."""
-    events = " or ".join(f"“{name}”" for name in label.qualifying_events)
-    window, horizon = duration(label.activity_window), duration(label.horizon)
+    events = " or ".join(f"“{name}”" for name in label.population_events)
+    window, horizon = duration(label.look_back), duration(label.horizon)
     after = f"the {horizon} after it"
     if label.gap != "0d":
         after = f"the {horizon} that begin {duration(label.gap)} after it"
@@ -42,12 +42,12 @@ def label_definition(label: LabelConfig) -> str:
     )
 
 
-def left_out(label: LabelConfig, train_days: Sequence[str], test_day: str) -> str:
+def left_out(label: ChurnLabel | ConversionLabel, train_days: Sequence[str], test_day: str) -> str:
     """What a reviewer would else miss: events without a customer, and the days between train and test."""
     waits = [duration(span) for span in (label.gap, label.horizon, label.arrival_delay) if span != "0d"]
     return (
         "Left out are events without a known customer, customers without such an event in the "
-        f"{duration(label.activity_window)} before, and all as-of days between {max(train_days)} and {test_day}: "
+        f"{duration(label.look_back)} before, and all as-of days between {max(train_days)} and {test_day}: "
         f"what decides their label ({' + '.join(waits)}) reaches past {test_day}, where the test begins."
     )
 

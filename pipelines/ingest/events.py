@@ -10,8 +10,8 @@ from pipelines.ingest.protection import Protection
 from pipelines.ingest.quoting import case, joined, literal
 from pipelines.ingest.rows import REASON_SEPARATOR, names_of
 from pipelines.ingest.values import Values, json_field, json_object
+from pipelines.settings.labels import microseconds
 from pipelines.settings.mapping import Choice, Expression, ValueType
-from pipelines.settings.models import microseconds
 from pipelines.settings.source_checks import events_of, properties_of
 from pipelines.settings.sources import EventRule, SourceConfig
 from pipelines.settings.tracking_plan import EventPlan, TrackingPlan

@@ -21,6 +21,9 @@ FILES = (
 )  # fmt: skip
 
 
+SECTIONS = {"label", "snapshots", "split", "inputs", "tune", "fit", "baselines", "profit", "leakage", "gates"}
+
+
 def record(client: MlflowClient, run_id: str, config: ModelConfig, folder: Path, dataset: Dataset) -> None:
     """Log the artefacts of `folder` into the active run `run_id`; those that are missing are passed over."""
     manifest = dataset.manifest
@@ -65,8 +68,10 @@ def record_registration(
 
 
 def _record_settings(client: MlflowClient, run_id: str, config: ModelConfig) -> None:
-    sections = config.model_dump(mode="json", include={"label", "snapshots", "split", "tune", "baselines", "gates"})
-    params = {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
+    sections = config.model_dump(mode="json", include=SECTIONS)
+    params = {
+        f"{section}.{name}": value for section, values in sections.items() for name, value in (values or {}).items()
+    }
     log_values(client, run_id, params={"feature_service": config.feature_service, **params})
 
 

@@ -36,7 +36,8 @@ from pipelines.console import UserError
 from pipelines.register.gates import Gate, check_gates
 from pipelines.register.record import record, record_registration
 from pipelines.settings import Settings
-from pipelines.settings.models import ModelConfig, microseconds
+from pipelines.settings.labels import ChurnLabel, microseconds
+from pipelines.settings.models import ModelConfig
 from pipelines.spec_versions import SpecVersions, content_behind
 from pipelines.tracking import CHALLENGER, CHAMPION, Champion, champion, connect, git_commit, inside_run
 
@@ -196,11 +197,16 @@ def build_manifest(
         "spec_hash": dataset.spec_hash,
         "feature_service": dataset.feature_service,
         "features": list(dataset.features),
+        # How the columns of the booster are made of the features.
+        "inputs": dataset.inputs.to_json(),
+        "columns": list(dataset.inputs.names),
         # Who the model is about, as the service can tell it from the features it reads.
         "population": {
-            "feature": config.baselines.recency,
+            "feature": config.baselines.bg_nbd.recency,
             "at_most": microseconds(config.label.activity_window) / DAY,
-        },
+        }
+        if isinstance(config.label, ChurnLabel) and config.baselines.bg_nbd
+        else None,
         "config_hash": dataset.config_hash,
         "dataset_hash": dataset.dataset_hash,
         "git_commit": git_commit(),
@@ -227,7 +233,7 @@ def _candidate_metrics(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 def _log_model(booster: Path, manifest: dict[str, Any]) -> ModelInfo:
     """Log the native text booster into the active run. All inputs are doubles, in order."""
     signature = ModelSignature(
-        Schema([ColSpec(DataType.double, name) for name in manifest["features"]]), Schema([ColSpec(DataType.double)])
+        Schema([ColSpec(DataType.double, name) for name in manifest["columns"]]), Schema([ColSpec(DataType.double)])
     )
     # Named, because MLflow would else start a process to find them out.
     requirements = [f"lightgbm=={lgb.__version__}", f"numpy=={numpy.__version__}"]

@@ -11,14 +11,14 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from feature_repo.configuration import ConfigurationError, Problem, load_yaml
+from feature_repo.configuration import ConfigurationError, Problem, load_yaml, parse, read_yaml
 from feature_repo.spec import FeatureSpec
 from feature_repo.spec_file import SpecFile, compile_spec
 from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.cross_checks import check_identity_and_consent, check_together
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.identity import IdentityConfig
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import CompanionConfig, ModelConfig
 from pipelines.settings.profile import Profile
 from pipelines.settings.sources import SourceConfig
 from pipelines.settings.tracking_plan import TrackingPlan
@@ -42,6 +42,7 @@ class Settings:
     expectations: ExpectationsConfig
     sources: dict[str, SourceConfig]
     models: dict[str, ModelConfig]
+    companions: dict[str, CompanionConfig]
     identity: IdentityConfig
     consent: ConsentConfig
     workspace: Workspace
@@ -61,6 +62,10 @@ class Settings:
             ConfigurationError: there is no such model.
         """
         return _pick(self.models, name, "model", "configs/models")
+
+    def companion(self, name: str) -> CompanionConfig:
+        """The configuration of the companion called `name`. Raises as `model`."""
+        return _pick(self.companions, name, "companion", "configs/models")
 
 
 def load_settings(workspace: str | None = None, config_dir: Path | None = None) -> Settings:
@@ -91,7 +96,7 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
     source_files = sorted((directory / "sources").glob("*.yaml"))
     sources = [attempt(partial(_named, path, SourceConfig, "source")) for path in source_files]
     model_files = sorted((directory / "models").glob("*.yaml"))
-    models = [attempt(partial(_named, path, ModelConfig, "name")) for path in model_files]
+    models = [attempt(partial(_model, path)) for path in model_files]
     identity = attempt(lambda: load_yaml(directory / "identity.yaml", IdentityConfig))
     consent = attempt(lambda: load_yaml(directory / "consent.yaml", ConsentConfig))
     place = attempt(lambda: _workspace(workspace))
@@ -105,12 +110,19 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
         _loaded(features),
         _loaded(expectations),
         {source.source: source for source in sources if source},
-        {model.name: model for model in models if model},
+        {model.name: model for model in models if isinstance(model, ModelConfig)},
+        {model.name: model for model in models if isinstance(model, CompanionConfig)},
         _loaded(identity),
         _loaded(consent),
         _loaded(place),
     )
-    check_together(settings.tracking_plan, settings.features, settings.sources, settings.models, settings.expectations)
+    check_together(
+        settings.tracking_plan,
+        settings.features,
+        settings.sources,
+        {**settings.models, **settings.companions},
+        settings.expectations,
+    )
     check_identity_and_consent(
         settings.sources, settings.identity, settings.consent, settings.tracking_plan, settings.features
     )
@@ -119,7 +131,19 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
 
 def _named(path: Path, kind: type[Model], key: str) -> Model:
     """The file's content, which must bear the name of its file: two files of one name would hide each other."""
-    content = load_yaml(path, kind)
+    return _bears_its_name(path, load_yaml(path, kind), key)
+
+
+def _model(path: Path) -> ModelConfig | CompanionConfig:
+    """A model of a probability or a companion, as its label says."""
+    raw = read_yaml(path)
+    label = raw.get("label") if isinstance(raw, dict) else None
+    kind = label.get("kind") if isinstance(label, dict) else None
+    asked: type[ModelConfig | CompanionConfig] = CompanionConfig if kind in ("value", "next_event") else ModelConfig
+    return _bears_its_name(path, parse(raw, asked, path.name), "name")
+
+
+def _bears_its_name(path: Path, content: Model, key: str) -> Model:
     name = getattr(content, key)
     if name != path.stem:
         raise ConfigurationError([Problem(key, f"{path.stem!r}, the name of the file", repr(name), "", path.name)])

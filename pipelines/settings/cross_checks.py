@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 
 from feature_repo.configuration import ConfigurationError, Problem
+from feature_repo.model_inputs import ALIVE, NO_ORDER
 from feature_repo.spec import COLUMN_MEASURES, Condition, Feature, FeatureSpec, Measure, Stream
 from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.identity import IdentityConfig
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import CompanionConfig, ModelConfig
 from pipelines.settings.personal_columns import check_personal_columns
 from pipelines.settings.source_checks import check_against_plan
 from pipelines.settings.sources import SourceConfig
@@ -22,7 +24,7 @@ def check_together(
     plan: TrackingPlan,
     spec: FeatureSpec,
     sources: Mapping[str, SourceConfig],
-    models: Mapping[str, ModelConfig],
+    models: Mapping[str, ModelConfig | CompanionConfig],
     expectations: ExpectationsConfig,
 ) -> None:
     """Raises ConfigurationError with every mistake between the files."""
@@ -151,23 +153,75 @@ def _property(feature: Feature, measure: Measure, event: EventPlan) -> Iterator[
         yield _problem("features.yaml", feature.name, f"{wanted} of the event", got)
 
 
-def _model(plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig) -> Iterator[Problem]:
+def _model(plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig | CompanionConfig) -> Iterator[Problem]:
     file = f"models/{model.name}.yaml"
-    for event in model.label.qualifying_events:
-        if event not in plan.events:
-            yield _problem(file, "label.qualifying_events", "events of events.yaml", event)
+    yield from _label(plan, model, file)
     if model.feature_service not in spec.services:
         yield _problem(file, "feature_service", f"one of: {', '.join(spec.services)}", model.feature_service)
-    for name, feature in model.baselines.model_dump().items():
+        return
+    for field, feature in _named_features(model):
         if feature not in spec.by_name:
-            yield _problem(file, f"baselines.{name}", "a feature of features.yaml", feature)
-    service = spec.services.get(model.feature_service)
-    for of_call in [f.name for f in service.request_features if f.input] if service else ():
+            yield _problem(file, field, "a feature of features.yaml", feature)
+    names = spec.service_features(model.feature_service)
+    yield from _inputs(model, names, file)
+    service = spec.services[model.feature_service]
+    for of_call in [f.name for f in service.request_features if f.input]:
         expected = "features that are known at a snapshot, which is no call (leave it out by `without`)"
         yield _problem("features.yaml", f"services.{model.feature_service}", expected, of_call)
-    for text in [f.name for f in service.features if f.kind == "text"] if service else ():
+    for text in [f.name for f in service.features if f.kind == "text"]:
         expected = "features that are numbers: a model reads no text (leave it out by `without`)"
         yield _problem("features.yaml", f"services.{model.feature_service}", expected, text)
+
+
+def _label(plan: TrackingPlan, model: ModelConfig | CompanionConfig, file: str) -> Iterator[Problem]:
+    """Events that no tracking plan knows, values of events without one, and a property that some events lack."""
+    label = model.label
+    events = {**label.model_dump(), "exclude": label.exclude.events if label.exclude else ()}
+    for field in ("qualifying_events", "opened_by", "closed_by", "goal_events", "add", "subtract", "exclude"):
+        for event in events.get(field, ()):
+            if event not in plan.events:
+                yield _problem(file, f"label.{field}", "events of events.yaml", event)
+            elif field in ("add", "subtract") and plan.events[event].value is None:
+                yield _problem(file, f"label.{field}", "events with `value:` in events.yaml", event)
+    if label.kind == "conversion" and label.match is not None:
+        for event in dict.fromkeys((*label.opened_by, *label.closed_by, *label.goal_events)):
+            if event in plan.events and label.match not in plan.events[event].properties:
+                yield _problem(file, "label.match", f"a property of {event}", label.match)
+
+
+def _named_features(model: ModelConfig | CompanionConfig) -> Iterator[tuple[str, str]]:
+    """Where a feature is named, and its name."""
+    if model.inputs.bg_nbd is not None:
+        for key, feature in model.inputs.bg_nbd.model_dump().items():
+            yield f"inputs.bg_nbd.{key}", feature
+    if isinstance(model, CompanionConfig):
+        yield "monetary", model.monetary
+        for key, feature in model.bg_nbd.model_dump().items():
+            yield f"bg_nbd.{key}", feature
+        return
+    for feature in model.baselines.features:
+        yield "baselines", feature
+    for cut in model.slices:
+        for feature in (*([cut.feature] if cut.feature else []), *cut.largest_of.values()):
+            yield f"slices.{cut.name}", feature
+
+
+def _inputs(model: ModelConfig | CompanionConfig, names: tuple[str, ...], file: str) -> Iterator[Problem]:
+    """What is said of inputs must be said of some: a name that fits none is a mistake of spelling."""
+    for text in (*model.inputs.without, *(model.actionable if isinstance(model, ModelConfig) else ())):
+        if not any(fnmatchcase(name, text) for name in names):
+            yield _problem(file, "inputs.without, actionable", f"features of service {model.feature_service}", text)
+    if model.inputs.bg_nbd is not None:
+        for feature in model.inputs.bg_nbd.model_dump().values():
+            if feature not in names:
+                yield _problem(file, "inputs.bg_nbd", f"a feature of service {model.feature_service}", feature)
+    if not isinstance(model, ModelConfig):
+        return
+    computed = (ALIVE, NO_ORDER) if model.inputs.bg_nbd else ()
+    for name in model.fit.monotone:
+        if name not in (*names, *computed):
+            expected = f"an input of the model: a feature of service {model.feature_service}"
+            yield _problem(file, "fit.monotone", expected, name)
 
 
 def _expectations(expectations: ExpectationsConfig, sources: Mapping[str, SourceConfig]) -> Iterator[Problem]:

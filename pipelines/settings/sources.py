@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from feature_repo.configuration import ConfigModel
 from pipelines.settings.consent import CollectedUnder
+from pipelines.settings.labels import Duration
 from pipelines.settings.mapping import (
     TEXT,
     Choice,
@@ -22,7 +23,6 @@ from pipelines.settings.mapping import (
     TextKeys,
     placeholders,
 )
-from pipelines.settings.models import Duration
 
 _NAME = r"^[a-z][a-z0-9_]{0,60}$"
 

@@ -1,5 +1,5 @@
 """The calibrated models: tuned, and with LightGBM's default parameters to compare with."""
 
-from pipelines.train.fit import FitSummary, TrainSummary, train
+from pipelines.train.fit import TrainSummary, train
 
-__all__ = ["FitSummary", "TrainSummary", "train"]
+__all__ = ["TrainSummary", "train"]

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.artefacts import TUNING, load_dataset, write_json
-from pipelines.boosting import Fold, fit_fold, make_folds, parameters
+from pipelines.boosting import Fold, fit_fold, learning_rows, make_folds, parameters
 from pipelines.console import progress
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig, TuneConfig
@@ -75,7 +75,7 @@ def tune(settings: Settings, config: ModelConfig, also_try: Sequence[Mapping[str
         for number, candidate in enumerate(also_try):
             queue_once(study, f"candidate {number}", inside(candidate))
         if not _spent(study, config.tune):
-            _search(study, make_folds(dataset, config.tune.seed), config.tune)
+            _search(study, make_folds(learning_rows(dataset), config.tune.seed), config.tune)
         result = _result(study, config.tune)
     write_json(folder / TUNING, result)
     stopped_by = "trials" if result["trials"] >= config.tune.trials else "the time budget"

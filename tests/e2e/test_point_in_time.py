@@ -15,13 +15,13 @@ from sklearn.metrics import roc_auc_score
 
 from feature_repo.event_table import EVENT_SCHEMA, register_customer_events
 from pipelines.artefacts import Dataset, load_dataset
-from pipelines.boosting import make_folds, matrix
+from pipelines.boosting import learning_rows, make_folds, matrix
 from pipelines.dataset import build_dataset
 from pipelines.dataset.features import historical_features
 from pipelines.dataset.labels import label_rows
 from pipelines.feature_store import open_feature_store
+from pipelines.fitting import fit_calibrated
 from pipelines.settings import Settings, Workspace, load_settings
-from pipelines.train.fit import fit
 from tests.real_data import ONLINE_RETAIL, ingest, needs_online_retail
 
 pytestmark = [needs_online_retail, pytest.mark.slow]
@@ -104,6 +104,7 @@ def test_labels_that_are_shuffled_cannot_be_learned(project: Settings, dataset: 
             lambda own, seed=seed: np.random.default_rng(seed).permutation(own.to_numpy())
         )
         lost = Dataset(dataset.rows.assign(label=labels), dataset.manifest)
-        _, booster = fit(lost, make_folds(lost, seed), {"num_leaves": 7}, project.model("churn"))
-        areas.append(roc_auc_score(lost.part("test")["label"], booster.predict(matrix(lost.features("test")))))
+        train, config = learning_rows(lost), project.model("churn")
+        _, booster = fit_calibrated(train, make_folds(train, seed), {"num_leaves": 7}, config.tune, config.fit)
+        areas.append(roc_auc_score(lost.part("test")["label"], booster.predict(matrix(lost.inputs("test")))))
     assert abs(np.mean(areas) - 0.5) < 0.02  # four tests of 1,977 rows have a standard error of 0.007

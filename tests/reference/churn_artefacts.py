@@ -9,6 +9,8 @@ import lightgbm
 import numpy as np
 import pandas as pd
 
+from feature_repo.bg_nbd import BgNbd
+from feature_repo.model_inputs import ModelInputs
 from feature_repo.windows import DAY
 from pipelines.artefacts import (
     DEFAULT_MODEL,
@@ -20,7 +22,6 @@ from pipelines.artefacts import (
     save_dataset,
     write_json,
 )
-from pipelines.evaluate.bg_nbd import BgNbd
 from pipelines.settings import Settings, Workspace, load_settings
 from pipelines.settings.models import ModelConfig
 from tests.reference.repeat_buyers import simulate
@@ -41,7 +42,8 @@ def config() -> ModelConfig:
         },
         "snapshots": {"every": "60d", "most": 3}, "tune": {"trials": 1, "budget_seconds": 1},
         "baselines": {
-            "recency": FEATURES[0], "age": FEATURES[1], "frequency": FEATURES[2], "monetary": FEATURES[3],
+            "logistic": {"name": "RFM logistic regression", "features": list(FEATURES[:4])},
+            "bg_nbd": {"recency": FEATURES[0], "age": FEATURES[1], "frequency": FEATURES[2]},
         },
     })  # fmt: skip
 
@@ -59,15 +61,15 @@ def dataset(customers: int = 1500, seed: int = 3) -> Dataset:
     for day, part in ((420.0, "train"), (480.0, "train"), (540.0, "test")):
         rows = _snapshot(day - born, generator, seed)
         rows["as_of"] = pd.Timestamp(_BEGIN + int(day * DAY), unit="us", tz="UTC")
-        rows["part"] = part
+        rows["snapshot"], rows["part"] = rows["as_of"], part
         rows["fold"] = folds[rows.pop("row")] if part == "train" else -1
         parts.append(rows)
         snapshots.append(Snapshot(_BEGIN + int(day * DAY), part, len(rows), int(rows["label"].sum())))
-    rows = pd.concat(parts, ignore_index=True)[["customer_id", "as_of", "label", "part", "fold", *FEATURES]]
+    rows = pd.concat(parts, ignore_index=True)[["customer_id", "as_of", "snapshot", "label", "part", "fold", *FEATURES]]
     spec_hash = load_settings().features.hash
     manifest = DatasetManifest(
         "churn", "churn", FEATURES, spec_hash, 1, 2, "config", "data", 60 * DAY, 0, _BEGIN, _BEGIN + 600 * DAY,
-        tuple(snapshots),
+        tuple(snapshots), ModelInputs(FEATURES, FEATURES),
     )  # fmt: skip
     return Dataset(rows, manifest)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.integrate import dblquad
 from scipy.special import beta, gamma
 
-from pipelines.evaluate.bg_nbd import BgNbd
+from feature_repo.bg_nbd import BgNbd
 
 Floats = NDArray[np.float64]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from feature_repo.model_inputs import ModelInputs
 from pipelines.artefacts import Dataset, DatasetManifest, Snapshot, save_dataset
 from pipelines.dataset.build import content_hash, fold_of
 from pipelines.settings import Settings, Workspace, load_settings
@@ -43,7 +44,9 @@ def make_dataset(customers: int = 300, features: int = 6, seed: int = 0, shuffle
     instants = pd.to_datetime(np.repeat(DAYS, customers), utc=True).astype("datetime64[us, UTC]")
     part = np.where(instants == instants.max(), "test", "train")
     folds = [fold_of(customer, 5) if which == "train" else -1 for customer, which in zip(ids, part, strict=True)]
-    rows = pd.DataFrame({"customer_id": ids, "as_of": instants, "label": labels, "part": part, "fold": folds})
+    rows = pd.DataFrame(
+        {"customer_id": ids, "as_of": instants, "snapshot": instants, "label": labels, "part": part, "fold": folds}
+    )
     names = tuple(f"feature_{number}" for number in range(features))
     rows = pd.concat([rows, pd.DataFrame(values, columns=list(names))], axis=1)
     return Dataset(rows, _manifest(rows, names))
@@ -111,8 +114,9 @@ def _manifest(rows: pd.DataFrame, names: tuple[str, ...]) -> DatasetManifest:
         0,
         1,
         snapshots,
+        ModelInputs(names, names),
     )
 
 
 def _in_microseconds(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(as_of=rows["as_of"].astype("int64"))
+    return rows.assign(as_of=rows["as_of"].astype("int64"), snapshot=rows["snapshot"].astype("int64"))

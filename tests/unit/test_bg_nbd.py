@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from pipelines.evaluate.bg_nbd import (
+from pipelines.bg_nbd import (
     BgNbd,
     alive_probability,
     beta_nodes,

@@ -22,7 +22,8 @@ from pipelines.dataset.build import content_hash, fold_of
 from pipelines.dataset.labels import label_rows, log_range
 from pipelines.dataset.snapshots import LogRange, plan_snapshots
 from pipelines.settings import Settings
-from pipelines.settings.models import LabelConfig, ModelConfig, microseconds
+from pipelines.settings.labels import ChurnLabel, microseconds
+from pipelines.settings.models import ModelConfig
 from tests.reference.churn_labels import Event, churn_labels
 from tests.unit.model_parts import make_dataset, make_settings
 
@@ -77,7 +78,7 @@ def as_tuples(rows: pd.DataFrame) -> list[tuple[int, str, int]]:
 def test_labels_are_those_of_the_oracle(
     events: list[Event], instants: list[int], activity: int, gap: int, horizon: int
 ) -> None:
-    label = LabelConfig(
+    label = ChurnLabel(
         kind="churn",
         qualifying_events=("Order Completed",),
         activity_window=f"{activity}d",
@@ -93,7 +94,7 @@ def test_labels_are_those_of_the_oracle(
 @settings(max_examples=60, deadline=None)
 @given(events=st.lists(EVENTS, max_size=25), step=st.integers(0, 40))
 def test_the_population_is_known_from_what_had_arrived(events: list[Event], step: int) -> None:
-    label = LabelConfig(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
+    label = ChurnLabel(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
     cut = [event for event in events if event.available_at <= step * STEP and event.event_time < step * STEP]
     with with_view(events) as whole, with_view(cut) as truncated:
         everything = label_rows(whole, label, [step * STEP])
@@ -106,7 +107,7 @@ def test_the_population_is_known_from_what_had_arrived(events: list[Event], step
 def test_train_labels_are_those_of_the_log_cut_where_the_test_begins(
     events: list[Event], step: int, later: int
 ) -> None:
-    label = LabelConfig(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
+    label = ChurnLabel(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
     cutoff = (step + later) * STEP
     with with_view(events) as connection:
         found = label_rows(connection, label, [step * STEP], known_by=cutoff)
@@ -115,7 +116,7 @@ def test_train_labels_are_those_of_the_log_cut_where_the_test_begins(
 
 
 def test_the_log_ends_with_its_newest_event_that_is_not_dated_ahead() -> None:
-    label = LabelConfig(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
+    label = ChurnLabel(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
     events = [
         Event("a", "Order Completed", 10 * DAY, 10 * DAY),
         Event("a", "Order Completed", 90 * DAY, 20 * DAY),  # a clock that ran ahead
@@ -177,7 +178,7 @@ PLAIN = ModelConfig.model_validate({
     "label": {"kind": "churn", "qualifying_events": ["Order Completed"], "activity_window": "90d", "horizon": "60d"},
     "snapshots": {"every": "14d", "most": 12},
     "tune": {"trials": 1, "budget_seconds": 1},
-    "baselines": {"recency": "r", "frequency": "f", "monetary": "m", "age": "a"},
+    "baselines": {"logistic": {"features": ["r", "f", "m", "a"]}},
 })  # fmt: skip
 
 
@@ -251,8 +252,8 @@ def test_a_dataset_from_a_lake(with_lake: Settings) -> None:
     summary = build_dataset(with_lake, config, store)
     dataset = load_dataset(with_lake.workspace.artefacts("churn"))
     names = with_lake.features.service_features("churn")
-    for_baselines = sorted(set(config.baselines.model_dump().values()) - set(names))
-    expected = ("customer_id", "as_of", "label", "part", "fold", *names, *for_baselines)
+    for_baselines = sorted(set(config.other_features) - set(names))
+    expected = ("customer_id", "as_of", "snapshot", "label", "part", "fold", *names, *for_baselines)
     assert tuple(dataset.rows.columns) == expected
     assert dataset.manifest.features == names
     assert set(dataset.rows[list(names)].dtypes.astype(str)) == {"float64"}

@@ -29,7 +29,7 @@ from pipelines.evaluate.results import Difference, verdict_sentences
 from pipelines.settings import Settings
 from tests.reference import churn_artefacts
 
-MODELS = ["base_rate", "rfm_logistic", "bg_nbd", "bg_nbd_calibrated", "lightgbm_default", "lightgbm_tuned", "champion"]
+MODELS = ["base_rate", "logistic", "bg_nbd", "bg_nbd_calibrated", "lightgbm_default", "lightgbm_tuned", "champion"]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_predictions_hold_a_probability_a_model(evaluation: Evaluation, folder: 
 
 def test_learned_models_beat_the_base_rate_and_the_well_specified_one_is_calibrated(evaluation: Evaluation) -> None:
     losses = {item.name: item.log_loss.estimate for item in evaluation.models}
-    assert max(losses["rfm_logistic"], losses["bg_nbd"], losses["lightgbm_tuned"]) < losses["base_rate"] - 0.02
+    assert max(losses["logistic"], losses["bg_nbd"], losses["lightgbm_tuned"]) < losses["base_rate"] - 0.02
     bg_nbd = next(item for item in evaluation.models if item.name == "bg_nbd")
     assert bg_nbd.calibration_error < 3 * bg_nbd.calibration_noise_floor
     assert abs(losses["bg_nbd_calibrated"] - losses["bg_nbd"]) < 0.02
@@ -104,12 +104,12 @@ def test_table_is_aligned_and_names_every_model(evaluation: Evaluation) -> None:
 
 def test_a_simple_model_that_is_as_good_is_said_to_be_and_the_simplest_is_named() -> None:
     text = " ".join(verdict_sentences([
-        _difference("base_rate", -0.2, -0.1), _difference("rfm_logistic", -0.003, 0.005),
+        _difference("base_rate", -0.2, -0.1), _difference("logistic", -0.003, 0.005),
         _difference("bg_nbd", -0.01, 0.01),
     ]))  # fmt: skip
-    assert "RFM logistic regression is not worse than the tuned LightGBM: difference in log-loss +0.0010 nats" in text
+    assert "logistic regression is not worse than the tuned LightGBM: difference in log-loss +0.0010 nats" in text
     assert "[-0.0030, +0.0050]" in text
-    assert text.endswith("no reason to prefer the tuned LightGBM to the simplest of these, RFM logistic regression.")
+    assert text.endswith("no reason to prefer the tuned LightGBM to the simplest of these, the logistic regression.")
 
 
 def test_a_simple_model_that_is_better_is_said_to_be() -> None:
@@ -178,8 +178,9 @@ def test_missing_files_and_features_are_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no trained model"):
         evaluate(elsewhere, churn_artefacts.config())
     config = churn_artefacts.config()
-    wrong = config.model_copy(update={"baselines": config.baselines.model_copy(update={"recency": "no_such_feature"})})
-    with pytest.raises(UserError, match=r"baselines.recency: expected a column of the dataset, got 'no_such_feature'"):
+    missing = config.baselines.logistic.model_copy(update={"features": ("no_such_feature",)})
+    wrong = config.model_copy(update={"baselines": config.baselines.model_copy(update={"logistic": missing})})
+    with pytest.raises(UserError, match=r"baselines: expected columns of the dataset, got 'no_such_feature'"):
         evaluate(elsewhere, wrong)
 
 

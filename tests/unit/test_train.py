@@ -4,17 +4,16 @@ from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from pipelines.artefacts import DEFAULT_MODEL, MODEL, TRAINING, TUNING, Dataset, load_dataset, read_json, write_json
-from pipelines.boosting import log_loss, make_folds, matrix, parameters, probability
+from pipelines.boosting import learning_rows, log_loss, make_folds, matrix, parameters, probability
+from pipelines.fitting import fit_calibrated
+from pipelines.fitting.calibrate import LEAST_SLOPE, Calibration, bake, calibrate, platt
 from pipelines.settings import Settings
 from pipelines.train import TrainSummary, train
-from pipelines.train.calibrate import LEAST_SLOPE, Calibration, bake, calibrate, platt
-from pipelines.train.fit import fit
 from tests.unit.model_parts import make_dataset, make_settings, saved_dataset, small_config
 
 PARAMS = {"learning_rate": 0.1, "num_leaves": 7, "bagging_freq": 1, "bagging_fraction": 0.8, "extra_trees": True}
@@ -113,37 +112,38 @@ def test_platt_stays_finite_where_scores_separate_or_say_nothing(raw: np.ndarray
     assert slope > 0
 
 
-def snapshot_rows(sizes: dict[str, int], seed: int = 0) -> pd.DataFrame:
-    instants = pd.to_datetime(np.repeat(list(sizes), list(sizes.values())), utc=True)
-    labels = np.random.default_rng(seed).integers(0, 2, len(instants))
-    return pd.DataFrame({"as_of": instants, "label": labels})
+def snapshot_rows(sizes: dict[str, int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Random labels, and the snapshots of their rows."""
+    instants = np.repeat(np.array(list(sizes), dtype="datetime64[us]"), list(sizes.values()))
+    return np.random.default_rng(seed).integers(0, 2, len(instants)), instants
 
 
 def test_calibration_takes_the_latest_snapshot_and_more_where_it_is_small() -> None:
-    rows = snapshot_rows({"2011-03-01": 600, "2011-03-15": 400, "2011-03-29": 450})
-    raw = rows["label"].to_numpy() + np.random.default_rng(1).normal(size=len(rows))
-    found = calibrate(raw, rows)
+    labels, snapshots = snapshot_rows({"2011-03-01": 600, "2011-03-15": 400, "2011-03-29": 450})
+    raw = labels + np.random.default_rng(1).normal(size=len(labels))
+    found = calibrate(raw, labels, snapshots)
     assert found.snapshots == ("2011-03-29", "2011-03-15")
     assert found.rows == 850
     assert "2 snapshots" in found.note
-    alone = calibrate(raw[:1000], rows[:1000].assign(as_of=rows["as_of"].iloc[0]))
+    alone = calibrate(raw[:1000], labels[:1000], np.repeat(snapshots[:1], 1000))
     assert alone.snapshots == ("2011-03-01",)
     assert alone.note == ""
 
 
 def test_scores_that_rank_the_wrong_way_are_not_turned_round() -> None:
-    rows = snapshot_rows({"2011-03-01": 1000})
-    raw = -3.0 * rows["label"].to_numpy() + np.random.default_rng(1).normal(size=1000)
-    found = calibrate(raw, rows)
+    labels, snapshots = snapshot_rows({"2011-03-01": 1000})
+    raw = -3.0 * labels + np.random.default_rng(1).normal(size=1000)
+    found = calibrate(raw, labels, snapshots)
     assert found.slope == LEAST_SLOPE
     assert "raised" in found.note
     chance = probability(found.slope * raw + found.intercept)
-    assert chance.mean() == pytest.approx(rows["label"].mean(), abs=0.01)
+    assert chance.mean() == pytest.approx(labels.mean(), abs=0.01)
 
 
 def test_shuffled_labels_cannot_be_learned(project: Settings) -> None:
     dataset = make_dataset(customers=6000, shuffled=True)
     params = {"learning_rate": 0.05, "num_leaves": 7}
-    _, booster = fit(dataset, make_folds(dataset, 7), params, small_config(project))
+    rows, config = learning_rows(dataset), small_config(project)
+    _, booster = fit_calibrated(rows, make_folds(rows, 7), params, config.tune, config.fit)
     later = booster.predict(matrix(dataset.features("test")))
     assert abs(roc_auc_score(dataset.part("test")["label"], later) - 0.5) < 0.02

@@ -35,14 +35,14 @@ class Calibration:
     note: str = ""
 
 
-def calibrate(raw: Floats, rows: pd.DataFrame) -> Calibration:
-    """Fit on out-of-fold log-odds `raw` of `rows` (as_of, label), the latest snapshot of them.
+def calibrate(raw: Floats, labels: NDArray[Any], snapshots: NDArray[Any]) -> Calibration:
+    """Fit on out-of-fold log-odds `raw` and 0/1 `labels`, shape (rows,), of the latest of their `snapshots`.
 
     Earlier snapshots are added, newest first, until there are 500 rows and 50 of each class. A slope
     under 0.05 would turn the ranking round or flatten it; it is held there, and the note says so.
     """
-    chosen, used = _latest(rows)
-    labels, scores = rows["label"].to_numpy()[chosen], raw[chosen]
+    chosen, used = _latest(labels, snapshots)
+    labels, scores = labels[chosen], raw[chosen]
     slope, intercept = platt(scores, labels)
     notes = [f"{len(used)} snapshots, as the latest alone has too few rows"] if len(used) > 1 else []
     if slope < LEAST_SLOPE:
@@ -78,13 +78,13 @@ def bake(booster: lgb.Booster, calibration: Calibration) -> lgb.Booster:
     return baked
 
 
-def _latest(rows: pd.DataFrame) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    chosen = np.zeros(len(rows), dtype=bool)
+def _latest(labels: NDArray[Any], snapshots: NDArray[Any]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    chosen = np.zeros(len(labels), dtype=bool)
     used: list[str] = []
-    for instant in sorted(rows["as_of"].unique(), reverse=True):
-        chosen |= (rows["as_of"] == instant).to_numpy()
+    for instant in np.unique(snapshots)[::-1]:
+        chosen |= snapshots == instant
         used.append(pd.Timestamp(instant).date().isoformat())
-        classes = np.bincount(rows["label"].to_numpy()[chosen], minlength=2)
+        classes = np.bincount(labels[chosen], minlength=2)
         if chosen.sum() >= ENOUGH_ROWS and classes.min() >= ENOUGH_OF_A_CLASS:
             break
     return chosen, tuple(used)

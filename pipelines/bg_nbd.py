@@ -27,29 +27,17 @@ history the predictions need no correction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.optimize import minimize
-from scipy.special import betaln, expit, gammaln
+from scipy.special import betaln, gammaln
 
-from pipelines.evaluate.metrics import Array
+from feature_repo.bg_nbd import Array, BgNbd, alive_probability
 
 _NODES = 24
 # exp(-7) to exp(7), in units of the mean age: wider is flat in likelihood and only breaks the quadrature.
 _WIDEST = 7.0
 _STARTS = ((0.0, 0.0, 0.0, 0.0), (-1.0, -1.0, -1.0, 1.0), (1.0, 1.0, -1.0, 2.0))
-
-
-@dataclass(frozen=True, slots=True)
-class BgNbd:
-    """Parameters; `alpha` in the unit of time the histories were given in."""
-
-    r: float
-    alpha: float
-    a: float
-    b: float
 
 
 def log_likelihood(model: BgNbd, x: Array, t_x: Array, age: Array) -> Array:
@@ -59,15 +47,6 @@ def log_likelihood(model: BgNbd, x: Array, t_x: Array, age: Array) -> Array:
     alive = betaln(a, b + x) - betaln(a, b) - (r + x) * np.log(alpha + age)
     gone = betaln(a + 1.0, b + np.maximum(x, 1.0) - 1.0) - betaln(a, b) - (r + x) * np.log(alpha + t_x)
     return np.asarray(common + np.where(x > 0, np.logaddexp(alive, gone), alive))
-
-
-def alive_probability(model: BgNbd, x: Array, t_x: Array, age: Array) -> Array:
-    """Chance of being still alive at age; 1 for x = 0, since nobody leaves before a repeat purchase."""
-    gone_to_alive = (
-        np.log(model.a) - np.log(model.b + np.maximum(x, 1.0) - 1.0)
-        + (model.r + x) * np.log((model.alpha + age) / (model.alpha + t_x))
-    )  # fmt: skip
-    return np.asarray(np.where(x > 0, expit(-gone_to_alive), 1.0))
 
 
 def no_purchase_probability(model: BgNbd, x: Array, t_x: Array, age: Array, horizon: float, gap: float = 0.0) -> Array:
