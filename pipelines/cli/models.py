@@ -15,6 +15,8 @@ from pipelines.console import UserError
 from pipelines.state_build import build_state
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from pipelines.cli.output import Summary
     from pipelines.settings import Settings
     from pipelines.settings.models import ModelConfig
@@ -24,6 +26,7 @@ CHURN = "churn"
 
 def register_commands(app: typer.Typer) -> None:
     app.command("run")(run_command)
+    app.command("evaluate")(evaluate_command)
     for name, meaning in _HELP.items():
         app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
     app.command("train")(train_command)
@@ -55,11 +58,20 @@ def fit(settings: Settings, config: ModelConfig) -> Summary:
 
 
 def compare(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.evaluate import evaluate
+    return evaluate_against(settings, config, truth=None)
+
+
+def evaluate_against(settings: Settings, config: ModelConfig, truth: DataFrame | None) -> Summary:
+    """The evaluation, and what is true beside it where `truth` says it."""
+    from pipelines.evaluate import ServedModel, evaluate
+    from pipelines.identity.consent_groups import consent_groups
     from pipelines.tracking import champion
 
     present = champion(settings, config)
-    return evaluate(settings, config, present.booster if present else None)
+    served = ServedModel(present.booster, present.manifest) if present else None
+    purposes = {cut.consent for cut in config.slices if cut.consent is not None}
+    consent = {purpose: consent_groups(settings, purpose) for purpose in sorted(purposes)}
+    return evaluate(settings, config, served, consent, truth)
 
 
 def report(settings: Settings, config: ModelConfig) -> Summary:
@@ -94,7 +106,6 @@ _HELP = {
     "dataset": "Snapshots, labels and point-in-time features.",
     "tune": "Search for parameters; stopped in the middle, it goes on where it was.",
     "fit": "Fit and calibrate the tuned and the default model.",
-    "evaluate": "Compare with the baselines, out of time, with intervals.",
     "explain": "Write the reviewer's report.",
     "register": "Log everything in MLflow, register the model, and make it champion if it passes its gates.",
 }
@@ -105,6 +116,27 @@ def _command_of(step: str) -> Callable[..., None]:
         _step(context, step, model, json)
 
     return command
+
+
+def evaluate_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    truth: Annotated[
+        str | None,
+        typer.Option(help="a Parquet file of customer_id, as_of, probability; or `demo`: of the made-up retailer"),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Compare with the baselines, out of time, with intervals: scores, profit, slices, the champion.
+
+    Example: twin evaluate churn
+    """
+    from pipelines.cli.truth import read_truth
+
+    settings = settings_of(context)
+    config = settings.model(model)
+    found = None if truth is None else read_truth(settings, config, truth)
+    tell(evaluate_against(settings, config, found), json)
 
 
 def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
