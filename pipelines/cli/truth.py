@@ -44,7 +44,7 @@ def read_truth(settings: Settings, config: ModelConfig, where: str) -> pd.DataFr
 
 
 def demo_truth(demo: DemoConfig, config: ModelConfig, instants: list[int]) -> pd.DataFrame:
-    """All customers at all `instants` (int64 microseconds UTC).
+    """Everybody who had registered, at all `instants` (int64 microseconds UTC).
 
     Raises:
         UserError: the label is not of orders over whole days from an instant at 00:00 UTC.
@@ -53,6 +53,7 @@ def demo_truth(demo: DemoConfig, config: ModelConfig, instants: list[int]) -> pd
 
     from pipelines.demo.churn_truth import chance_of_no_order, day_of_instant
     from pipelines.demo.course import course
+    from pipelines.demo.dynamics import ABSENT
     from pipelines.demo.identities import customer_ids
     from pipelines.demo.traits import draw_traits
 
@@ -74,7 +75,8 @@ def demo_truth(demo: DemoConfig, config: ModelConfig, instants: list[int]) -> pd
                 none = chance_of_no_order(demo, traits, moment)
                 chance = none if isinstance(config.label, ChurnLabel) else 1.0 - none
                 as_of = pd.Timestamp(days[moment.day], unit="us", tz="UTC")
-                frames.append(pd.DataFrame({"customer_id": names, "as_of": as_of, "probability": chance}))
+                frame = pd.DataFrame({"customer_id": names, "as_of": as_of, "probability": chance})
+                frames.append(frame[moment.before.phase != ABSENT])
             advance(1)
             if moment.day >= max(days):
                 break

@@ -133,5 +133,5 @@ def _band(
         log_loss=float(losses[inside].mean()), log_loss_over_base_rate=over_base,
         auc=known(auc(labels, probabilities)), calibration_error=calibration_error(labels, probabilities),
         calibration_noise_floor=noise_floor(probabilities, simulations=_SIMULATIONS, seed=seed),
-        against_champion=over_champion, judged=len(labels) >= FEWEST_ROWS and 0 < labels.mean() < 1,
+        against_champion=over_champion, judged=len(labels) >= FEWEST_ROWS and len(np.unique(labels)) == 2,
     )  # fmt: skip

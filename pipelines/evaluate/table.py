@@ -113,13 +113,16 @@ def truth_lines(evaluation: Evaluation) -> list[str]:
     truth = evaluation.truth
     if truth is None:
         return []
-    rows = [["against the truth", "calibration error", "root mean squared error", "correlation"]]
+    rows = [["against the truth", "calibration error (noise floor)", "root mean squared error", "correlation"]]
     rows += [
-        [evaluation.names[item.name], f"{item.calibration_error:.4f}", f"{item.root_mean_squared_error:.4f}",
-         _number(item.correlation)] for item in truth.models
+        [evaluation.names[item.name], f"{item.calibration_error:.4f} ({item.noise_floor:.4f})",
+         f"{item.root_mean_squared_error:.4f}", _number(item.correlation)] for item in truth.models
     ]  # fmt: skip
     best = f"log-loss {truth.best_log_loss:.3f}, AUC {_number(truth.best_auc)}"
-    return [*aligned(rows), f"Truth is known of {truth.matched_share:.1%} of the rows; it alone would have {best}"]
+    return [
+        *aligned(rows),
+        f"Truth is known of {truth.matched_share:.1%} of the rows; who saw the hidden states would have {best}",
+    ]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -22,18 +22,23 @@ COLUMNS = ("customer_id", "as_of", "probability")
 class ModelAgainstTruth:
     """`calibration_error`: mean over equal-mass bins of the estimate, by rows, of |mean estimate - mean truth|.
 
-    `correlation` is Pearson's, None of a constant.
+    `noise_floor` is what it would be by chance alone: customers with one estimate differ in truth, and a bin holds
+    some of them. `correlation` is Pearson's, None of a constant.
     """
 
     name: str
     calibration_error: float
+    noise_floor: float
     root_mean_squared_error: float
     correlation: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class AgainstTruth:
-    """On the test rows whose truth is known. `best_log_loss` and `best_auc` are those of the truth itself."""
+    """On the test rows whose truth is known.
+
+    `best_log_loss` and `best_auc` are those of the truth itself, which knows what no feature tells.
+    """
 
     rows: int
     matched_share: float
@@ -67,10 +72,19 @@ def against_truth(test: pd.DataFrame, probabilities: Mapping[str, Array], truth:
 
 def _against(name: str, estimates: Array, true: Array) -> ModelAgainstTruth:
     gaps = estimates - true
-    error = float(np.abs(gaps @ bin_matrix(equal_mass_bins(estimates))).sum() / len(gaps))
+    members = bin_matrix(equal_mass_bins(estimates))
+    error = float(np.abs(gaps @ members).sum() / len(gaps))
     constant = np.ptp(estimates) < 1e-12 or np.ptp(true) < 1e-12
     correlation = None if constant else known(float(np.corrcoef(estimates, true)[0, 1]))
-    return ModelAgainstTruth(name, error, float(np.sqrt(np.mean(gaps**2))), correlation)
+    return ModelAgainstTruth(name, error, _floor(gaps, members), float(np.sqrt(np.mean(gaps**2))), correlation)
+
+
+def _floor(gaps: Array, members: Array) -> float:
+    """Mean absolute value of normal means of each bin's size and spread around 0, by rows."""
+    sizes = members.sum(axis=0)
+    means = gaps @ members / sizes
+    spreads = np.sqrt(np.maximum(gaps**2 @ members / sizes - means**2, 0.0))
+    return float((spreads * np.sqrt(2.0 / np.pi / sizes)) @ sizes / len(gaps))
 
 
 def _checked(truth: pd.DataFrame) -> pd.Series:
