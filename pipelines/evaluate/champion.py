@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.evaluate.profit import profit_of
+from pipelines.evaluate.profit import profit_lost
 from pipelines.evaluate.slices import Cut, Rows, judge_bands, worst_by
 from pipelines.scoring.bootstrap import Interval, resample
 from pipelines.scoring.metrics import Array
@@ -61,17 +61,8 @@ def compare_with_champion(
         snapshot=int(snapshots.max()), rows=len(late.labels),
         log_loss=drawn[_CANDIDATE].difference(drawn[CHAMPION], "log_loss"),
         calibration_error=drawn[_CANDIDATE].difference(drawn[CHAMPION], "calibration_error"),
-        profit=_profit_lost(config, late.labels, both, late, resamples, seed),
+        profit=None if config.profit is None else profit_lost(
+            config.profit, late.labels, both[_CANDIDATE], both[CHAMPION], late.customers, resamples, seed),
         worst_slice=None if worst is None or worst.against_champion is None else BandAgainstChampion(
             worst.slice, worst.band, worst.rows, worst.against_champion),
     )  # fmt: skip
-
-
-def _profit_lost(
-    config: ModelConfig, labels: Array, both: Mapping[str, Array], rows: Rows, resamples: int, seed: int
-) -> Interval | None:
-    if config.profit is None:
-        return None
-    found = profit_of(config.profit, labels, both, rows.customers, CHAMPION, resamples, seed).differences
-    lost = next(item for item in found if (item.against, item.metric) == (_CANDIDATE, "profit"))
-    return Interval(lost.estimate, lost.low, lost.high)

@@ -35,6 +35,10 @@ class Stakes:
         """The probability above which acting is expected to bring more than it costs; above 1: never."""
         return self.loss / (self.gain + self.loss)
 
+    def acts(self, probabilities: Array) -> Array:
+        """1.0 for each row that is acted on, else 0.0."""
+        return (probabilities > self.threshold).astype(np.float64)
+
     def profits(self, labels: Array, acted: Array) -> Array:
         """Realised profit of each row; `acted` is 0 or 1, or a chance of being acted on."""
         return acted * np.where(labels == 1, self.gain, -self.loss)
@@ -195,12 +199,9 @@ def profit_of(
 ) -> Profit:  # fmt: skip
     """Profit of every model on the same resamples of customers, and of `own` against each other."""
     stakes = stakes_of(config)
-    acted = {name: (values > stakes.threshold).astype(np.float64) for name, values in probabilities.items()}
-    acted |= {ALL: np.ones(len(labels)), NONE: np.zeros(len(labels))}
-    columns = [np.ones(len(labels)), *(stakes.profits(labels, each) for each in acted.values())]
-    sums = resample_sums(np.stack(columns, axis=1), customers, resamples, seed)
-    means = {name: _Drawn(sums.estimates[at] / sums.estimates[0], sums.draws[at] / sums.draws[0])
-             for at, name in enumerate(acted, start=1)}  # fmt: skip
+    acted = {name: stakes.acts(values) for name, values in probabilities.items()}
+    means = _realised(stakes, labels, acted | {ALL: np.ones(len(labels)), NONE: np.zeros(len(labels))}, customers,
+                      resamples, seed)  # fmt: skip
     best, shares = _empc(config, labels, probabilities, customers, resamples, seed)
     models = tuple(
         ModelProfit(
@@ -216,6 +217,28 @@ def profit_of(
               for at, share in enumerate(SHARES)),
         (*_differences(means, own, "profit"), *_differences(best, own, "empc")),
     )  # fmt: skip
+
+
+def profit_lost(
+    config: EmpcConfig | CostsConfig, labels: Array, new: Array, present: Array, customers: Customers,
+    resamples: int, seed: int,
+) -> Interval:  # fmt: skip
+    """Realised profit a row by the `present` probabilities less that by the `new` ones, each above the threshold."""
+    stakes = stakes_of(config)
+    acted = {"new": stakes.acts(new), "present": stakes.acts(present)}
+    lost = _differences(_realised(stakes, labels, acted, customers, resamples, seed), "present", "profit")[0]
+    return Interval(lost.estimate, lost.low, lost.high)
+
+
+def _realised(
+    stakes: Stakes, labels: Array, acted: Mapping[str, Array], customers: Customers, resamples: int, seed: int
+) -> dict[str, _Drawn]:
+    columns = [np.ones(len(labels)), *(stakes.profits(labels, each) for each in acted.values())]
+    sums = resample_sums(np.stack(columns, axis=1), customers, resamples, seed)
+    return {
+        name: _Drawn(sums.estimates[at] / sums.estimates[0], sums.draws[at] / sums.draws[0])
+        for at, name in enumerate(acted, start=1)
+    }
 
 
 @dataclass(frozen=True, slots=True)

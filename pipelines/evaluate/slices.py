@@ -21,8 +21,8 @@ class Band:
     """One band of a slice on the test. Log-loss in nats, of the tuned model.
 
     `log_loss_over_base_rate` is what is lost against saying the band's own training rate to all of its rows: above
-    0, the model knows less than that. A band is `judged` with 100 rows and both classes. `train_rate` is smoothed
-    by one row of the whole training part, so that it is defined in every band.
+    0, the model knows less than that. `train_rate` is smoothed by one row of the whole training part, so that it is
+    defined in every band. A band is `judged` with 100 rows and both classes, unless it is the whole test.
     """
 
     slice: str
@@ -133,5 +133,6 @@ def _band(
         log_loss=float(losses[inside].mean()), log_loss_over_base_rate=over_base,
         auc=known(auc(labels, probabilities)), calibration_error=calibration_error(labels, probabilities),
         calibration_noise_floor=noise_floor(probabilities, simulations=_SIMULATIONS, seed=seed),
-        against_champion=over_champion, judged=len(labels) >= FEWEST_ROWS and len(np.unique(labels)) == 2,
+        against_champion=over_champion,
+        judged=FEWEST_ROWS <= len(labels) < len(rows.labels) and len(np.unique(labels)) == 2,
     )  # fmt: skip

@@ -48,7 +48,7 @@ from pipelines.evaluate.results import (
 from pipelines.evaluate.slices import FEWEST_ROWS, Band, Cut, Rows, judge_bands, worst_band
 from pipelines.evaluate.snapshots import base_rate_drift, per_snapshot, snapshots_of
 from pipelines.evaluate.truth import against_truth
-from pipelines.evaluate.verdict import verdict_sentences
+from pipelines.evaluate.verdict import further_sentences, verdict_sentences
 from pipelines.scoring.bootstrap import Interval, Resampled, resample, resamples_for
 from pipelines.scoring.metrics import (
     Array,
@@ -136,6 +136,7 @@ def evaluate(
     names = {**NAMES, "logistic": model_config.baselines.logistic.name}
     gain = _tuning_gain(folder, differences)
     sentences = verdict_sentences(differences, model_config.name, names, gain)
+    sentences += further_sentences(profit, own.worst_slice, names)
     result = Evaluation(
         model=model_config.name, label_kind=model_config.label.kind,
         test_rows=len(test), test_customers=int(customers.max()) + 1,

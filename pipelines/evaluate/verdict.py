@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipelines.evaluate.results import DEFAULT, NAMES, RANDOM, SERVABLE, SIMPLE, Difference, TuningGain
+from pipelines.evaluate.profit import ALL, NONE, Profit
+from pipelines.evaluate.results import DEFAULT, NAMES, RANDOM, SERVABLE, SIMPLE, TUNED, Difference, TuningGain
+from pipelines.evaluate.slices import WorstBand
 from pipelines.scoring.bootstrap import Interval
 
 
@@ -17,8 +19,8 @@ def verdict_sentences(
     if gain is not None and gain.tuned_search is not None and gain.random_search is not None:
         ours, theirs = gain.tuned_search, gain.random_search
         sentences.append(
-            f"The searches took alike: {ours.seconds:.0f} s for the tuned ({ours.trials:,} trials), "
-            f"{theirs.seconds:.0f} s at random ({theirs.trials:,} trials)."
+            f"The search took {ours.seconds:.0f} s for {ours.trials:,} trials, "
+            f"the one at random {theirs.seconds:.0f} s for {theirs.trials:,}."
         )
     rivals = [item.against for name in SIMPLE for item in losses if item.against == name and not _better(item)]
     if rivals:
@@ -31,6 +33,27 @@ def verdict_sentences(
         what = _the(servable[0], names)
         sentences.append(f"{what} can be served: twin register {model} --model {servable[0]}")
     return tuple(sentences)
+
+
+def further_sentences(profit: Profit | None, worst: WorstBand | None, names: Mapping[str, str]) -> tuple[str, ...]:
+    """Whether acting by the tuned model pays, and whether there are customers it knows nothing of."""
+    found = []
+    if profit is not None:
+        against = {item.against: item for item in profit.differences if item.metric == "profit"}
+        for rival, words in ((ALL, "acting on everybody"), (NONE, "acting on nobody")):
+            item = against[rival]
+            if item.low is None or item.low <= 0:
+                found.append(
+                    f"Acting by {_the(item.model, names, False)} is not shown to bring more than {words}: difference "
+                    f"in profit a row {item.estimate:+.2f}, 95 % interval [{item.low:+.2f}, {item.high:+.2f}]."
+                )
+    loss = worst.log_loss_over_base_rate if worst is not None else None
+    if worst is not None and loss is not None and loss.low is not None and loss.low > 0:
+        found.append(
+            f"{_the(TUNED, names)} is worse than the base rate of {worst.slice}, {worst.band}: difference in "
+            f"log-loss {loss.estimate:+.4f} nats, 95 % interval [{loss.low:+.4f}, {loss.high:+.4f}]."
+        )
+    return tuple(found)
 
 
 def _better(item: Difference | Interval) -> bool:

@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
 
+from feature_repo.model_inputs import ModelInputs
 from pipelines.artefacts import (
     DEFAULT_MODEL,
     EVALUATION,
@@ -25,13 +27,17 @@ from pipelines.artefacts import (
 from pipelines.console import UserError
 from pipelines.evaluate import Evaluation, ServedModel, evaluate
 from pipelines.evaluate.champion import compare_with_champion
-from pipelines.evaluate.slices import Cut, Rows, judge_bands, worst_band
+from pipelines.evaluate.predict import LacksFeatures, predict_from_file
+from pipelines.evaluate.profit import profit_of
+from pipelines.evaluate.results import NAMES, Difference
+from pipelines.evaluate.slices import Cut, Rows, WorstBand, judge_bands, worst_band
 from pipelines.evaluate.snapshots import base_rate_drift
 from pipelines.evaluate.truth import against_truth
-from pipelines.scoring.bootstrap import resample
+from pipelines.evaluate.verdict import further_sentences, verdict_sentences
+from pipelines.scoring.bootstrap import Interval, resample
 from pipelines.scoring.metrics import log_losses
 from pipelines.settings import Settings
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import CostsConfig, ModelConfig
 from pipelines.slicing import Slice
 from tests.reference import churn_artefacts
 
@@ -109,15 +115,26 @@ def test_what_tuning_bought_is_told_against_the_default_and_against_random_searc
     assert gain.default.estimate == pytest.approx(losses["lightgbm_tuned"] - losses["lightgbm_default"])
     assert gain.random == gain.default  # the same trees here
     assert (gain.random_search.seconds, gain.random_search.trials) == (1.6, 7)
-    assert "The searches took alike: 2 s for the tuned (5 trials), 2 s at random (7 trials)." in evaluation.verdict
+    assert "The search took 2 s for 5 trials, the one at random 2 s for 7." in evaluation.verdict
 
 
 def test_a_model_of_no_better_than_random_search_is_said_to_be(evaluation: Evaluation) -> None:
-    from pipelines.evaluate.results import Difference
-    from pipelines.evaluate.verdict import verdict_sentences
-
     found = [Difference("lightgbm_tuned", "lightgbm_random", "log_loss", 0.0, -0.01, 0.01)]
     assert "searching at random would have done as well" in verdict_sentences(found, "churn")[0]
+
+
+def test_acting_that_does_not_pay_and_customers_nothing_is_known_of_are_in_the_verdict() -> None:
+    generator = np.random.default_rng(5)
+    labels = (generator.random(600) < 0.8).astype(float)
+    money = CostsConfig(kind="costs", action_cost=1, value=10)
+    probabilities = {"lightgbm_tuned": generator.uniform(0.5, 0.9, 600)}
+    profit = profit_of(money, labels, probabilities, np.arange(600), "lightgbm_tuned", 100, 1)
+    worst = WorstBand("orders", "one", 200, Interval(0.03, 0.01, 0.05))
+    said = further_sentences(profit, worst, NAMES)
+    assert said[0].startswith("Acting by the tuned LightGBM is not shown to bring more than acting on everybody: ")
+    assert said[1].startswith("The tuned LightGBM is worse than the base rate of orders, one: difference in log-loss")
+    assert len(said) == 2
+    assert further_sentences(None, None, NAMES) == ()
 
 
 def _copy(settings: Settings, checkout: Path) -> Settings:
@@ -193,6 +210,25 @@ def test_the_champion_is_compared_on_the_newest_snapshot(evaluation: Evaluation,
     assert set(evaluation.other_candidates) == {"logistic", "bg_nbd_calibrated"}
     assert evaluation.other_candidates["logistic"].champion_comparison.rows == len(late)
     assert "Against the champion on the newest" in evaluation.text()
+
+
+def test_a_champion_of_other_inputs_is_predicted_by_its_own_manifest(tmp_path: Path) -> None:
+    """It reads fewer features, and one that the candidate's columns no longer have."""
+    data = churn_artefacts.dataset(300)
+    now = dataclasses.replace(data.manifest, inputs=ModelInputs(churn_artefacts.FEATURES, churn_artefacts.FEATURES[:4]))
+    reads = (churn_artefacts.FEATURES[4], churn_artefacts.FEATURES[0])
+    train = data.part("train")
+    booster = lightgbm.train(
+        {"objective": "binary", "verbosity": -1, "num_threads": 1},
+        lightgbm.Dataset(train[list(reads)].to_numpy(), train["label"].to_numpy(), feature_name=list(reads)), 5,
+    )  # fmt: skip
+    booster.save_model(tmp_path / "champion.txt")
+    manifest = {"inputs": ModelInputs(reads, reads).to_json()}
+    found = predict_from_file(tmp_path / "champion.txt", manifest, Dataset(data.rows, now), "test")
+    expected = booster.predict(data.part("test")[list(reads)].to_numpy())
+    assert (found == expected).all()
+    with pytest.raises(LacksFeatures, match="page_viewed_count_30d"):
+        predict_from_file(tmp_path / "champion.txt", {}, Dataset(data.rows, now), "test")
 
 
 def test_profit_lost_to_a_better_champion_is_above_0() -> None:
