@@ -63,15 +63,16 @@ def compare(settings: Settings, config: ModelConfig) -> Summary:
 
 def evaluate_against(settings: Settings, config: ModelConfig, truth: DataFrame | None) -> Summary:
     """The evaluation, and what is true beside it where `truth` says it."""
-    from pipelines.evaluate import ServedModel, evaluate
+    from feature_repo.model_inputs import inputs_from_json
+    from pipelines.evaluate import evaluate
     from pipelines.identity.consent_groups import consent_groups
     from pipelines.tracking import champion
 
     present = champion(settings, config)
-    served = ServedModel(present.booster, present.manifest) if present else None
+    inputs = inputs_from_json(present.manifest["inputs"]) if present and "inputs" in present.manifest else None
     purposes = {cut.consent for cut in config.slices if cut.consent is not None}
     consent = {purpose: consent_groups(settings, purpose) for purpose in sorted(purposes)}
-    return evaluate(settings, config, served, consent, truth)
+    return evaluate(settings, config, present.booster if present else None, inputs, consent, truth)
 
 
 def report(settings: Settings, config: ModelConfig) -> Summary:

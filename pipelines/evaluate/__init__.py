@@ -4,7 +4,7 @@
 """
 
 from pipelines.evaluate.results import Evaluation
-from pipelines.evaluate.step import ServedModel, evaluate
+from pipelines.evaluate.step import evaluate
 from pipelines.evaluate.table import table_lines
 
-__all__ = ["Evaluation", "ServedModel", "evaluate", "table_lines"]
+__all__ = ["Evaluation", "evaluate", "table_lines"]

@@ -1,17 +1,15 @@
-"""Probabilities of a model from its file, its manifest and the rows of a dataset."""
+"""Probabilities of a model from its file and the rows of a dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import lightgbm
 import numpy as np
 import pandas as pd
 
 from feature_repo.configuration import Problem
-from feature_repo.model_inputs import inputs_from_json
+from feature_repo.model_inputs import ModelInputs
 from pipelines.artefacts import Dataset
 from pipelines.console import UserError
 from pipelines.scoring.metrics import Array
@@ -25,23 +23,22 @@ class LacksFeatures(Exception):
         super().__init__(", ".join(names))
 
 
-def predict_from_file(path: Path, manifest: Mapping[str, Any], dataset: Dataset, part: str) -> Array:
-    """Shape (rows,), of a registered model: its columns are made of the features as its manifest's `inputs` say.
+def predict_from_file(path: Path, inputs: ModelInputs | None, rows: pd.DataFrame) -> Array:
+    """Shape (rows,), of a registered model: its columns are made of features as its own `inputs` say.
+
+    Without `inputs` its columns are features.
 
     Raises:
-        LacksFeatures: the dataset lacks features, or columns of a model whose manifest does not say them.
+        LacksFeatures: the rows lack features that it reads.
     """
     booster = lightgbm.Booster(model_file=path)
-    rows = dataset.part(part)
-    if "inputs" in manifest:
-        inputs = inputs_from_json(manifest["inputs"])
-        _refuse_missing(inputs.features, rows)
-        values = inputs.matrix(rows[list(inputs.features)].to_numpy(dtype=np.float64))
-        columns = pd.DataFrame(values, columns=list(inputs.names))
-    else:
-        columns = dataset.inputs(part)
-    _refuse_missing(booster.feature_name(), columns)
-    return predict_booster(booster, columns[booster.feature_name()])
+    names = tuple(booster.feature_name())
+    reads = inputs or ModelInputs(names, names)
+    missing = [name for name in reads.features if name not in rows]
+    if missing:
+        raise LacksFeatures(missing)
+    values = reads.matrix(rows[list(reads.features)].to_numpy(dtype=np.float64))
+    return np.asarray(booster.predict(values), dtype=np.float64)
 
 
 def predict_booster(booster: lightgbm.Booster, inputs: pd.DataFrame) -> Array:
@@ -63,9 +60,3 @@ def trained_booster(path: Path, dataset: Dataset) -> lightgbm.Booster:
         problem = Problem(path.name, "the inputs of the dataset, in order", "others", "train the model again")
         raise UserError("The model was trained on another dataset.", [problem])
     return booster
-
-
-def _refuse_missing(names: tuple[str, ...] | list[str], rows: pd.DataFrame) -> None:
-    missing = [name for name in names if name not in rows]
-    if missing:
-        raise LacksFeatures(missing)

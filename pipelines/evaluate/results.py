@@ -90,6 +90,7 @@ class TuningGain:
 class Judgement:
     """What the gates look at beside the scores, of one candidate."""
 
+    differences: tuple[Difference, ...]
     worst_slice: WorstBand | None
     champion_comparison: ChampionComparison | None
 
@@ -98,8 +99,9 @@ class Judgement:
 class Evaluation:
     """All of `evaluation.json`.
 
-    `model_hash` and `champion_hash` say which booster files were judged. `slices`, `worst_slice` and
-    `champion_comparison` are of the tuned model; `other_candidates` has the last two of simple ones that can be served.
+    `model_hash` and `champion_hash` say which files were judged. `differences`, `slices`, `worst_slice` and
+    `champion_comparison` are of the tuned model; `candidates` has them, but for the slices, of each simple model that
+    could be served.
     """
 
     model: str
@@ -122,7 +124,7 @@ class Evaluation:
     slices: tuple[Band, ...]
     worst_slice: WorstBand | None
     champion_comparison: ChampionComparison | None
-    other_candidates: dict[str, Judgement]
+    candidates: dict[str, Judgement]
     truth: AgainstTruth | None
     bg_nbd: dict[str, float]
     notes: tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from feature_repo.configuration import Problem
+from feature_repo.model_inputs import ModelInputs
 from pipelines.artefacts import (
     DEFAULT_MODEL,
     EVALUATION,
@@ -66,18 +67,11 @@ from pipelines.slicing import ConsentGroups, slice_rows
 SEED = 20050501
 
 
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """The champion: its file, and its manifest, which says how its columns are made of features."""
-
-    path: Path
-    manifest: Mapping[str, Any]
-
-
 def evaluate(
     settings: Settings,
     model_config: ModelConfig,
-    champion: ServedModel | None = None,
+    champion_path: Path | None = None,
+    champion_inputs: ModelInputs | None = None,
     consent: ConsentGroups | None = None,
     truth: pd.DataFrame | None = None,
 ) -> Evaluation:
@@ -86,8 +80,9 @@ def evaluate(
     Args:
         settings: whose workspace holds the artefacts.
         model_config: which model, its label, profit and slices, and the features of the simple models.
-        champion: the model served now, if there is one. It is left out, with a note, when it reads features this
-            dataset does not have.
+        champion_path: file of the model served now, if there is one. It is left out, with a note, when it reads
+            features this dataset does not have.
+        champion_inputs: what it makes of features; without it, its columns are features.
         consent: of each purpose that a slice names, the group of each customer.
         truth: true probabilities, where the customers were made up: customer_id, as_of, probability.
 
@@ -104,7 +99,10 @@ def evaluate(
     resamples = resamples_for(len(test))
     with progress("compare models", total=5) as advance:
         simple = _bg_nbd(train, test, model_config)
-        probabilities = _probabilities(folder, dataset, model_config, simple, champion, notes)
+        probabilities = _probabilities(folder, dataset, model_config, simple)
+        served = _champion(champion_path, champion_inputs, test, notes)
+        if served is not None:
+            probabilities[CHAMPION] = served
         advance(1)
         labels, train_labels = (part["label"].to_numpy(dtype=np.float64) for part in (test, train))
         customers = pd.factorize(test["customer_id"])[0].astype(np.int64)
@@ -125,17 +123,16 @@ def evaluate(
             comparison = compare_with_champion(
                 model_config, rows[name], snapshots_of(test), cuts, train_labels, resamples, SEED
             )
-            return Judgement(worst_band(of), comparison)
+            return Judgement(_differences(resampled, name), worst_band(of), comparison)
 
         own = judgement(TUNED, bands)
         others = {name: judgement(name, judge_bands(cuts, train_labels, rows[name], resamples, SEED))
                   for name in SERVABLE if name in rows}  # fmt: skip
         advance(1)
     notes += _slice_notes(bands)
-    differences = _differences(resampled)
     names = {**NAMES, "logistic": model_config.baselines.logistic.name}
-    gain = _tuning_gain(folder, differences)
-    sentences = verdict_sentences(differences, model_config.name, names, gain)
+    gain = _tuning_gain(folder, own.differences)
+    sentences = verdict_sentences(own.differences, model_config.name, names, gain)
     sentences += further_sentences(profit, own.worst_slice, names)
     result = Evaluation(
         model=model_config.name, label_kind=model_config.label.kind,
@@ -143,14 +140,14 @@ def evaluate(
         test_as_of=tuple(item.as_of for item in dataset.manifest.snapshots if item.part == "test"),
         train_rows=len(train), positive_rate=float(labels.mean()), train_positive_rate=float(train_labels.mean()),
         base_rate_drift=base_rate_drift(train, test, resamples, SEED), resamples=resamples, seed=SEED,
-        names={name: names[name] for name in probabilities}, models=scores, differences=differences,
+        names={name: names[name] for name in probabilities}, models=scores, differences=own.differences,
         tuning_gain=gain, per_snapshot=per_snapshot(test, probabilities, SEED), profit=profit, slices=bands,
-        worst_slice=own.worst_slice, champion_comparison=own.champion_comparison, other_candidates=others,
+        worst_slice=own.worst_slice, champion_comparison=own.champion_comparison, candidates=others,
         truth=None if truth is None else against_truth(test, probabilities, truth),
         bg_nbd=asdict(simple.parameters) | {"customers": simple.customers} if simple else {},
         notes=tuple(notes), verdict=" ".join(sentences), verdict_sentences=sentences,
         dataset_hash=dataset.manifest.dataset_hash, model_hash=file_hash(folder / MODEL),
-        champion_hash=file_hash(champion.path) if champion and CHAMPION in probabilities else None,
+        champion_hash=file_hash(champion_path) if champion_path and served is not None else None,
         seconds=round(time.monotonic() - began, 2),
     )  # fmt: skip
     _predictions(test, probabilities).to_parquet(folder / PREDICTIONS, index=False)
@@ -226,10 +223,9 @@ def _refuse_foreign_training(folder: Path, dataset: Dataset) -> None:
 
 
 def _probabilities(
-    folder: Path, dataset: Dataset, config: ModelConfig, simple: BgNbdBaseline | None,
-    champion: ServedModel | None, notes: list[str],
-) -> dict[str, Array]:  # fmt: skip
-    """From the simplest to the champion, each shape (test rows,)."""
+    folder: Path, dataset: Dataset, config: ModelConfig, simple: BgNbdBaseline | None
+) -> dict[str, Array]:
+    """From the simplest to the tuned one, each shape (test rows,)."""
     files = {DEFAULT: DEFAULT_MODEL, RANDOM: RANDOM_MODEL, TUNED: MODEL}
     boosters = {name: trained_booster(folder / file, dataset) for name, file in files.items()
                 if name != RANDOM or (folder / file).exists()}  # fmt: skip
@@ -238,9 +234,7 @@ def _probabilities(
     if simple is not None:
         found |= {"bg_nbd": simple.raw, "bg_nbd_calibrated": simple.calibrated}
     inputs = dataset.inputs("test")
-    found |= {name: predict_booster(booster, inputs) for name, booster in boosters.items()}
-    served = _champion(champion, dataset, notes)
-    return found if served is None else {**found, CHAMPION: served}
+    return found | {name: predict_booster(booster, inputs) for name, booster in boosters.items()}
 
 
 def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig) -> BgNbdBaseline | None:
@@ -257,13 +251,13 @@ def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig) -> BgN
         raise UserError("BG/NBD cannot be fitted.", [problem]) from None
 
 
-def _champion(champion: ServedModel | None, dataset: Dataset, notes: list[str]) -> Array | None:
+def _champion(path: Path | None, inputs: ModelInputs | None, test: pd.DataFrame, notes: list[str]) -> Array | None:
     """The champion's probabilities; None, and a line in `notes`, where it cannot read this dataset."""
-    if champion is None:
+    if path is None:
         notes.append("There is no champion to compare with.")
         return None
     try:
-        found = predict_from_file(champion.path, champion.manifest, dataset, "test")
+        found = predict_from_file(path, inputs, test)
     except LacksFeatures as error:
         notes.append(f"The champion is not compared: it reads {len(error.names)} features which this dataset lacks.")
         return None
@@ -297,13 +291,13 @@ def _curve(labels: Array, probabilities: Array, rates: Array) -> tuple[Bin, ...]
     return tuple(Bin(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 
-def _differences(resampled: dict[str, Resampled]) -> tuple[Difference, ...]:
-    """Tuned minus each other model, in log-loss and AUC."""
-    tuned = resampled[TUNED]
+def _differences(resampled: dict[str, Resampled], model: str) -> tuple[Difference, ...]:
+    """A model minus each other one, in log-loss and AUC."""
+    own = resampled[model]
     return tuple(
-        Difference(TUNED, name, metric, interval.estimate, interval.low, interval.high)
-        for name, other in resampled.items() if name != TUNED
-        for metric in ("log_loss", "auc") for interval in [tuned.difference(other, metric)]
+        Difference(model, name, metric, interval.estimate, interval.low, interval.high)
+        for name, other in resampled.items() if name != model
+        for metric in ("log_loss", "auc") for interval in [own.difference(other, metric)]
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from pipelines.artefacts import (
     write_json,
 )
 from pipelines.console import UserError
-from pipelines.evaluate import Evaluation, ServedModel, evaluate, table_lines
+from pipelines.evaluate import Evaluation, evaluate, table_lines
 from pipelines.evaluate.results import Difference
 from pipelines.evaluate.verdict import verdict_sentences
 from pipelines.settings import Settings
@@ -47,7 +47,7 @@ def folder(settings: Settings) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluation(settings: Settings, folder: Path) -> Evaluation:
-    return evaluate(settings, churn_artefacts.config(), ServedModel(folder / DEFAULT_MODEL, {}))
+    return evaluate(settings, churn_artefacts.config(), folder / DEFAULT_MODEL)
 
 
 def _difference(against: str, low: float, high: float) -> Difference:
@@ -90,7 +90,7 @@ def test_learned_models_beat_the_base_rate_and_the_well_specified_one_is_calibra
 
 
 def test_same_inputs_same_evaluation(evaluation: Evaluation, settings: Settings, folder: Path) -> None:
-    again = evaluate(settings, churn_artefacts.config(), ServedModel(folder / DEFAULT_MODEL, {}))
+    again = evaluate(settings, churn_artefacts.config(), folder / DEFAULT_MODEL)
     assert dataclasses.replace(again, seconds=0.0) == dataclasses.replace(evaluation, seconds=0.0)
 
 
@@ -133,7 +133,7 @@ def test_a_champion_with_other_features_is_left_out_and_noted(tmp_path: Path) ->
     churn_artefacts.save_all(folder, churn_artefacts.dataset(300))
     other = tmp_path / "champion.txt"
     other.write_text((folder / MODEL).read_text().replace("page_viewed_count_30d", "gone_count_30d"))
-    result = evaluate(elsewhere, churn_artefacts.config(), ServedModel(other, {}))
+    result = evaluate(elsewhere, churn_artefacts.config(), other)
     assert "champion" not in [item.name for item in result.models]
     assert any("1 features which this dataset lacks" in note for note in result.notes)
 
