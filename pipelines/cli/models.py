@@ -26,6 +26,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command("run")(run_command)
     for name, meaning in _HELP.items():
         app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
+    app.command("leakage")(leakage_command)
     app.command("train")(train_command)
     app.command("report")(report_command)
 
@@ -62,6 +63,14 @@ def compare(settings: Settings, config: ModelConfig) -> Summary:
     return evaluate(settings, config, present.booster if present else None)
 
 
+def doubt(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.dataset import DatasetAgain
+    from pipelines.feature_store import open_feature_store
+    from pipelines.leakage import look_for_leakage
+
+    return look_for_leakage(settings, config, DatasetAgain(settings, config, open_feature_store(settings)))
+
+
 def report(settings: Settings, config: ModelConfig) -> Summary:
     from feature_repo.words import words_of
     from pipelines.explain import explain
@@ -85,6 +94,7 @@ STEPS = {
     "tune": search,
     "fit": fit,
     "evaluate": compare,
+    "leakage": doubt,
     "explain": report,
     "register": publish,
 }
@@ -102,7 +112,8 @@ _HELP = {
 
 def _command_of(step: str) -> Callable[..., None]:
     def command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-        _step(context, step, model, json)
+        settings = settings_of(context)
+        _step(settings, settings.model(model), step, json)
 
     return command
 
@@ -183,9 +194,24 @@ def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson
         print(as_text({name: plain(summary) for name, summary in results.items()}))
 
 
-def _step(context: typer.Context, name: str, model: str, json: bool) -> None:
+def leakage_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    rows: Annotated[int | None, typer.Option(min=1, help="rows that are made again from a log that is cut")] = None,
+    json: AsJson = False,
+) -> None:
+    """Look for what the dataset holds and could not have known at the time: alarms with figures and thresholds.
+
+    Example: twin leakage churn --rows 10000
+    """
     settings = settings_of(context)
     config = settings.model(model)
+    if rows is not None:
+        config = config.model_copy(update={"leakage": config.leakage.model_copy(update={"truncated_rows": rows})})
+    _step(settings, config, "leakage", json)
+
+
+def _step(settings: Settings, config: ModelConfig, name: str, json: bool) -> None:
     try:
         summary = STEPS[name](settings, config)
     except FileNotFoundError as error:

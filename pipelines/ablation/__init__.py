@@ -1,0 +1,1 @@
+"""What each ingredient of a model buys: the model made again without it."""
