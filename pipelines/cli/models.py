@@ -27,6 +27,7 @@ def register_commands(app: typer.Typer) -> None:
     for name, meaning in _HELP.items():
         app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
     app.command("leakage")(leakage_command)
+    app.command("ablation")(ablation_command)
     app.command("train")(train_command)
     app.command("report")(report_command)
 
@@ -71,6 +72,12 @@ def doubt(settings: Settings, config: ModelConfig) -> Summary:
     return look_for_leakage(settings, config, DatasetAgain(settings, config, open_feature_store(settings)))
 
 
+def take_away(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.ablation import take_apart
+
+    return take_apart(settings, config)
+
+
 def report(settings: Settings, config: ModelConfig) -> Summary:
     from feature_repo.words import words_of
     from pipelines.explain import explain
@@ -95,6 +102,7 @@ STEPS = {
     "fit": fit,
     "evaluate": compare,
     "leakage": doubt,
+    "ablation": take_away,
     "explain": report,
     "register": publish,
 }
@@ -113,7 +121,8 @@ _HELP = {
 def _command_of(step: str) -> Callable[..., None]:
     def command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
         settings = settings_of(context)
-        _step(settings, settings.model(model), step, json)
+        config = settings.model(model)
+        _step(step, lambda: STEPS[step](settings, config), json)
 
     return command
 
@@ -184,7 +193,7 @@ def run_command(
 
 
 def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """A model from what is in the lake: dataset, tune, fit, evaluate, explain, register.
+    """A model from what is in the lake: dataset, tune, fit, evaluate, leakage, ablation, explain, register.
 
     Example: twin train churn
     """
@@ -208,12 +217,29 @@ def leakage_command(
     config = settings.model(model)
     if rows is not None:
         config = config.model_copy(update={"leakage": config.leakage.model_copy(update={"truncated_rows": rows})})
-    _step(settings, config, "leakage", json)
+    _step("leakage", lambda: doubt(settings, config), json)
 
 
-def _step(settings: Settings, config: ModelConfig, name: str, json: bool) -> None:
+def ablation_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    rows: Annotated[int | None, typer.Option(min=1, help="train on so many, not on what takes half a minute")] = None,
+    json: AsJson = False,
+) -> None:
+    """What each ingredient of the model buys: the model made again without it, compared on the test.
+
+    Example: twin ablation churn
+    """
+    from pipelines.ablation import take_apart
+
+    settings = settings_of(context)
+    config = settings.model(model)
+    _step("ablation", lambda: take_apart(settings, config, rows), json)
+
+
+def _step(name: str, run: Callable[[], Summary], json: bool) -> None:
     try:
-        summary = STEPS[name](settings, config)
+        summary = run()
     except FileNotFoundError as error:
         missing = Path(str(error.filename)).name
         raise UserError(f"{missing} is not there yet: run the steps before {name!r}, or `twin run`") from error
