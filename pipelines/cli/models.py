@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,17 +66,17 @@ def compare(settings: Settings, config: ModelConfig) -> Summary:
 
 
 def doubt(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.dataset import DatasetAgain
+    from pipelines.dataset.again import DatasetAgain
     from pipelines.feature_store import open_feature_store
     from pipelines.leakage import look_for_leakage
 
     return look_for_leakage(settings, config, DatasetAgain(settings, config, open_feature_store(settings)))
 
 
-def take_away(settings: Settings, config: ModelConfig) -> Summary:
+def take_away(settings: Settings, config: ModelConfig, rows: int | None = None) -> Summary:
     from pipelines.ablation import take_apart
 
-    return take_apart(settings, config)
+    return take_apart(settings, config, rows)
 
 
 def report(settings: Settings, config: ModelConfig) -> Summary:
@@ -120,9 +121,7 @@ _HELP = {
 
 def _command_of(step: str) -> Callable[..., None]:
     def command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-        settings = settings_of(context)
-        config = settings.model(model)
-        _step(step, lambda: STEPS[step](settings, config), json)
+        _step(context, step, model, json)
 
     return command
 
@@ -203,6 +202,23 @@ def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson
         print(as_text({name: plain(summary) for name, summary in results.items()}))
 
 
+def _step(context: typer.Context, name: str, model: str, json: bool) -> None:
+    settings = settings_of(context)
+    config = settings.model(model)
+    with _steps_before(name):
+        tell(STEPS[name](settings, config), json)
+
+
+@contextmanager
+def _steps_before(name: str) -> Iterator[None]:
+    """Raises UserError where a file of an earlier step is missing."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise UserError(f"{missing} is not there yet: run the steps before {name!r}, or `twin run`") from error
+
+
 def leakage_command(
     context: typer.Context,
     model: ModelName = CHURN,
@@ -217,7 +233,8 @@ def leakage_command(
     config = settings.model(model)
     if rows is not None:
         config = config.model_copy(update={"leakage": config.leakage.model_copy(update={"truncated_rows": rows})})
-    _step("leakage", lambda: doubt(settings, config), json)
+    with _steps_before("leakage"):
+        tell(doubt(settings, config), json)
 
 
 def ablation_command(
@@ -230,20 +247,9 @@ def ablation_command(
 
     Example: twin ablation churn
     """
-    from pipelines.ablation import take_apart
-
     settings = settings_of(context)
-    config = settings.model(model)
-    _step("ablation", lambda: take_apart(settings, config, rows), json)
-
-
-def _step(name: str, run: Callable[[], Summary], json: bool) -> None:
-    try:
-        summary = run()
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename)).name
-        raise UserError(f"{missing} is not there yet: run the steps before {name!r}, or `twin run`") from error
-    tell(summary, json)
+    with _steps_before("ablation"):
+        tell(take_away(settings, settings.model(model), rows), json)
 
 
 def report_command(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from feature_repo.event_table import register_customer_events
 from feature_repo.membership import Membership
-from pipelines.dataset.build import feature_values
+from pipelines.dataset.build import _values as values_of_rows
 from pipelines.dataset.labels import label_rows
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
@@ -44,7 +44,7 @@ class DatasetAgain:
         offline.lake, offline.lake_version = str(log.lake.resolve()), None
         offline.membership_version = log.membership.version
         names = self.settings.features.service_features(self.config.feature_service)
-        return feature_values(self.settings, self.config, self.store, points, names)
+        return values_of_rows(self.settings, self.config, self.store, points, names)
 
     def labels(self, log: Log, points: pd.DataFrame) -> pd.DataFrame:
         """customer_id, as_of and label of the whole population at the instants of `points`."""

@@ -99,7 +99,7 @@ def build_dataset(settings: Settings, config: ModelConfig, store: FeatureStore) 
     _check(rows, config)
     names = settings.features.service_features(config.feature_service)
     with progress(f"Features of {len(rows):,} rows"):
-        values = feature_values(settings, config, store, rows, names)
+        values = _values(settings, config, store, rows, names)
     if pinned is None and _lake_version(lake) != version:
         raise UserError("Events were ingested while the dataset was being made. Nothing was saved; run it again.")
     rows = pd.concat([rows, values], axis=1)
@@ -111,7 +111,7 @@ def build_dataset(settings: Settings, config: ModelConfig, store: FeatureStore) 
     return _summary(dataset, folder, notes)
 
 
-def feature_values(
+def _values(
     settings: Settings, config: ModelConfig, store: FeatureStore, rows: pd.DataFrame, names: tuple[str, ...]
 ) -> pd.DataFrame:
     """The model's features, then those that only simple models and slices read: no input of the model."""

@@ -14,7 +14,8 @@ from feature_repo.membership import load
 from feature_repo.windows import DAY
 from pipelines.artefacts import ID_COLUMNS, LEAKAGE, MODEL, TUNING, Dataset, load_dataset, save_dataset, write_json
 from pipelines.console import UserError
-from pipelines.dataset import DatasetAgain, build_dataset
+from pipelines.dataset import build_dataset
+from pipelines.dataset.again import DatasetAgain
 from pipelines.feature_store import open_feature_store
 from pipelines.leakage import Alarm, CutLog, Leakage, look_for_leakage
 from pipelines.leakage.areas import area_within
