@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,8 @@ def register_commands(app: typer.Typer) -> None:
     app.command("run")(run_command)
     for name, meaning in _HELP.items():
         app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
+    app.command("leakage")(leakage_command)
+    app.command("ablation")(ablation_command)
     app.command("train")(train_command)
     app.command("report")(report_command)
 
@@ -62,6 +65,20 @@ def compare(settings: Settings, config: ModelConfig) -> Summary:
     return evaluate(settings, config, present.booster if present else None)
 
 
+def doubt(settings: Settings, config: ModelConfig) -> Summary:
+    from pipelines.dataset.again import DatasetAgain
+    from pipelines.feature_store import open_feature_store
+    from pipelines.leakage import look_for_leakage
+
+    return look_for_leakage(settings, config, DatasetAgain(settings, config, open_feature_store(settings)))
+
+
+def take_away(settings: Settings, config: ModelConfig, rows: int | None = None) -> Summary:
+    from pipelines.ablation import take_apart
+
+    return take_apart(settings, config, rows)
+
+
 def report(settings: Settings, config: ModelConfig) -> Summary:
     from feature_repo.words import words_of
     from pipelines.explain import explain
@@ -85,6 +102,8 @@ STEPS = {
     "tune": search,
     "fit": fit,
     "evaluate": compare,
+    "leakage": doubt,
+    "ablation": take_away,
     "explain": report,
     "register": publish,
 }
@@ -173,7 +192,7 @@ def run_command(
 
 
 def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """A model from what is in the lake: dataset, tune, fit, evaluate, explain, register.
+    """A model from what is in the lake: dataset, tune, fit, evaluate, leakage, ablation, explain, register.
 
     Example: twin train churn
     """
@@ -186,12 +205,51 @@ def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson
 def _step(context: typer.Context, name: str, model: str, json: bool) -> None:
     settings = settings_of(context)
     config = settings.model(model)
+    with _steps_before(name):
+        tell(STEPS[name](settings, config), json)
+
+
+@contextmanager
+def _steps_before(name: str) -> Iterator[None]:
+    """Raises UserError where a file of an earlier step is missing."""
     try:
-        summary = STEPS[name](settings, config)
+        yield
     except FileNotFoundError as error:
         missing = Path(str(error.filename)).name
         raise UserError(f"{missing} is not there yet: run the steps before {name!r}, or `twin run`") from error
-    tell(summary, json)
+
+
+def leakage_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    rows: Annotated[int | None, typer.Option(min=1, help="rows that are made again from a log that is cut")] = None,
+    json: AsJson = False,
+) -> None:
+    """Look for what the dataset holds and could not have known at the time: alarms with figures and thresholds.
+
+    Example: twin leakage churn --rows 10000
+    """
+    settings = settings_of(context)
+    config = settings.model(model)
+    if rows is not None:
+        config = config.model_copy(update={"leakage": config.leakage.model_copy(update={"truncated_rows": rows})})
+    with _steps_before("leakage"):
+        tell(doubt(settings, config), json)
+
+
+def ablation_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    rows: Annotated[int | None, typer.Option(min=1, help="train on so many, not on what takes half a minute")] = None,
+    json: AsJson = False,
+) -> None:
+    """What each ingredient of the model buys: the model made again without it, compared on the test.
+
+    Example: twin ablation churn
+    """
+    settings = settings_of(context)
+    with _steps_before("ablation"):
+        tell(take_away(settings, settings.model(model), rows), json)
 
 
 def report_command(

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from feature_repo.bg_nbd import BgNbd, history
 from feature_repo.windows import DAY
 from pipelines import bg_nbd
-from pipelines.evaluate.metrics import Array, calibration_line, log_odds, on_line
+from pipelines.scoring.metrics import Array, calibration_line, log_odds, on_line
 from pipelines.settings.labels import ChurnLabel, microseconds
 from pipelines.settings.models import BgNbdConfig, LogisticConfig
 

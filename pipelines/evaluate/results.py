@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.evaluate.bootstrap import Interval
+from pipelines.scoring.bootstrap import Interval
 
 TUNED = "lightgbm_tuned"
 NAMES = {

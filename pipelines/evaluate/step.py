@@ -25,8 +25,9 @@ from pipelines.artefacts import (
 )
 from pipelines.console import UserError, progress
 from pipelines.evaluate.baselines import BgNbdBaseline, base_rate, bg_nbd_baseline, logistic
-from pipelines.evaluate.bootstrap import RESAMPLES, Resampled, resample
-from pipelines.evaluate.metrics import (
+from pipelines.evaluate.results import TUNED, Bin, Difference, Evaluation, ModelScores, verdict_sentences
+from pipelines.scoring.bootstrap import RESAMPLES, Resampled, resample
+from pipelines.scoring.metrics import (
     Array,
     bin_matrix,
     calibration_error,
@@ -34,7 +35,6 @@ from pipelines.evaluate.metrics import (
     noise_floor,
     simulated_rates,
 )
-from pipelines.evaluate.results import TUNED, Bin, Difference, Evaluation, ModelScores, verdict_sentences
 from pipelines.settings import Settings
 from pipelines.settings.labels import ChurnLabel
 from pipelines.settings.models import ModelConfig

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from pipelines.evaluate.bootstrap import METRICS, customer_weights, resample
-from pipelines.evaluate.metrics import calibration_line, log_odds
+from pipelines.scoring.bootstrap import METRICS, customer_weights, resample
+from pipelines.scoring.metrics import calibration_line, log_odds
 
 
 def _sample(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.evaluate.metrics import Array, bin_matrix, calibration_line, equal_mass_bins, log_losses, log_odds
+from pipelines.scoring.metrics import Array, bin_matrix, calibration_line, equal_mass_bins, log_losses, log_odds
 
 RESAMPLES = 1000
 METRICS = ("log_loss", "auc", "brier", "calibration_error", "calibration_intercept", "calibration_slope")
