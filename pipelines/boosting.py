@@ -76,12 +76,21 @@ def parameters(chosen: Mapping[str, Any], seed: int, rows: int) -> dict[str, Any
 
 def learning_rows(dataset: Dataset) -> LearningRows:
     """The train part of a dataset, all columns of its model."""
-    train = dataset.part("train")
-    snapshots = train["snapshot"].to_numpy(dtype="datetime64[us]")
-    inputs = dataset.inputs("train")
-    return LearningRows(
-        matrix(inputs), tuple(inputs.columns), train["label"].to_numpy(), train["fold"].to_numpy(), snapshots
-    )
+    chosen = np.flatnonzero(dataset.rows["part"] == "train")
+    rows, features = dataset.rows, dataset.manifest.features
+    # Column by column: a million rows are not copied as a table first.
+    values = np.empty((len(chosen), len(features)))
+    for place, name in enumerate(features):
+        values[:, place] = rows[name].to_numpy()[chosen]
+    inputs = dataset.manifest.inputs
+    snapshots = rows["snapshot"].to_numpy(dtype="datetime64[us]")[chosen]
+    labels, folds = (rows[name].to_numpy()[chosen] for name in ("label", "fold"))
+    return LearningRows(inputs.matrix(values), inputs.names, labels, folds, snapshots)
+
+
+def learning_customers(dataset: Dataset) -> NDArray[Any]:
+    """The customer of each row of `learning_rows`, text."""
+    return dataset.rows["customer_id"].to_numpy()[np.flatnonzero(dataset.rows["part"] == "train")]
 
 
 def drawn(customers: NDArray[Any], most: int) -> NDArray[np.int64]:

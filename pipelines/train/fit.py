@@ -18,7 +18,7 @@ from pipelines.artefacts import (
     read_json,
     write_json,
 )
-from pipelines.boosting import drawn, learning_rows, make_folds
+from pipelines.boosting import drawn, learning_customers, learning_rows, make_folds
 from pipelines.console import progress
 from pipelines.fitting import FitSummary, fit_calibrated
 from pipelines.settings import Settings
@@ -64,8 +64,7 @@ def train(settings: Settings, config: ModelConfig) -> TrainSummary:
     folder = settings.workspace.artefacts(config.name)
     dataset, tuning = load_dataset(folder), read_json(folder / TUNING)
     rows = learning_rows(dataset)
-    customers = dataset.part("train")["customer_id"].to_numpy()
-    folds = make_folds(rows, config.tune.seed, drawn(customers, config.tune.most_rows))
+    folds = make_folds(rows, config.tune.seed, drawn(learning_customers(dataset), config.tune.most_rows))
     random, random_booster = None, None
     with progress("Training", 3 if "random" in tuning else 2) as advance:
         tuned, tuned_booster = fit_calibrated(rows, folds, tuning["params"], config.tune, config.fit)

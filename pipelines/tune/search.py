@@ -12,8 +12,16 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from pipelines.artefacts import TUNING, Dataset, load_dataset, write_json
-from pipelines.boosting import LearningRows, drawn, learning_rows, make_folds, parameters, sampled_rows
+from pipelines.artefacts import TUNING, load_dataset, write_json
+from pipelines.boosting import (
+    LearningRows,
+    drawn,
+    learning_customers,
+    learning_rows,
+    make_folds,
+    parameters,
+    sampled_rows,
+)
 from pipelines.console import progress
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig, TuneConfig
@@ -50,9 +58,8 @@ def tune(settings: Settings, config: ModelConfig, also_try: Sequence[Mapping[str
         UserError: another process is tuning this model, or a process of the search was killed.
     """
     folder = settings.workspace.artefacts(config.name)
-    dataset = load_dataset(folder)
-    rows, judged = _judged_rows(dataset, config.tune.most_rows)
-    name = study_name(dataset.manifest.dataset_hash, judged.rows, config.tune)
+    dataset_hash, rows, judged = _judged_rows(folder, config.tune.most_rows)
+    name = study_name(dataset_hash, judged.rows, config.tune)
     journal = folder / JOURNAL
     with open_journal(journal) as lock:
         remove_leftovers(journal)
@@ -80,11 +87,13 @@ def study_name(dataset_hash: str, rows: int, config: TuneConfig) -> str:
     return f"{dataset_hash}-{rows}-{space_hash()}-{config.rounds}-{config.early_stopping_rounds}-{config.seed}"
 
 
-def _judged_rows(dataset: Dataset, most: int) -> tuple[LearningRows, JudgedRows]:
-    every, customers = learning_rows(dataset), dataset.part("train")["customer_id"].to_numpy()
-    rows = sampled_rows(every, customers, most)
-    owners = customers[drawn(customers, most)]
-    return rows, JudgedRows(len(rows.labels), len(pd.unique(owners)), len(every.labels))
+def _judged_rows(folder: Path, most: int) -> tuple[str, LearningRows, JudgedRows]:
+    """The hash of the dataset and what is cross-validated of it. The dataset itself is not held while we search."""
+    dataset = load_dataset(folder)
+    every, customers = learning_rows(dataset), learning_customers(dataset)
+    rows, places = sampled_rows(every, customers, most), drawn(customers, most)
+    judged = JudgedRows(len(places), len(pd.unique(customers[places])), len(customers))
+    return dataset.manifest.dataset_hash, rows, judged
 
 
 def _open_studies(

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.boosting import LearningRows, drawn, learning_rows, make_folds, sampled_rows
+from pipelines.artefacts import Dataset
+from pipelines.boosting import LearningRows, drawn, learning_customers, learning_rows, make_folds, sampled_rows
 from tests.unit.model_parts import make_dataset
 
 
@@ -24,7 +25,7 @@ def test_a_draw_is_of_whole_customers_and_a_larger_one_holds_it(owners: list[int
 
 def rows_of(customers: int) -> tuple[LearningRows, np.ndarray]:
     dataset = make_dataset(customers)
-    return learning_rows(dataset), dataset.part("train")["customer_id"].to_numpy()
+    return learning_rows(dataset), learning_customers(dataset)
 
 
 def test_every_snapshot_and_every_fold_stands_in_a_draw_as_in_all_rows() -> None:
@@ -57,3 +58,16 @@ def test_folds_of_a_draw_say_where_their_rows_stand_among_all() -> None:
         np.testing.assert_array_equal(fold.rows, places[other.rows])
         assert (fold.number, fold.size) == (other.number, other.size)
         assert fold.fit.num_data() == len(places) - fold.size
+
+
+def test_what_is_learned_from_is_the_train_part_in_its_order() -> None:
+    dataset = make_dataset(200)
+    # Rows of both parts in any order, as no dataset says they are sorted.
+    dataset = Dataset(dataset.rows.sample(frac=1.0, random_state=1), dataset.manifest)
+    rows, train = learning_rows(dataset), dataset.part("train")
+    np.testing.assert_array_equal(rows.values, dataset.inputs("train").to_numpy())
+    assert rows.names == tuple(dataset.inputs("train").columns)
+    np.testing.assert_array_equal(rows.labels, train["label"])
+    np.testing.assert_array_equal(rows.folds, train["fold"])
+    np.testing.assert_array_equal(rows.snapshots, train["snapshot"].to_numpy(dtype="datetime64[us]"))
+    assert learning_customers(dataset).tolist() == train["customer_id"].tolist()

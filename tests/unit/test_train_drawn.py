@@ -6,7 +6,15 @@ import lightgbm as lgb
 import numpy as np
 
 from pipelines.artefacts import MODEL, TUNING, write_json
-from pipelines.boosting import bin_values, drawn, learning_rows, make_folds, parameters, sampled_rows
+from pipelines.boosting import (
+    bin_values,
+    drawn,
+    learning_customers,
+    learning_rows,
+    make_folds,
+    parameters,
+    sampled_rows,
+)
 from pipelines.fitting import fit_calibrated
 from pipelines.train import train
 from tests.unit.model_parts import make_settings, saved_dataset, small_config
@@ -20,7 +28,7 @@ def test_cross_validation_reads_a_draw_and_the_final_model_all_rows(tmp_path: Pa
     dataset = saved_dataset(project, config, customers=1000)
     write_json(folder / TUNING, {"params": PARAMS, "rounds": 20})
     summary = train(project, config)
-    rows, customers = learning_rows(dataset), dataset.part("train")["customer_id"].to_numpy()
+    rows, customers = learning_rows(dataset), learning_customers(dataset)
     assert summary.tuned.out_of_fold.rows == 1200
     alone = sampled_rows(rows, customers, 1200)
     on_draw, _ = fit_calibrated(alone, make_folds(alone, 7), PARAMS, config.tune, config.fit)
