@@ -70,9 +70,9 @@ kill-test: setup
 bench: setup
 	$(BIN)/python -W ignore -m tests.benchmarks $(BENCH)
 
-# The feature platform at the sizes that figures are published of: an hour and more, and 20 GB of disk.
+# The feature platform, and whole training runs, at the sizes that figures are published of: an hour and more, and 20 GB of disk.
 bench-full: setup
-	$(BIN)/python -W ignore -m tests.benchmarks --full online update build training growth history $(BENCH)
+	$(BIN)/python -W ignore -m tests.benchmarks --full online update build training growth history train $(BENCH)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ class FitSummary:
 def fit_calibrated(
     rows: LearningRows, folds: Sequence[Fold], params: Mapping[str, Any], tune: TuneConfig, how: FitConfig
 ) -> tuple[FitSummary, lgb.Booster]:
-    """Cross-validate on `folds` of `rows`, calibrate on the out-of-fold scores, and fit on all rows.
+    """Cross-validate on `folds`, of all `rows` or a draw of them, calibrate on their scores, and fit on all rows.
 
     The number of trees is the mean over folds of the best number. Out-of-fold scores are read at
     that one number too, so no fold profits from having chosen its own.
@@ -48,18 +48,27 @@ def fit_calibrated(
     chosen = parameters(params, tune.seed, len(rows.values))
     boosters = [fit_fold(fold, chosen, tune.rounds, tune.early_stopping_rounds) for fold in folds]
     rounds = max(1, round(np.mean([booster.best_iteration for booster in boosters])))
-    raw = _out_of_fold(folds, boosters, rounds, len(rows.values))
-    calibration = calibrate(raw, rows.labels, rows.snapshots)
+    judged, raw = _out_of_fold(folds, boosters, rounds)
+    labels = rows.labels[judged]
+    calibration = calibrate(raw, labels, rows.snapshots[judged])
     data = bin_values(rows.values, rows.labels, list(rows.names), tune.seed)
     booster = bake(lgb.train(chosen, data, rounds), calibration)
-    return FitSummary(dict(params), rounds, calibration, _judge(raw, calibration, rows.labels)), booster
+    return FitSummary(dict(params), rounds, calibration, _judge(raw, calibration, labels)), booster
 
 
-def _out_of_fold(folds: Sequence[Fold], boosters: Sequence[lgb.Booster], rounds: int, count: int) -> Floats:
-    raw = np.empty(count)
-    for fold, booster in zip(folds, boosters, strict=True):
-        raw[fold.rows] = booster.predict(fold.values, raw_score=True, num_iteration=rounds)
-    return raw
+def _out_of_fold(
+    folds: Sequence[Fold], boosters: Sequence[lgb.Booster], rounds: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """Which rows the folds hold, ascending, and their log-odds."""
+    rows = np.concatenate([fold.rows for fold in folds])
+    raw = np.concatenate(
+        [
+            booster.predict(fold.values, raw_score=True, num_iteration=rounds)
+            for fold, booster in zip(folds, boosters, strict=True)
+        ]
+    )
+    order = np.argsort(rows)
+    return rows[order], raw[order]
 
 
 def _judge(raw: Floats, calibration: Calibration, labels: NDArray[Any]) -> OutOfFold:

@@ -25,7 +25,7 @@ def make_settings(checkout: Path) -> Settings:
 
 def small_config(settings: Settings, **tune: Any) -> ModelConfig:
     """The churn model with a search of seconds."""
-    quick = {"trials": 4, "budget_seconds": 120.0, "rounds": 30, "early_stopping_rounds": 5, **tune}
+    quick = {"trials": 4, "budget_seconds": 120.0, "rounds": 30, "early_stopping_rounds": 5, "processes": 1, **tune}
     config = settings.model("churn")
     return config.model_copy(update={"tune": config.tune.model_copy(update=quick)})
 
