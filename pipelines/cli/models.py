@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command("run")(run_command)
     for name, meaning in _HELP.items():
         app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
+    app.command("register")(register_command)
     app.command("train")(train_command)
     app.command("report")(report_command)
 
@@ -45,7 +47,8 @@ def search(settings: Settings, config: ModelConfig) -> Summary:
     from pipelines.tune import tune
 
     present = champion(settings, config)
-    return tune(settings, config, also_try=[present.manifest["params"]] if present else [])
+    params = present.manifest.get("params") if present else None  # a linear one has none
+    return tune(settings, config, also_try=[params] if params else [])
 
 
 def fit(settings: Settings, config: ModelConfig) -> Summary:
@@ -59,7 +62,7 @@ def compare(settings: Settings, config: ModelConfig) -> Summary:
     from pipelines.tracking import champion
 
     present = champion(settings, config)
-    return evaluate(settings, config, present.booster if present else None)
+    return evaluate(settings, config, present.file if present else None, present.inputs if present else None)
 
 
 def report(settings: Settings, config: ModelConfig) -> Summary:
@@ -70,10 +73,10 @@ def report(settings: Settings, config: ModelConfig) -> Summary:
     return explain(settings, config, meanings)
 
 
-def publish(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.register import export_champion, register
+def publish(settings: Settings, config: ModelConfig, name: str | None = None) -> Summary:
+    from pipelines.register import TUNED, export_champion, register
 
-    registration = register(settings, config)
+    registration = register(settings, config, name=name or TUNED)
     if registration.is_champion:
         # A service that runs takes it from there.
         export_champion(settings, config)
@@ -96,7 +99,6 @@ _HELP = {
     "fit": "Fit and calibrate the tuned and the default model.",
     "evaluate": "Compare with the baselines, out of time, with intervals.",
     "explain": "Write the reviewer's report.",
-    "register": "Log everything in MLflow, register the model, and make it champion if it passes its gates.",
 }
 
 
@@ -105,6 +107,25 @@ def _command_of(step: str) -> Callable[..., None]:
         _step(context, step, model, json)
 
     return command
+
+
+def register_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    simple: Annotated[
+        str | None,
+        typer.Option("--model", help="a simple model in place of the tuned one: logistic or bg_nbd_calibrated"),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Log everything in MLflow, register the model, and make it champion if it passes its gates.
+
+    Example: twin register churn --model logistic
+    """
+    settings = settings_of(context)
+    config = settings.model(model)
+    with _steps_before("register"):
+        tell(publish(settings, config, simple), json)
 
 
 def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
@@ -186,12 +207,18 @@ def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson
 def _step(context: typer.Context, name: str, model: str, json: bool) -> None:
     settings = settings_of(context)
     config = settings.model(model)
+    with _steps_before(name):
+        tell(STEPS[name](settings, config), json)
+
+
+@contextmanager
+def _steps_before(name: str) -> Iterator[None]:
+    """Raises UserError where a file of an earlier step is missing."""
     try:
-        summary = STEPS[name](settings, config)
+        yield
     except FileNotFoundError as error:
         missing = Path(str(error.filename)).name
         raise UserError(f"{missing} is not there yet: run the steps before {name!r}, or `twin run`") from error
-    tell(summary, json)
 
 
 def report_command(
