@@ -29,6 +29,7 @@ def register_commands(app: typer.Typer) -> None:
         app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
     app.command("leakage")(leakage_command)
     app.command("ablation")(ablation_command)
+    app.command("register")(register_command)
     app.command("train")(train_command)
     app.command("report")(report_command)
 
@@ -48,7 +49,8 @@ def search(settings: Settings, config: ModelConfig) -> Summary:
     from pipelines.tune import tune
 
     present = champion(settings, config)
-    return tune(settings, config, also_try=[present.manifest["params"]] if present else [])
+    params = present.manifest.get("params") if present else None  # a linear one has none
+    return tune(settings, config, also_try=[params] if params else [])
 
 
 def fit(settings: Settings, config: ModelConfig) -> Summary:
@@ -62,7 +64,7 @@ def compare(settings: Settings, config: ModelConfig) -> Summary:
     from pipelines.tracking import champion
 
     present = champion(settings, config)
-    return evaluate(settings, config, present.booster if present else None)
+    return evaluate(settings, config, present.file if present else None, present.inputs if present else None)
 
 
 def doubt(settings: Settings, config: ModelConfig) -> Summary:
@@ -87,10 +89,10 @@ def report(settings: Settings, config: ModelConfig) -> Summary:
     return explain(settings, config, meanings)
 
 
-def publish(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.register import export_champion, register
+def publish(settings: Settings, config: ModelConfig, name: str | None = None) -> Summary:
+    from pipelines.register import TUNED, export_champion, register
 
-    registration = register(settings, config)
+    registration = register(settings, config, name=name or TUNED)
     if registration.is_champion:
         # A service that runs takes it from there.
         export_champion(settings, config)
@@ -115,7 +117,6 @@ _HELP = {
     "fit": "Fit and calibrate the tuned and the default model.",
     "evaluate": "Compare with the baselines, out of time, with intervals.",
     "explain": "Write the reviewer's report.",
-    "register": "Log everything in MLflow, register the model, and make it champion if it passes its gates.",
 }
 
 
@@ -124,6 +125,25 @@ def _command_of(step: str) -> Callable[..., None]:
         _step(context, step, model, json)
 
     return command
+
+
+def register_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    simple: Annotated[
+        str | None,
+        typer.Option("--model", help="a simple model in place of the tuned one: logistic or bg_nbd_calibrated"),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Log everything in MLflow, register the model, and make it champion if it passes its gates.
+
+    Example: twin register churn --model logistic
+    """
+    settings = settings_of(context)
+    config = settings.model(model)
+    with _steps_before("register"):
+        tell(publish(settings, config, simple), json)
 
 
 def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:

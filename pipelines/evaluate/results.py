@@ -63,7 +63,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All of `evaluation.json`. `model_hash` and `champion_hash` say which booster files were judged."""
+    """All of `evaluation.json`. `model_hash` and `champion_hash` say which files were judged.
+
+    `candidates` has, by name, of each simple model that could be served what stands here of the tuned one.
+    """
 
     model: str
     test_rows: int
@@ -76,6 +79,7 @@ class Evaluation:
     seed: int
     models: tuple[ModelScores, ...]
     differences: tuple[Difference, ...]
+    candidates: dict[str, dict[str, tuple[Difference, ...]]]
     bg_nbd: dict[str, float]
     notes: tuple[str, ...]
     verdict: str

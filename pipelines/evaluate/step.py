@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from feature_repo.configuration import Problem
+from feature_repo.model_inputs import ModelInputs
 from pipelines.artefacts import (
     DEFAULT_MODEL,
     EVALUATION,
@@ -26,6 +27,7 @@ from pipelines.artefacts import (
 from pipelines.console import UserError, progress
 from pipelines.evaluate.baselines import BgNbdBaseline, base_rate, bg_nbd_baseline, logistic
 from pipelines.evaluate.results import TUNED, Bin, Difference, Evaluation, ModelScores, verdict_sentences
+from pipelines.fitted_model import read_fitted, write_simple_models
 from pipelines.scoring.bootstrap import RESAMPLES, Resampled, resample
 from pipelines.scoring.metrics import (
     Array,
@@ -42,14 +44,20 @@ from pipelines.settings.models import ModelConfig
 SEED = 20050501
 
 
-def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_path: Path | None = None) -> Evaluation:
-    """Score all models on the test part; writes `evaluation.json` and `predictions.parquet`.
+def evaluate(
+    settings: Settings,
+    model_config: ModelConfig,
+    champion_path: Path | None = None,
+    champion_inputs: ModelInputs | None = None,
+) -> Evaluation:
+    """Score all models on the test part; writes `evaluation.json`, `predictions.parquet` and `simple_models.json`.
 
     Args:
         settings: whose workspace holds the artefacts.
         model_config: which model, its label, and the features of the simple models.
-        champion_booster_path: LightGBM text file of the model served now, if there is one. It is left out, with
-            a note, when it reads features this dataset does not have.
+        champion_path: file of the model served now, if there is one. It is left out, with a note, when it reads
+            features this dataset does not have.
+        champion_inputs: what it makes of features; without it, its columns are features.
 
     Raises:
         UserError: an artefact is missing, a part has no rows or one class only, or a column is missing.
@@ -65,15 +73,18 @@ def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_pat
     with progress("compare models", total=4) as advance:
         simple = _bg_nbd(train, test, model_config)
         advance(1)
+        servable = {"logistic": logistic(train, model_config.baselines.logistic)}
+        if simple is not None and simple.model is not None:
+            servable["bg_nbd_calibrated"] = simple.model
         probabilities: dict[str, Array] = {
             "base_rate": base_rate(train, test),
-            "logistic": logistic(train, test, model_config.baselines.logistic),
+            "logistic": servable["logistic"].predict(test),
         }
         if simple is not None:
             probabilities |= {"bg_nbd": simple.raw, "bg_nbd_calibrated": simple.calibrated}
         inputs = dataset.inputs("test")
         probabilities |= {name: _predict(booster, inputs) for name, booster in boosters.items()}
-        champion = _champion(champion_booster_path, inputs, notes)
+        champion = _champion(champion_path, champion_inputs, test, notes)
         if champion is not None:
             probabilities["champion"] = champion
         advance(1)
@@ -83,20 +94,22 @@ def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_pat
         advance(1)
         scores = tuple(_scores(name, labels, probabilities[name], resampled[name]) for name in probabilities)
         advance(1)
-    differences = _differences(resampled)
+    differences = _differences(resampled, TUNED)
     sentences = verdict_sentences(differences)
     result = Evaluation(
         model=model_config.name, test_rows=len(test), test_customers=int(customers.max()) + 1,
         test_as_of=tuple(item.as_of for item in dataset.manifest.snapshots if item.part == "test"),
         train_rows=len(train), positive_rate=float(labels.mean()), train_positive_rate=float(train["label"].mean()),
         resamples=RESAMPLES, seed=SEED, models=scores, differences=differences,
+        candidates={name: {"differences": _differences(resampled, name)} for name in servable},
         bg_nbd=asdict(simple.parameters) | {"customers": simple.customers} if simple else {},
         notes=tuple(notes), verdict=" ".join(sentences), verdict_sentences=sentences,
         dataset_hash=dataset.manifest.dataset_hash, model_hash=file_hash(folder / MODEL),
-        champion_hash=file_hash(champion_booster_path) if champion_booster_path and champion is not None else None,
+        champion_hash=file_hash(champion_path) if champion_path and champion is not None else None,
         seconds=round(time.monotonic() - began, 2),
     )  # fmt: skip
     _predictions(test, probabilities).to_parquet(folder / PREDICTIONS, index=False)
+    write_simple_models(folder, servable, dataset.manifest.dataset_hash)
     write_json(folder / EVALUATION, asdict(result))
     return result
 
@@ -177,18 +190,18 @@ def _predict(booster: lightgbm.Booster, inputs: pd.DataFrame) -> Array:
     return np.asarray(booster.predict(inputs.to_numpy(dtype=np.float64)), dtype=np.float64)
 
 
-def _champion(path: Path | None, inputs: pd.DataFrame, notes: list[str]) -> Array | None:
+def _champion(path: Path | None, inputs: ModelInputs | None, test: pd.DataFrame, notes: list[str]) -> Array | None:
     """The champion's probabilities; None, and a line in `notes`, where it cannot read this dataset."""
     if path is None:
         notes.append("There is no champion to compare with.")
         return None
-    booster = lightgbm.Booster(model_file=path)
-    missing = [name for name in booster.feature_name() if name not in inputs]
+    fitted = read_fitted(path, inputs)
+    missing = fitted.missing(test)
     if missing:
         notes.append(f"The champion is not compared: it reads {len(missing)} features which this dataset lacks.")
         return None
     notes.append("The champion may have been trained on customers, or days, of this test; that flatters it.")
-    return _predict(booster, inputs[booster.feature_name()])
+    return fitted.predict(test)
 
 
 def _scores(name: str, labels: Array, probabilities: Array, resampled: Resampled) -> ModelScores:
@@ -213,13 +226,13 @@ def _curve(labels: Array, probabilities: Array) -> tuple[Bin, ...]:
     return tuple(Bin(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 
-def _differences(resampled: dict[str, Resampled]) -> tuple[Difference, ...]:
-    """Tuned minus each other model, in log-loss and AUC."""
-    tuned = resampled[TUNED]
+def _differences(resampled: dict[str, Resampled], model: str) -> tuple[Difference, ...]:
+    """A model minus each other one, in log-loss and AUC."""
+    own = resampled[model]
     return tuple(
-        Difference(TUNED, name, metric, interval.estimate, interval.low, interval.high)
-        for name, other in resampled.items() if name != TUNED
-        for metric in ("log_loss", "auc") for interval in [tuned.difference(other, metric)]
+        Difference(model, name, metric, interval.estimate, interval.low, interval.high)
+        for name, other in resampled.items() if name != model
+        for metric in ("log_loss", "auc") for interval in [own.difference(other, metric)]
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ class TrainSummary:
                 continue
             figures, scale = fit.out_of_fold, fit.calibration
             lines.append(
-                f"  {name:<8} {fit.rounds:>4} rounds  log-loss {figures.calibrated_log_loss:.4f}  "
+                f"  {name:<8} {fit.rounds:>4} rounds{_seeds(fit)}  log-loss {figures.calibrated_log_loss:.4f}  "
                 f"AUC {figures.auc:.4f}  calibrated with slope {scale.slope:.3f}, intercept {scale.intercept:+.3f}"
             )
             if scale.note:
@@ -83,11 +83,14 @@ def train(settings: Settings, config: ModelConfig) -> TrainSummary:
     shared = {
         "model": config.name,
         "dataset_hash": dataset.manifest.dataset_hash,
-        "seeds": {"lightgbm": config.tune.seed},
     }
     beside = {"random": asdict(random)} if random is not None else {}
     write_json(folder / TRAINING, {**shared, **asdict(tuned), "default": asdict(default), **beside})
     return TrainSummary(config.name, str(folder / MODEL), tuned, default, random)
+
+
+def _seeds(fit: FitSummary) -> str:
+    return f" × {len(fit.seeds)} seeds" if len(fit.seeds) > 1 else ""
 
 
 def _save(booster: lgb.Booster, path: Path) -> None:
