@@ -16,6 +16,8 @@ from pipelines.console import UserError
 from pipelines.state_build import build_state
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from pipelines.cli.output import Summary
     from pipelines.settings import Settings
     from pipelines.settings.models import ModelConfig
@@ -25,6 +27,7 @@ CHURN = "churn"
 
 def register_commands(app: typer.Typer) -> None:
     app.command("run")(run_command)
+    app.command("evaluate")(evaluate_command)
     for name, meaning in _HELP.items():
         app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
     app.command("leakage")(leakage_command)
@@ -60,11 +63,21 @@ def fit(settings: Settings, config: ModelConfig) -> Summary:
 
 
 def compare(settings: Settings, config: ModelConfig) -> Summary:
+    return evaluate_against(settings, config, truth=None)
+
+
+def evaluate_against(settings: Settings, config: ModelConfig, truth: DataFrame | None) -> Summary:
+    """The evaluation, and what is true beside it where `truth` says it."""
     from pipelines.evaluate import evaluate
+    from pipelines.identity.consent_groups import consent_groups
     from pipelines.tracking import champion
 
     present = champion(settings, config)
-    return evaluate(settings, config, present.file if present else None, present.inputs if present else None)
+    purposes = {cut.consent for cut in config.slices if cut.consent is not None}
+    consent = {purpose: consent_groups(settings, purpose) for purpose in sorted(purposes)}
+    return evaluate(
+        settings, config, present.file if present else None, present.inputs if present else None, consent, truth
+    )
 
 
 def doubt(settings: Settings, config: ModelConfig) -> Summary:
@@ -115,7 +128,6 @@ _HELP = {
     "dataset": "Snapshots, labels and point-in-time features.",
     "tune": "Search for parameters; stopped in the middle, it goes on where it was.",
     "fit": "Fit and calibrate the tuned and the default model.",
-    "evaluate": "Compare with the baselines, out of time, with intervals.",
     "explain": "Write the reviewer's report.",
 }
 
@@ -144,6 +156,28 @@ def register_command(
     config = settings.model(model)
     with _steps_before("register"):
         tell(publish(settings, config, simple), json)
+
+
+def evaluate_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    truth: Annotated[
+        str | None,
+        typer.Option(help="a Parquet file of customer_id, as_of, probability; or `demo`: of the made-up retailer"),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Compare with the baselines, out of time, with intervals: scores, profit, slices, the champion.
+
+    Example: twin evaluate churn
+    """
+    from pipelines.cli.truth import read_truth
+
+    settings = settings_of(context)
+    config = settings.model(model)
+    found = None if truth is None else read_truth(settings, config, truth)
+    with _steps_before("evaluate"):
+        tell(evaluate_against(settings, config, found), json)
 
 
 def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:

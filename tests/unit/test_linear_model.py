@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from pipelines.evaluate.metrics import on_line
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -23,6 +22,7 @@ from feature_repo.reasons import check_additive, reason_codes
 from pipelines import bg_nbd
 from pipelines.evaluate.baselines import bg_nbd_baseline, fit_logistic, logistic, newest
 from pipelines.fitted_model import SimpleModel, read_fitted, read_simple_models, write_simple_models
+from pipelines.scoring.metrics import on_line
 from tests.reference import churn_artefacts
 from tests.reference.churn_artefacts import FEATURES
 
