@@ -78,7 +78,7 @@ def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, sto
             lake that changed while its features were read.
     """
     lake = settings.workspace.lake
-    newest, pinned = _lake_version(lake), getattr(store.config.offline_store, "lake_version", None)
+    newest, pinned = lake_version(lake), getattr(store.config.offline_store, "lake_version", None)
     version = newest if pinned is None else int(pinned)
     membership = current_membership(settings)
     # Features are read as of the same version of the identity map as population and labels.
@@ -98,7 +98,7 @@ def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, sto
     names = settings.features.service_features(config.feature_service)
     with progress(f"Features of {len(rows):,} rows"):
         values = _values(settings, config, store, rows, names)
-    if pinned is None and _lake_version(lake) != version:
+    if pinned is None and lake_version(lake) != version:
         raise UserError("Events were ingested while the dataset was being made. Nothing was saved; run it again.")
     rows = pd.concat([rows, values], axis=1)
     inputs = model_inputs(config, rows, names)
@@ -144,7 +144,8 @@ def content_hash(rows: pd.DataFrame, names: tuple[str, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _lake_version(lake: Path) -> int:
+def lake_version(lake: Path) -> int:
+    """The newest version of the lake. Raises UserError where there is none."""
     if not DeltaTable.is_deltatable(str(lake)):
         hint = "ingest a file first: twin ingest --source NAME FILE"
         raise UserError("There are no events yet.", [Problem("lake", "a table of events", "nothing there", hint)])
@@ -171,8 +172,9 @@ def _notes(
         notes.append(f"{len(plan.dropped)} snapshots from {first} to {last} are left out: {reason}")
     if found.sparse:
         least = config.snapshots.at_least_customers
-        notes.append(f"{len(found.sparse)} snapshots with fewer than {least} customers are left out")
-    excluded = parts[TRAIN].excluded + parts[TEST].excluded
+        left = ", ".join(day(at) for at in found.sparse)
+        notes.append(f"snapshots with fewer than {least} customers are left out: {left}")
+    excluded = parts[TRAIN].left_out.excluded + parts[TEST].left_out.excluded
     if excluded and config.label.exclude:
         events = " or ".join(config.label.exclude.events)
         notes.append(f"{excluded:,} rows are left out by label.exclude: {events}")

@@ -25,7 +25,7 @@ import pandas as pd
 from feature_repo.configuration import Problem
 from feature_repo.extract import LARGEST
 from pipelines.console import UserError
-from pipelines.dataset.population import When, make_population
+from pipelines.dataset.population import LeftOut, When, make_population
 from pipelines.dataset.snapshots import LogRange
 from pipelines.settings.labels import Label, ValueLabel, microseconds
 
@@ -59,10 +59,10 @@ ORDER BY p.as_of, p.customer_id
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
     """`rows`: customer_id, as_of (int64 microseconds UTC), label (int64), one a customer of the population and instant,
-    ordered by instant and customer. `excluded` rows had an event of `label.exclude`."""
+    ordered by instant and customer."""
 
     rows: pd.DataFrame
-    excluded: int
+    left_out: LeftOut
 
 
 def log_range(connection: duckdb.DuckDBPyConnection, label: Label) -> LogRange:
@@ -94,7 +94,7 @@ def label_rows(
 
 def labelled(connection: duckdb.DuckDBPyConnection, label: Label, when: When, known_by: int = FOR_EVER) -> LabelledRows:
     """Labels at `when` from the view `customer_events`, outcomes as far as they had arrived by `known_by`."""
-    excluded = make_population(connection, label, when)
+    left_out = make_population(connection, label, when)
     values = {
         "events": list(label.outcome_events),
         "gap": microseconds(label.gap),
@@ -105,7 +105,7 @@ def labelled(connection: duckdb.DuckDBPyConnection, label: Label, when: When, kn
         values["subtract"] = list(label.subtract)
     sql = _ROWS.format(label=_LABEL[label.kind])
     rows = connection.execute(sql, values).df().astype({"as_of": "int64", "label": "int64"})
-    return LabelledRows(rows, excluded)
+    return LabelledRows(rows, left_out)
 
 
 def is_positive(labels: pd.Series, label: Label) -> pd.Series:

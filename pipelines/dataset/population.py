@@ -76,12 +76,16 @@ class Openings:
 When = Sequence[int] | Openings
 
 
-def make_population(connection: duckdb.DuckDBPyConnection, label: Label, when: When) -> int:
-    """Make the temporary table `population` (customer_id, as_of, opportunity) from the view `customer_events`.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Customers at an instant that are no rows: all their opportunities were closed, or `label.exclude` fits them."""
 
-    Returns:
-        how many customers at an instant `label.exclude` left out.
-    """
+    closed: int
+    excluded: int
+
+
+def make_population(connection: duckdb.DuckDBPyConnection, label: Label, when: When) -> LeftOut:
+    """Make the temporary table `population` (customer_id, as_of, opportunity) from the view `customer_events`."""
     connection.execute(_LABEL_EVENTS.format(opportunity=_opportunity(label)))
     values: dict[str, object] = {"events": list(label.population_events), "look_back": microseconds(label.look_back)}
     if isinstance(when, Openings):
@@ -92,11 +96,16 @@ def make_population(connection: duckdb.DuckDBPyConnection, label: Label, when: W
     _make(connection, "standing", _OPEN, {"closing": closing})
     _make(connection, "excluded", _EXCLUDED, _exclusion(label.exclude))
     _make(connection, "population", "FROM standing ANTI JOIN excluded USING (customer_id, as_of)", {})
-    return int(connection.execute("SELECT count(*) FROM excluded").fetchall()[0][0])
+    closed = "(SELECT DISTINCT customer_id, as_of FROM candidates) ANTI JOIN standing USING (customer_id, as_of)"
+    return LeftOut(_count(connection, closed), _count(connection, "excluded"))
 
 
 def _make(connection: duckdb.DuckDBPyConnection, table: str, sql: str, values: dict[str, object]) -> None:
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {sql}", values)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])
 
 
 def _opportunity(label: Label) -> str:

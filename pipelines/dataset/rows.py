@@ -40,7 +40,7 @@ def rows_of(
     made = labelled(connection, config.label, _when(config, plan, part), known_by)
     rows = made.rows
     rows.insert(2, "snapshot", _snapshot(config, plan, rows["as_of"].to_numpy(dtype=np.int64)))
-    return LabelledRows(rows.assign(part=part), made.excluded)
+    return LabelledRows(rows.assign(part=part), made.left_out)
 
 
 def populated(rows: pd.DataFrame, plan: SnapshotPlan, config: LearningConfig) -> Populated:

@@ -185,7 +185,7 @@ def test_who_is_excluded_is_counted() -> None:
     events = [Event("a", ORDER, DAY, DAY), Event("a", REFUND, DAY, DAY), Event("b", ORDER, DAY, DAY)]
     with with_view(events) as connection:
         found = labelled(connection, label_of("churn", exclude={"events": [REFUND]}), [2 * DAY, 3 * DAY])
-    assert (found.excluded, found.rows["customer_id"].tolist()) == (2, ["b", "b"])
+    assert (found.left_out.excluded, found.rows["customer_id"].tolist()) == (2, ["b", "b"])
 
 
 def test_the_log_ends_with_its_newest_event_that_is_not_dated_ahead() -> None:
