@@ -78,8 +78,10 @@ def log_range(connection: duckdb.DuckDBPyConnection, label: Label) -> LogRange:
     for field, events in _deciding(label).items():
         start, end = connection.execute(_RANGE, {"events": list(events)}).fetchall()[0]
         if start is None:
-            hint = f"ingest a source that has them, or change {field}"
-            problem = Problem(field, f"events called {' or '.join(events)}", "none of a known customer", hint)
+            hint = f"ingest a source that has them, with consent, or change {field}"
+            problem = Problem(
+                field, f"events called {' or '.join(events)}", "none of a known customer who allows it", hint
+            )
             raise UserError("There is nothing to label.", [problem])
         ranges.append((int(start), int(end)))
     return LogRange(*ranges[0], *ranges[-1])

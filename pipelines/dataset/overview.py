@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -19,11 +19,12 @@ from pipelines.dataset.rows import PARTS, TEST, TRAIN, rows_of
 from pipelines.dataset.snapshots import SnapshotPlan, day, plan_snapshots
 from pipelines.identity.current import current_membership
 from pipelines.settings import Settings
-from pipelines.settings.labels import ConversionLabel, Label, microseconds
+from pipelines.settings.labels import ConversionLabel, microseconds
 from pipelines.settings.models import CompanionConfig, ModelConfig
 
 DRIFT = 1.5
 FEW_POSITIVES = 50
+SPARSE = "sparse"
 _BAR = 30
 
 # Why an opening makes no row, where rows are right after openings.
@@ -55,7 +56,11 @@ class SnapshotCount:
 
 @dataclass(frozen=True, slots=True)
 class LabelOverview:
-    """The rule in words, and what it gives. Rows between train and test are `dropped`, and counted in hindsight."""
+    """The rule in words, and what it gives.
+
+    Snapshots between train and test are `dropped`, and counted in hindsight; those with too few customers to train on
+    are `sparse`.
+    """
 
     model: str
     kind: str
@@ -109,9 +114,10 @@ def label_overview(settings: Settings, config: ModelConfig | CompanionConfig) ->
         barred = set(barred_from_training(connection, settings))
     rows = pd.concat([made.rows for made in parts.values()], ignore_index=True)
     kept = rows[~rows["customer_id"].isin(barred)]
-    snapshots = tuple(_counts(kept, config.label))
+    snapshots = tuple(_counts(kept, config))
     barred_here = rows.loc[rows["customer_id"].isin(barred), "customer_id"].nunique()
-    left_out = (*_left_out(parts, config, barred_here, settings.consent.uses.training), *unopened)
+    sparse = [snapshot.day for snapshot in snapshots if snapshot.part == SPARSE]
+    left_out = (*_left_out(parts, config, sparse, barred_here, settings.consent.uses.training), *unopened)
     warnings = tuple(_warnings(snapshots, plan, config))
     rule = _rule(config)
     return LabelOverview(
@@ -135,15 +141,16 @@ def _rule(config: ModelConfig | CompanionConfig) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
-def _counts(rows: pd.DataFrame, label: Label) -> Iterator[SnapshotCount]:
+def _counts(rows: pd.DataFrame, config: ModelConfig | CompanionConfig) -> Iterator[SnapshotCount]:
+    label, least = config.label, config.snapshots.at_least_customers
     for _, own in rows.groupby(["snapshot", "part"]):
         labels, positive = own["label"], is_positive(own["label"], label)
-        came = labels[positive]
+        came, part, customers = labels[positive], str(own["part"].iloc[0]), int(own["customer_id"].nunique())
         yield SnapshotCount(
             day(int(own["snapshot"].iloc[0])),
-            str(own["part"].iloc[0]),
+            SPARSE if part == TRAIN and customers < least else part,
             len(own),
-            int(own["customer_id"].nunique()),
+            customers,
             int(positive.sum()),
             float(positive.mean()),
             float(labels.mean()) if label.kind == "value" else None,
@@ -152,13 +159,20 @@ def _counts(rows: pd.DataFrame, label: Label) -> Iterator[SnapshotCount]:
 
 
 def _left_out(
-    parts: dict[str, LabelledRows], config: ModelConfig | CompanionConfig, barred: int, purpose: str
+    parts: dict[str, LabelledRows],
+    config: ModelConfig | CompanionConfig,
+    sparse: Sequence[str],
+    barred: int,
+    purpose: str,
 ) -> Iterator[str]:
     closed = sum(made.left_out.closed for made in parts.values())
     excluded = sum(made.left_out.excluded for made in parts.values())
     dropped = len(parts["dropped"].rows)
     if dropped:
         yield f"{dropped:,} rows whose labels reach past the first test instant"
+    if sparse:
+        least = config.snapshots.at_least_customers
+        yield f"snapshots to train on with fewer than {least} customers: {', '.join(sparse)}"
     if closed:
         yield f"{closed:,} times a customer whose opportunities had all been closed, or had reached their goal"
     if excluded and config.label.exclude:
@@ -195,14 +209,14 @@ def _warnings(
 ) -> Iterator[str]:
     least = config.snapshots.at_least_customers
     used = [s for s in snapshots if s.part in (TRAIN, TEST)]
-    few = [s for s in used if s.customers < least]
+    few = [s.day for s in used if s.part == TEST and s.customers < least]
     if few:
-        yield f"fewer than {least} customers (snapshots.at_least_customers): {', '.join(s.day for s in few)}"
+        yield f"a test snapshot with fewer than {least} customers (snapshots.at_least_customers): {', '.join(few)}"
     for part, planned in ((TRAIN, plan.train), (TEST, plan.test)):
         own = [s for s in used if s.part == part]
         rows, positives = sum(s.rows for s in own), sum(s.positives for s in own)
         if not rows:
-            yield f"no customer in any of the {len(planned)} snapshots of {part}"
+            yield f"too few customers in all {len(planned)} snapshots of {part}: no dataset can be made"
         elif config.label.kind in ("churn", "conversion") and positives in (0, rows):
             yield f"all {rows:,} labels of {part} are {int(positives > 0)}: there is nothing to tell apart"
         elif min(positives, rows - positives) < FEW_POSITIVES and config.label.kind != "value":
