@@ -15,6 +15,7 @@ import pandas as pd
 
 from feature_repo.configuration import Problem
 from feature_repo.reasons import reason_codes, sigmoid
+from pipelines import label_words
 from pipelines.artefacts import (
     EVALUATION,
     MODEL,
@@ -96,7 +97,7 @@ def explain(
     gap = max(explained.gap, example_gap)
     figures = {
         "model": model_config.name, "dataset_hash": dataset.manifest.dataset_hash,
-        "definition": wording.label_definition(model_config.label),
+        "definition": label_words.label_definition(model_config.label, model_config.snapshots.at),
         "left_out": _left_out(dataset.manifest, model_config),
         "snapshots": _snapshots(dataset.manifest), "evaluation": evaluation, "shap_mode": "tree_path_dependent",
         "rows_explained": len(sample), "rows_available": len(test), "worst_additivity_gap": gap,
@@ -155,7 +156,7 @@ def _left_out(manifest: DatasetManifest, config: ModelConfig) -> str:
     days: dict[str, list[str]] = {"train": [], "test": []}
     for item in manifest.snapshots:
         days[item.part].append(wording.day(item.as_of))
-    return wording.left_out(config.label, days["train"], min(days["test"]))
+    return label_words.left_out(config.label, days["train"], min(days["test"]))
 
 
 def _examples(
