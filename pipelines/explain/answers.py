@@ -110,13 +110,17 @@ def _worst(evaluation: Mapping[str, Any]) -> str:
     if not worst:
         return "Not looked at: no slice of customers was judged on its own."
     loss = worst["log_loss_over_base_rate"]
-    against = "no better than their own base rate" if loss["high"] >= 0 else "still better than their own base rate"
+    against = (
+        "not shown to be better than one rate for all of them"
+        if loss["high"] >= 0
+        else "still better than one rate for all"
+    )
     if loss["low"] > 0:
-        against = "worse than their own base rate"
+        against = "worse than one rate for all of them"
     estimate, low, high = (number(loss[key], 3, True) for key in ("estimate", "low", "high"))
     return (
         f"For {worst['slice']}: {worst['band']} ({worst['rows']:,} rows) it is {against}: log-loss {estimate} "
-        f"[{low}, {high}] over it."
+        f"[{low}, {high}] over that."
     )
 
 
@@ -165,10 +169,10 @@ def _alike(agreement: float) -> str:
 
 
 def raised(leakage: Mapping[str, Any] | None) -> list[str] | None:
-    """Names of the alarms that were raised; None where leakage was not looked for."""
+    """Names of the alarms that were raised against this model; None where leakage was not looked for."""
     if not leakage:
         return None
-    return [item["name"].replace("_", " ") for item in leakage["alarms"] if item["raised"]]
+    return [item["name"].replace("_", " ") for item in leakage["alarms"] if item["raised"] and item.get("blocks", True)]
 
 
 def listed(items: list[str], between: str = ", ") -> str:

@@ -39,7 +39,7 @@ def page_content(material: Material, figures: Mapping[str, Any], drawn: Drawn) -
         "differences": _differences(evaluation), "sampling": _sampling(figures), "raised": raised(figures["leakage"]),
         "profit": evaluation.get("profit"), "per_snapshot": _times(evaluation),
         "slices": _slices(evaluation), "worst": evaluation.get("worst_slice"),
-        "tuning_gain": evaluation.get("tuning_gain"), "truth": evaluation.get("truth"),
+        "tuning_gain": _tuning_gain(evaluation), "truth": evaluation.get("truth"),
         "champion_comparison": evaluation.get("champion_comparison"),
         "importances": drawn.ranked[:_LISTED], "feature_count": len(drawn.ranked),
         "widest": max(drawn.ranked[0].mean_contribution, 1e-12), "meanings": meanings,
@@ -100,9 +100,21 @@ def _times(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     return made
 
 
+def _tuning_gain(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Tuned minus default, and minus what random search found, with what each search took."""
+    gain = evaluation.get("tuning_gain") or {}
+    made = []
+    for key, name in (("default", "the default parameters"), ("random", "random search of the same wall-clock")):
+        if gain.get(key):
+            took = gain.get("random_search") if key == "random" else None
+            took_words = f" ({took['trials']} trials in {took['seconds']:.0f} s)" if took else ""
+            made.append({**gain[key], "against": name + took_words})
+    return made
+
+
 def _slices(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each band with the places of its interval on a common axis, in percent of its width."""
-    bands = evaluation.get("slices") or []
+    bands = [{"noise_floor": item.get("calibration_noise_floor"), **item} for item in evaluation.get("slices") or []]
     known = [item["log_loss_over_base_rate"] for item in bands if item["log_loss_over_base_rate"]]
     edges = [0.0, *(item[side] for item in known for side in ("low", "high") if item[side] is not None)]
     low, wide = min(edges), max(max(edges) - min(edges), 1e-12)
