@@ -18,8 +18,8 @@ mean over lambda is, for a given p,
 and the mean over p a Gauss-Jacobi sum. For g = 0 no p is left and
 P(no purchase) = 1 - P(alive) * (1 - (s / (s + h))^(r + x)).
 
-**How many purchases.** The expected number in the next h (equation 10 of the paper) is P(alive) times the mean over p of
-(1 - (s / (s + p h))^(r + x)) / p, for which the paper has a closed form with a hypergeometric function.
+**How many purchases.** The expected number in the next h (equation 10 of the paper) is P(alive) times the mean over p
+of (1 - (s / (s + p h))^(r + x)) / p, for which the paper has a closed form with a hypergeometric function.
 
 **Who is seen.** A churn dataset holds only customers with a purchase in the last `active` days; fitting the plain
 likelihood to them would take all for loyal. So each customer's likelihood is divided by the chance of being
@@ -76,7 +76,7 @@ def _purchase_if_alive(model: BgNbd, x: float, age: Array, gap: Array, horizon: 
 
 
 def expected_purchases(model: BgNbd, x: Array, t_x: Array, age: Array, horizon: float, gap: float = 0.0) -> Array:
-    """Expected number of purchases in (age + gap, age + gap + horizon], shape (customers,); equation 10 of the paper."""
+    """Expected number of purchases in (age + gap, age + gap + horizon], shape (customers,); equation 10."""
     alive = alive_probability(model, x, t_x, age)
     until = _purchases_if_alive(model, x, age, gap + horizon)
     before = _purchases_if_alive(model, x, age, gap) if gap > 0.0 else 0.0

@@ -26,7 +26,7 @@ from mlflow.utils.time import get_current_time_millis
 
 from pipelines.console import UserError
 from pipelines.settings import CHECKOUT, Settings, Workspace
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import LearningConfig
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -63,7 +63,7 @@ def connect(workspace: Workspace) -> MlflowClient:
 
 
 @contextmanager
-def tracked_run(settings: Settings, config: ModelConfig) -> Iterator[str]:
+def tracked_run(settings: Settings, config: LearningConfig) -> Iterator[str]:
     """A new run of the model's experiment, by its id; finished at the end, failed on an exception."""
     client = connect(settings.workspace)
     experiment = _experiment(client, settings.workspace, config)
@@ -73,7 +73,7 @@ def tracked_run(settings: Settings, config: ModelConfig) -> Iterator[str]:
 
 
 @contextmanager
-def inside_run(settings: Settings, config: ModelConfig, run_id: str | None) -> Iterator[str]:
+def inside_run(settings: Settings, config: LearningConfig, run_id: str | None) -> Iterator[str]:
     """The run `run_id` as MLflow's active one, or a new run if it is None."""
     if run_id is None:
         with tracked_run(settings, config) as made:
@@ -116,7 +116,7 @@ def log_input(rows: pd.DataFrame, source: Path, name: str, digest: str, context:
         mlflow.log_input(data, context=context)
 
 
-def champion(settings: Settings, config: ModelConfig) -> Champion | None:
+def champion(settings: Settings, config: LearningConfig) -> Champion | None:
     """The present champion of a model, or None.
 
     Raises:
@@ -151,7 +151,7 @@ def git_commit() -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def _experiment(client: MlflowClient, workspace: Workspace, config: ModelConfig) -> str:
+def _experiment(client: MlflowClient, workspace: Workspace, config: LearningConfig) -> str:
     """The model's experiment, with artifacts under this workspace.
 
     MLflow stores absolute paths. Where a checkout was moved or copied the old experiment is renamed,

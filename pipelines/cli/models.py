@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli import companions
 from pipelines.cli.data import ingest_file
 from pipelines.cli.output import AsJson, ModelName, as_text, plain, settings_of, tell
 from pipelines.console import UserError
@@ -17,7 +18,7 @@ from pipelines.state_build import build_state
 if TYPE_CHECKING:
     from pipelines.cli.output import Summary
     from pipelines.settings import Settings
-    from pipelines.settings.models import ModelConfig
+    from pipelines.settings.models import CompanionConfig, ModelConfig
 
 CHURN = "churn"
 
@@ -90,6 +91,13 @@ STEPS = {
 }
 
 
+def steps_of(config: ModelConfig | CompanionConfig) -> dict[str, Callable[..., Summary]]:
+    """What is done to make it, in order, by the names of the commands."""
+    from pipelines.settings.models import CompanionConfig
+
+    return {"dataset": make_dataset, **companions.STEPS} if isinstance(config, CompanionConfig) else {**STEPS}
+
+
 _HELP = {
     "dataset": "Snapshots, labels and point-in-time features.",
     "tune": "Search for parameters; stopped in the middle, it goes on where it was.",
@@ -107,7 +115,7 @@ def _command_of(step: str) -> Callable[..., None]:
     return command
 
 
-def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
+def run_all(settings: Settings, config: ModelConfig | CompanionConfig, quiet: bool = False) -> dict[str, Summary]:
     """States of all events, then every step of the model, each one's result printed as it comes.
 
     Raises:
@@ -124,14 +132,14 @@ def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dic
     return results | train_model(settings, config, quiet)
 
 
-def train_model(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
-    """Every step of the model on what is in the lake, each one's result printed as it comes.
+def train_model(settings: Settings, config: ModelConfig | CompanionConfig, quiet: bool = False) -> dict[str, Summary]:
+    """Every step of the model or companion on what is in the lake, each one's result printed as it comes.
 
     Raises:
         UserError: a step cannot do its work.
     """
     results: dict[str, Summary] = {}
-    for name, step in STEPS.items():
+    for name, step in steps_of(config).items():
         results[name] = step(settings, config)
         if not quiet:
             print(results[name].text(), end="\n\n")
@@ -158,7 +166,7 @@ def run_command(
     if (file is None) != (source is None):
         raise typer.BadParameter("a file and --source go together")
     settings = settings_of(context)
-    config = settings.model(model)
+    config = settings.learned(model)
     results: dict[str, Summary] = {}
     if file is not None and source is not None:
         results["ingest"], validation = ingest_file(settings, source, file)
@@ -173,21 +181,24 @@ def run_command(
 
 
 def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """A model from what is in the lake: dataset, tune, fit, evaluate, explain, register.
+    """A model or companion from what is in the lake: dataset, tune, fit, evaluate, explain, register.
 
     Example: twin train churn
     """
     settings = settings_of(context)
-    results = train_model(settings, settings.model(model), quiet=json)
+    results = train_model(settings, settings.learned(model), quiet=json)
     if json:
         print(as_text({name: plain(summary) for name, summary in results.items()}))
 
 
 def _step(context: typer.Context, name: str, model: str, json: bool) -> None:
     settings = settings_of(context)
-    config = settings.model(model)
+    config = settings.learned(model)
+    steps = steps_of(config)
+    if name not in steps:
+        raise UserError(f"{model} has no step {name!r} of its own; its steps are {', '.join(steps)}")
     try:
-        summary = STEPS[name](settings, config)
+        summary = steps[name](settings, config)
     except FileNotFoundError as error:
         missing = Path(str(error.filename)).name
         raise UserError(f"{missing} is not there yet: run the steps before {name!r}, or `twin run`") from error
@@ -204,9 +215,9 @@ def report_command(
     Example: twin report churn --open
     """
     settings = settings_of(context)
-    path = settings.workspace.artefacts(settings.model(model).name) / "report.html"
+    path = settings.workspace.artefacts(settings.learned(model).name) / "report.html"
     if not path.exists():
-        raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} run")
+        raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} train {model}")
     print(path)
     if open_page:
         webbrowser.open(path.as_uri())

@@ -108,13 +108,17 @@ def ratio_of(above: Floats, below: Floats) -> Figure:
     return figure
 
 
-def median_of(values: Floats) -> Figure:
-    """The lower median of a number a row."""
-    order = np.argsort(values, kind="stable")
+def median_of(values: Floats, only: NDArray[np.bool_]) -> Figure:
+    """The lower median of a number a row, over the rows of `only`; NaN where there are none."""
+    rows = np.flatnonzero(only)
+    order = rows[np.argsort(values[rows], kind="stable")]
 
     def figure(weights: Floats) -> Floats:
-        reached = np.cumsum(weights[:, order], axis=1) >= 0.5 * weights.sum(axis=1, keepdims=True)
-        return values[order][reached.argmax(axis=1)]
+        totals = weights[:, order].sum(axis=1)
+        if not len(order):
+            return np.full(len(weights), np.nan)
+        reached = np.cumsum(weights[:, order], axis=1) >= 0.5 * totals[:, None]
+        return np.where(totals > 0, values[order][reached.argmax(axis=1)], np.nan)
 
     return figure
 

@@ -84,9 +84,7 @@ class CompanionEvaluation:
         return "\n".join([heading, *(f"  {line}".rstrip() for line in lines)])
 
 
-def figures_of(
-    titles: Mapping[str, str], resampled: Mapping[str, Mapping[str, Resampled]]
-) -> tuple[ModelFigures, ...]:
+def figures_of(titles: Mapping[str, str], resampled: Mapping[str, Mapping[str, Resampled]]) -> tuple[ModelFigures, ...]:
     """Every model's figures with their intervals."""
     return tuple(
         ModelFigures(name, titles[name], {metric: found.estimate() for metric, found in own.items()})
@@ -136,28 +134,24 @@ def coverage_sentence(level: float, coverage: Estimate) -> str:
 
 
 def table_lines(evaluation: CompanionEvaluation) -> list[str]:
-    """All models, aligned."""
-    header = ["model", *(_titled(metric) for metric in evaluation.metrics)]
-    rows = [header]
-    for model in evaluation.models:
-        cells = (
-            model.figures[metric.name].text(metric.digits) if metric.name in model.figures else "-"
-            for metric in evaluation.metrics
-        )  # fmt: skip
-        rows.append([model.title, *cells])
+    """A line a metric and a column a model, aligned."""
+    rows = [["", *(model.title for model in evaluation.models)]]
+    for metric in evaluation.metrics:
+        found = (model.figures.get(metric.name) for model in evaluation.models)
+        rows.append([_titled(metric), *("-" if item is None else item.text(metric.digits) for item in found)])
     return _aligned(rows)
 
 
 def gain_lines(evaluation: CompanionEvaluation) -> list[str]:
-    """Gains of the own model, aligned."""
+    """Gains of the own model: a line a metric and a column a model, aligned."""
     titles = {model.name: model.title for model in evaluation.models}
-    metrics = [metric for metric in evaluation.metrics if metric.better]
     found = {(gain.against, gain.metric): gain.interval for gain in evaluation.gains}
-    rows = [["gain of LightGBM over (above 0: better)", *(metric.title for metric in metrics)]]
-    for against in dict.fromkeys(gain.against for gain in evaluation.gains):
-        cells = (found.get((against, metric.name)) for metric in metrics)
-        digits = (metric.digits for metric in metrics)
-        rows.append([titles[against], *("-" if c is None else c.text(d, "+") for c, d in zip(cells, digits, strict=True))])
+    rivals = list(dict.fromkeys(gain.against for gain in evaluation.gains))
+    rows = [["LightGBM gains (above 0: better)", *(f"over {titles[rival]}" for rival in rivals)]]
+    for metric in evaluation.metrics:
+        if metric.better:
+            cells = (found.get((rival, metric.name)) for rival in rivals)
+            rows.append([metric.title, *("-" if item is None else item.text(metric.digits, "+") for item in cells)])
     return _aligned(rows)
 
 

@@ -73,12 +73,10 @@ class BuyTillYouDie:
         ends = np.empty((2, len(found.x)))
         for start in range(0, len(found.x), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            counts = bg_nbd.simulate_purchases(
-                self.buying, found.x[rows], found.t_x[rows], found.age[rows], self.horizon, self.gap, DRAWS, _SEED + start
-            )  # fmt: skip
-            totals = gamma_gamma.simulate_totals(
-                self.spending, found.purchases[rows], found.mean_value[rows], counts, _SEED + start + 1
-            )
+            x, t_x, age, seed = found.x[rows], found.t_x[rows], found.age[rows], _SEED + start
+            counts = bg_nbd.simulate_purchases(self.buying, x, t_x, age, self.horizon, self.gap, DRAWS, seed)
+            purchases, mean_value = found.purchases[rows], found.mean_value[rows]
+            totals = gamma_gamma.simulate_totals(self.spending, purchases, mean_value, counts, seed + 1)
             ends[:, rows] = self.scale * np.quantile(totals, [(1 - level) / 2, (1 + level) / 2], axis=1)
         return Predicted(self.expected(found), ends[0], ends[1])
 
@@ -86,7 +84,7 @@ class BuyTillYouDie:
 def buy_till_you_die(
     train: pd.DataFrame, config: CompanionConfig, buying: BgNbd, spending: GammaGamma, scaled: bool
 ) -> BuyTillYouDie:
-    """`scaled`: multiplied so that totals agree on the newest training snapshot, whose labels it reads for that alone."""
+    """`scaled`: multiplied so that totals agree on the newest training snapshot, whose labels are read for that."""
     horizon, gap = (microseconds(length) / DAY for length in (config.label.horizon, config.label.gap))
     plain = BuyTillYouDie(buying, spending, horizon, gap, float(train["label"].mean()))
     if not scaled:

@@ -60,11 +60,11 @@ METRICS = (
 NOTES = (
     "All money is in minor units. Tweedie's deviance (power 1.5) and RMSE are least for the true expectation; MAE is "
     "least for the median, which for many customers is 0, so a low MAE alone recommends nothing.",
-    "The interval score (Gneiting & Raftery 2007) is the width, plus 2 / (1 - level) times what an outcome lies outside.",
+    "The interval score (Gneiting & Raftery 2007) is the width, plus 2 / (1 - level) times what lies outside.",
     "BG/NBD and Gamma-Gamma read purchase histories at the newest training snapshot and no label; scaled, their totals "
     "are made to agree with the labels of that snapshot. Their intervals are of 1,000 simulated futures a customer.",
-    "The interval of LightGBM keeps its level among exchangeable customers (conformal). That the months of the test are "
-    "exchangeable with those of training is an assumption: the coverage here is what came out of it.",
+    "The interval of LightGBM keeps its level among exchangeable customers (conformal). That the months of the test "
+    "are exchangeable with those of training is an assumption: the coverage here is what came out of it.",
 )
 
 

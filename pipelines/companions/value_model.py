@@ -114,7 +114,7 @@ def _interval(
 
 
 def _held_out_rows(dataset: Dataset, rows: LearningRows) -> np.ndarray:
-    """The newest row of each customer of the first fold, the newest snapshots first, of up to some hundred customers."""
+    """The newest row of each customer of the first fold, those of the newest snapshots first, up to some hundred."""
     customers = dataset.part("train")["customer_id"].to_numpy()
     own = np.flatnonzero(rows.folds == rows.folds.min())
     newest_first = own[np.argsort(rows.snapshots[own], kind="stable")[::-1]]
