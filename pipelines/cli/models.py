@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.cli import companions
 from pipelines.cli.data import ingest_file
 from pipelines.cli.output import AsJson, ModelName, as_text, plain, settings_of, tell
 from pipelines.console import UserError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipelines.cli.output import Summary
     from pipelines.settings import Settings
-    from pipelines.settings.models import ModelConfig
+    from pipelines.settings.models import CompanionConfig, ModelConfig
 
 CHURN = "churn"
 
@@ -124,6 +125,13 @@ STEPS = {
 }
 
 
+def steps_of(config: ModelConfig | CompanionConfig) -> dict[str, Callable[..., Summary]]:
+    """What is done to make it, in order, by the names of the commands."""
+    from pipelines.settings.models import CompanionConfig
+
+    return {"dataset": make_dataset, **companions.STEPS} if isinstance(config, CompanionConfig) else {**STEPS}
+
+
 _HELP = {
     "dataset": "Snapshots, labels and point-in-time features.",
     "tune": "Search for parameters; stopped in the middle, it goes on where it was.",
@@ -180,7 +188,7 @@ def evaluate_command(
         tell(evaluate_against(settings, config, found), json)
 
 
-def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
+def run_all(settings: Settings, config: ModelConfig | CompanionConfig, quiet: bool = False) -> dict[str, Summary]:
     """States of all events, then every step of the model, each one's result printed as it comes.
 
     Raises:
@@ -197,14 +205,14 @@ def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dic
     return results | train_model(settings, config, quiet)
 
 
-def train_model(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
-    """Every step of the model on what is in the lake, each one's result printed as it comes.
+def train_model(settings: Settings, config: ModelConfig | CompanionConfig, quiet: bool = False) -> dict[str, Summary]:
+    """Every step of the model or companion on what is in the lake, each one's result printed as it comes.
 
     Raises:
         UserError: a step cannot do its work.
     """
     results: dict[str, Summary] = {}
-    for name, step in STEPS.items():
+    for name, step in steps_of(config).items():
         results[name] = step(settings, config)
         if not quiet:
             print(results[name].text(), end="\n\n")
@@ -231,7 +239,7 @@ def run_command(
     if (file is None) != (source is None):
         raise typer.BadParameter("a file and --source go together")
     settings = settings_of(context)
-    config = settings.model(model)
+    config = settings.learned(model)
     results: dict[str, Summary] = {}
     if file is not None and source is not None:
         results["ingest"], validation = ingest_file(settings, source, file)
@@ -246,21 +254,24 @@ def run_command(
 
 
 def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """A model from what is in the lake: dataset, tune, fit, evaluate, leakage, ablation, explain, register.
+    """A model or companion from what is in the lake: every step, from the dataset to the registered version.
 
     Example: twin train churn
     """
     settings = settings_of(context)
-    results = train_model(settings, settings.model(model), quiet=json)
+    results = train_model(settings, settings.learned(model), quiet=json)
     if json:
         print(as_text({name: plain(summary) for name, summary in results.items()}))
 
 
 def _step(context: typer.Context, name: str, model: str, json: bool) -> None:
     settings = settings_of(context)
-    config = settings.model(model)
+    config = settings.learned(model)
+    steps = steps_of(config)
+    if name not in steps:
+        raise UserError(f"{model} has no step {name!r} of its own; its steps are {', '.join(steps)}")
     with _steps_before(name):
-        tell(STEPS[name](settings, config), json)
+        tell(steps[name](settings, config), json)
 
 
 @contextmanager
@@ -319,10 +330,10 @@ def report_command(
     from pipelines.artefacts import MODEL_CARD, REPORT
 
     settings = settings_of(context)
-    folder = settings.workspace.artefacts(settings.model(model).name)
+    folder = settings.workspace.artefacts(settings.learned(model).name)
     path = folder / REPORT
     if not path.exists():
-        raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} run")
+        raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} train {model}")
     if json:
         print(as_text(_key_figures(folder)))
     else:

@@ -85,7 +85,8 @@ def compute(material: Material, rows: int, clock: Clock) -> tuple[dict[str, Any]
     gaps = [explained.gap, example_gap, time_gap, stable.gap if stable else 0.0]
     figures: dict[str, Any] = {
         "model": config.name, "dataset_hash": manifest.dataset_hash,
-        "definition": label_words.label_definition(config.label, config.snapshots.at), "left_out": _left_out(manifest, material),
+        "definition": label_words.label_definition(config.label, config.snapshots.at),
+        "left_out": _left_out(manifest, material),
         "snapshots": _snapshots(manifest), "rates": _rates(material), "evaluation": material.evaluation,
         "leakage": material.leakage or None, "ablation": material.ablation or None,
         "shap_mode": "tree_path_dependent", "rows_explained": len(sample), "rows_available": len(material.test),
