@@ -13,18 +13,20 @@ from pipelines.artefacts import DEFAULT_MODEL, MODEL, RANDOM_MODEL, Dataset
 from pipelines.console import UserError
 from pipelines.evaluate.baselines import BgNbdBaseline, base_rate, bg_nbd_baseline, logistic
 from pipelines.evaluate.champion import CHAMPION
-from pipelines.evaluate.predict import LacksFeatures, predict_booster, predict_from_file, trained_booster
 from pipelines.evaluate.results import DEFAULT, RANDOM, TUNED
+from pipelines.evaluate.trained import predict_booster, trained_booster
+from pipelines.fitted_model import SimpleModel, read_fitted
 from pipelines.scoring.metrics import Array
-from pipelines.settings.labels import ChurnLabel, microseconds
+from pipelines.settings.labels import ChurnLabel
 from pipelines.settings.models import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """`of` each model its probabilities, shape (test rows,); `servable` simple models; what was fitted of BG/NBD."""
+    """`of` each model its probabilities, shape (test rows,); simple models that could be served; BG/NBD as fitted."""
 
     of: dict[str, Array]
+    simple: dict[str, SimpleModel]
     servable: tuple[str, ...]
     bg_nbd: BgNbdBaseline | None
     notes: tuple[str, ...]
@@ -42,7 +44,7 @@ def all_probabilities(
     champion_inputs: ModelInputs | None,
     seed: int,
 ) -> Compared:
-    """Simple models are fitted here, on the training part.
+    """Simple models are fitted here, on the training part; `servable` read only what the feature service has.
 
     Raises:
         UserError: a trained model is missing or of other inputs, or BG/NBD cannot be fitted.
@@ -52,7 +54,10 @@ def all_probabilities(
                 if name != RANDOM or (folder / file).exists()}  # fmt: skip
     train, test = dataset.part("train"), dataset.part("test")
     simple = _bg_nbd(train, test, config, seed)
-    found = {"base_rate": base_rate(train, test), "logistic": logistic(train, test, config.baselines.logistic)}
+    models = {"logistic": logistic(train, config.baselines.logistic)}
+    if simple is not None and simple.model is not None:
+        models["bg_nbd_calibrated"] = simple.model
+    found = {"base_rate": base_rate(train, test), "logistic": models["logistic"].predict(test)}
     if simple is not None:
         found |= {"bg_nbd": simple.raw, "bg_nbd_calibrated": simple.calibrated}
     inputs = dataset.inputs("test")
@@ -61,15 +66,9 @@ def all_probabilities(
     served = _champion(champion_path, champion_inputs, test, notes)
     if served is not None:
         found[CHAMPION] = served
-    return Compared(found, _servable(config, dataset, simple), simple, tuple(notes))
-
-
-def _servable(config: ModelConfig, dataset: Dataset, simple: BgNbdBaseline | None) -> tuple[str, ...]:
-    """The service reads the features of its service only, and computes no chance of no order after a gap."""
-    features = {"logistic": config.baselines.logistic.features}
-    if simple is not None and config.baselines.bg_nbd is not None and microseconds(config.label.gap) == 0:
-        features["bg_nbd_calibrated"] = tuple(config.baselines.bg_nbd.model_dump().values())
-    return tuple(name for name, read in features.items() if set(read) <= set(dataset.manifest.features))
+    reads = set(dataset.manifest.features)
+    servable = tuple(name for name, model in models.items() if set(model.inputs.features) <= reads)
+    return Compared(found, models, servable, simple, tuple(notes))
 
 
 def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig, seed: int) -> BgNbdBaseline | None:
@@ -91,10 +90,10 @@ def _champion(path: Path | None, inputs: ModelInputs | None, test: pd.DataFrame,
     if path is None:
         notes.append("There is no champion to compare with.")
         return None
-    try:
-        found = predict_from_file(path, inputs, test)
-    except LacksFeatures as error:
-        notes.append(f"The champion is not compared: it reads {len(error.names)} features which this dataset lacks.")
+    fitted = read_fitted(path, inputs)
+    missing = fitted.missing(test)
+    if missing:
+        notes.append(f"The champion is not compared: it reads {len(missing)} features which this dataset lacks.")
         return None
     notes.append("The champion may have been trained on customers, or days, of this test; that flatters it.")
-    return found
+    return fitted.predict(test)

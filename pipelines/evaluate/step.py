@@ -24,7 +24,6 @@ from pipelines.evaluate.results import (
     DEFAULT,
     NAMES,
     RANDOM,
-    SERVABLE,
     TUNED,
     Difference,
     Evaluation,
@@ -37,6 +36,7 @@ from pipelines.evaluate.slices import Band, Cut, Rows, judge_bands, worst_band
 from pipelines.evaluate.snapshots import base_rate_drift, per_snapshot, snapshots_of
 from pipelines.evaluate.truth import against_truth
 from pipelines.evaluate.verdict import further_sentences, verdict_sentences
+from pipelines.fitted_model import write_simple_models
 from pipelines.scoring.bootstrap import Interval, Resampled, resample, resamples_for
 from pipelines.scoring.metrics import Array
 from pipelines.settings import Settings
@@ -54,7 +54,7 @@ def evaluate(
     consent: ConsentGroups | None = None,
     truth: pd.DataFrame | None = None,
 ) -> Evaluation:
-    """Score all models on the test part; writes `evaluation.json` and `predictions.parquet`.
+    """Score all models on the test part; writes `evaluation.json`, `predictions.parquet` and `simple_models.json`.
 
     Args:
         settings: whose workspace holds the artefacts.
@@ -86,7 +86,7 @@ def evaluate(
         bands = test.bands(TUNED)
         own = test.judgement(TUNED, bands)
         advance(1)
-        candidates = {name: test.judgement(name, test.bands(name)) for name in SERVABLE if name in compared.of}
+        candidates = {name: test.judgement(name, test.bands(name)) for name in compared.simple}
         advance(1)
     names = {**NAMES, "logistic": model_config.baselines.logistic.name}
     gain = _tuning_gain(folder, own.differences)
@@ -115,6 +115,7 @@ def evaluate(
         seconds=round(time.monotonic() - began, 2),
     )  # fmt: skip
     test.rows[["customer_id", "as_of", "label"]].assign(**compared.of).to_parquet(folder / PREDICTIONS, index=False)
+    write_simple_models(folder, compared.simple, dataset.manifest.dataset_hash)
     write_json(folder / EVALUATION, asdict(result))
     return result
 

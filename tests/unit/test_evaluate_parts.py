@@ -27,13 +27,13 @@ from pipelines.artefacts import (
 from pipelines.console import UserError
 from pipelines.evaluate import Evaluation, evaluate
 from pipelines.evaluate.champion import compare_with_champion
-from pipelines.evaluate.predict import LacksFeatures, predict_from_file
 from pipelines.evaluate.profit import profit_of
 from pipelines.evaluate.results import NAMES, Difference
 from pipelines.evaluate.slices import Cut, Rows, WorstBand, judge_bands, worst_band
 from pipelines.evaluate.snapshots import base_rate_drift
 from pipelines.evaluate.truth import against_truth
 from pipelines.evaluate.verdict import further_sentences, verdict_sentences
+from pipelines.fitted_model import read_fitted
 from pipelines.scoring.bootstrap import Interval, resample
 from pipelines.scoring.metrics import log_losses
 from pipelines.settings import Settings
@@ -230,11 +230,12 @@ def test_a_champion_of_other_inputs_is_predicted_by_its_own_manifest(tmp_path: P
         lightgbm.Dataset(train[list(reads)].to_numpy(), train["label"].to_numpy(), feature_name=list(reads)), 5,
     )  # fmt: skip
     booster.save_model(tmp_path / "champion.txt")
-    found = predict_from_file(tmp_path / "champion.txt", ModelInputs(reads, reads), data.part("test"))
+    fitted = read_fitted(tmp_path / "champion.txt", ModelInputs(reads, reads))
+    found = fitted.predict(data.part("test"))
     expected = booster.predict(data.part("test")[list(reads)].to_numpy())
     assert (found == expected).all()
-    with pytest.raises(LacksFeatures, match="page_viewed_count_30d"):
-        predict_from_file(tmp_path / "champion.txt", None, data.part("test").drop(columns="page_viewed_count_30d"))
+    lacking = data.part("test").drop(columns="page_viewed_count_30d")
+    assert fitted.missing(lacking) == ["page_viewed_count_30d"]
 
 
 def test_profit_lost_to_a_better_champion_is_above_0() -> None:
