@@ -141,7 +141,7 @@ def _monotone(names: Sequence[str], how: FitConfig) -> dict[str, Any]:
 def _tops(
     booster: lgb.Booster, looked_at: Sequence[tuple[str, Array]], top: int
 ) -> tuple[tuple[tuple[str, ...], ...], float]:
-    explained = explain_rows(booster, np.concatenate([values for _, values in looked_at]))
+    explained = explain_rows(booster, np.concatenate([values for _, values in looked_at]), threads=1)
     ends = np.cumsum([len(values) for _, values in looked_at])[:-1]
     parts = np.split(explained.contributions, ends)
     return tuple(top_features(explained.names, part, top) for part in parts), explained.gap
