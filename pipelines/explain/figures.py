@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from pipelines import label_words
 from pipelines.artefacts import DatasetManifest
 from pipelines.boosting import learning_rows
 from pipelines.explain import cohorts, wording
@@ -84,7 +85,8 @@ def compute(material: Material, rows: int, clock: Clock) -> tuple[dict[str, Any]
     gaps = [explained.gap, example_gap, time_gap, stable.gap if stable else 0.0]
     figures: dict[str, Any] = {
         "model": config.name, "dataset_hash": manifest.dataset_hash,
-        "definition": wording.label_definition(config.label), "left_out": _left_out(manifest, material),
+        "definition": label_words.label_definition(config.label, config.snapshots.at),
+        "left_out": _left_out(manifest, material),
         "snapshots": _snapshots(manifest), "rates": _rates(material), "evaluation": material.evaluation,
         "leakage": material.leakage or None, "ablation": material.ablation or None,
         "shap_mode": "tree_path_dependent", "rows_explained": len(sample), "rows_available": len(material.test),
@@ -160,4 +162,4 @@ def _left_out(manifest: DatasetManifest, material: Material) -> str:
     days: dict[str, list[str]] = {"train": [], "test": []}
     for item in manifest.snapshots:
         days[item.part].append(wording.day(item.as_of))
-    return wording.left_out(material.config.label, days["train"], min(days["test"]))
+    return label_words.left_out(material.config.label, days["train"], min(days["test"]))
