@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,7 +55,7 @@ def page_content(material: Material, figures: Mapping[str, Any], drawn: Drawn) -
 def _claim(sentence: str) -> tuple[str, str, str]:
     """A claim, a colon where numbers follow, and the numbers, with true minus signs."""
     claim, colon, numbers = sentence.partition(": ")
-    numbers = re.sub(r"(?<![\w-])-(?=\d)", "−", numbers)
+    numbers = wording.true_minus(numbers)
     return claim, colon, numbers[:1].upper() + numbers[1:] if numbers.startswith("difference") else numbers
 
 
