@@ -111,18 +111,26 @@ def gain_sentences(gains: Sequence[Gain], metric: Metric, titles: Mapping[str, s
     for gain in gains:
         if gain.metric != metric.name:
             continue
-        rival, figures = titles[gain.against], f"gain {gain.interval.text(metric.digits, '+')} in {metric.title}"
+        rival, figures = (
+            _in_words(titles[gain.against]),
+            f"gain {gain.interval.text(metric.digits, '+')} in {metric.title}",
+        )
         if gain.low is not None and gain.low > 0:
             sentences.append(f"LightGBM is better than {rival}: {figures}.")
             continue
         rivals.append(rival)
         if gain.high is not None and gain.high < 0:
-            sentences.append(f"{rival} is better than LightGBM: {figures}.")
+            sentences.append(f"LightGBM is worse than {rival}: {figures}.")
         else:
             sentences.append(f"As far as this test can tell, {rival} is not worse than LightGBM: {figures}.")
     if rivals:
         sentences.append(f"So this test gives no reason to prefer LightGBM to the simpler {' or '.join(rivals)}.")
     return tuple(sentences)
+
+
+def _in_words(title: str) -> str:
+    """The title as it stands in a sentence."""
+    return title if title.startswith(("BG/NBD", "Kaplan")) else f"the {title[0].lower()}{title[1:]}"
 
 
 def coverage_sentence(level: float, coverage: Estimate) -> str:

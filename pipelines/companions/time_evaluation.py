@@ -39,7 +39,7 @@ from pipelines.settings.labels import microseconds
 from pipelines.settings.models import CompanionConfig
 
 SIMPLEST = "kaplan_meier"
-TITLES = {SIMPLEST: "Kaplan–Meier, one curve for all", "bg_nbd": "BG/NBD", OWN: "LightGBM hazard"}
+TITLES = {SIMPLEST: "Kaplan–Meier curve of all", "bg_nbd": "BG/NBD", OWN: "LightGBM hazard"}
 DEADLINES = (7.0, 14.0, 30.0, 60.0)
 NARROWER = 0.8
 JUDGED_BY = Metric("crps", "CRPS, days", "lower")
