@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.companions.resampling import RESAMPLES, Estimate, Resampled
+from pipelines.companions.resampling import Estimate, Resampled
 
 OWN = "lightgbm"
 
@@ -80,7 +80,7 @@ class CompanionEvaluation:
             f"Evaluation of {self.model}: {self.test_rows:,} test rows of {self.test_customers:,} customers, "
             f"95 % intervals over {self.resamples:,} resamples of customers"
         )
-        lines = [*table_lines(self), "", *gain_lines(self), "", *self.verdict_sentences]
+        lines = [*_aligned(model_table(self)), "", *_aligned(gain_table(self)), "", *self.verdict_sentences]
         return "\n".join([heading, *(f"  {line}".rstrip() for line in lines)])
 
 
@@ -141,17 +141,17 @@ def coverage_sentence(level: float, coverage: Estimate) -> str:
     return f"The {level:.0%} interval of LightGBM held {coverage.text()} of the outcomes out of time{off}."
 
 
-def table_lines(evaluation: CompanionEvaluation) -> list[str]:
-    """A line a metric and a column a model, aligned."""
+def model_table(evaluation: CompanionEvaluation) -> list[list[str]]:
+    """A line a metric and a column a model; the first line and column say which."""
     rows = [["", *(model.title for model in evaluation.models)]]
     for metric in evaluation.metrics:
         found = (model.figures.get(metric.name) for model in evaluation.models)
         rows.append([_titled(metric), *("-" if item is None else item.text(metric.digits) for item in found)])
-    return _aligned(rows)
+    return rows
 
 
-def gain_lines(evaluation: CompanionEvaluation) -> list[str]:
-    """Gains of the own model: a line a metric and a column a model, aligned."""
+def gain_table(evaluation: CompanionEvaluation) -> list[list[str]]:
+    """Gains of the own model: a line a metric and a column a model."""
     titles = {model.name: model.title for model in evaluation.models}
     found = {(gain.against, gain.metric): gain.interval for gain in evaluation.gains}
     rivals = list(dict.fromkeys(gain.against for gain in evaluation.gains))
@@ -160,7 +160,25 @@ def gain_lines(evaluation: CompanionEvaluation) -> list[str]:
         if metric.better:
             cells = (found.get((rival, metric.name)) for rival in rivals)
             rows.append([metric.title, *("-" if item is None else item.text(metric.digits, "+") for item in cells)])
-    return _aligned(rows)
+    return rows
+
+
+def evaluation_from_json(raw: Mapping[str, Any]) -> CompanionEvaluation:
+    """What stands in `evaluation.json`.
+
+    Raises:
+        KeyError, TypeError: it is something else.
+    """
+    metrics = tuple(Metric(**item) for item in raw["metrics"])
+    models = tuple(
+        ModelFigures(
+            item["name"], item["title"], {name: Estimate(**figure) for name, figure in item["figures"].items()}
+        )
+        for item in raw["models"]
+    )
+    lists = {name: tuple(raw[name]) for name in ("notes", "verdict_sentences")}
+    gains = tuple(Gain(**item) for item in raw["gains"])
+    return CompanionEvaluation(**{**raw, **lists, "metrics": metrics, "models": models, "gains": gains})
 
 
 def _titled(metric: Metric) -> str:
@@ -174,9 +192,3 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return lines
-
-
-__all__ = [
-    "OWN", "RESAMPLES", "CompanionEvaluation", "Gain", "Metric", "ModelFigures",
-    "coverage_sentence", "figures_of", "gain_sentences", "gains_of",
-]  # fmt: skip
