@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.companions.resampling import Estimate, Resampled
+from pipelines.companions.resampling import Resampled, interval_text
+from pipelines.scoring.bootstrap import Interval
 
 OWN = "lightgbm"
 
@@ -28,7 +29,7 @@ class ModelFigures:
 
     name: str
     title: str
-    figures: dict[str, Estimate]
+    figures: dict[str, Interval]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class Gain:
     high: float | None
 
     @property
-    def interval(self) -> Estimate:
-        return Estimate(self.estimate, self.low, self.high)
+    def interval(self) -> Interval:
+        return Interval(self.estimate, self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class CompanionEvaluation:
 def figures_of(titles: Mapping[str, str], resampled: Mapping[str, Mapping[str, Resampled]]) -> tuple[ModelFigures, ...]:
     """Every model's figures with their intervals."""
     return tuple(
-        ModelFigures(name, titles[name], {metric: found.estimate() for metric, found in own.items()})
+        ModelFigures(name, titles[name], {metric: found.interval() for metric, found in own.items()})
         for name, own in resampled.items()
     )
 
@@ -100,7 +101,7 @@ def gains_of(resampled: Mapping[str, Mapping[str, Resampled]], metrics: Sequence
             if against == OWN or not metric.better or metric.name not in figures or metric.name not in resampled[OWN]:
                 continue
             own, other = resampled[OWN][metric.name], figures[metric.name]
-            found = (own.minus(other) if metric.better == "higher" else other.minus(own)).estimate()
+            found = (own.minus(other) if metric.better == "higher" else other.minus(own)).interval()
             gains.append(Gain(against, metric.name, found.estimate, found.low, found.high))
     return tuple(gains)
 
@@ -113,7 +114,7 @@ def gain_sentences(gains: Sequence[Gain], metric: Metric, titles: Mapping[str, s
             continue
         rival, figures = (
             _in_words(titles[gain.against]),
-            f"gain {gain.interval.text(metric.digits, '+')} in {metric.title}",
+            f"gain {interval_text(gain.interval, metric.digits, '+')} in {metric.title}",
         )
         if gain.low is not None and gain.low > 0:
             sentences.append(f"LightGBM is better than {rival}: {figures}.")
@@ -133,12 +134,12 @@ def _in_words(title: str) -> str:
     return title if title.startswith(("BG/NBD", "Kaplan")) else f"the {title[0].lower()}{title[1:]}"
 
 
-def coverage_sentence(level: float, coverage: Estimate) -> str:
+def coverage_sentence(level: float, coverage: Interval) -> str:
     """How often the interval held what came."""
     off = "" if coverage.low is not None and coverage.high is not None and coverage.low <= level <= coverage.high else (
         ", so it does not keep its level here"
     )  # fmt: skip
-    return f"The {level:.0%} interval of LightGBM held {coverage.text()} of the outcomes out of time{off}."
+    return f"The {level:.0%} interval of LightGBM held {interval_text(coverage)} of the outcomes out of time{off}."
 
 
 def model_table(evaluation: CompanionEvaluation) -> list[list[str]]:
@@ -146,7 +147,7 @@ def model_table(evaluation: CompanionEvaluation) -> list[list[str]]:
     rows = [["", *(model.title for model in evaluation.models)]]
     for metric in evaluation.metrics:
         found = (model.figures.get(metric.name) for model in evaluation.models)
-        rows.append([_titled(metric), *("-" if item is None else item.text(metric.digits) for item in found)])
+        rows.append([_titled(metric), *("-" if item is None else interval_text(item, metric.digits) for item in found)])
     return rows
 
 
@@ -159,7 +160,9 @@ def gain_table(evaluation: CompanionEvaluation) -> list[list[str]]:
     for metric in evaluation.metrics:
         if metric.better:
             cells = (found.get((rival, metric.name)) for rival in rivals)
-            rows.append([metric.title, *("-" if item is None else item.text(metric.digits, "+") for item in cells)])
+            rows.append(
+                [metric.title, *("-" if item is None else interval_text(item, metric.digits, "+") for item in cells)]
+            )
     return rows
 
 
@@ -172,7 +175,7 @@ def evaluation_from_json(raw: Mapping[str, Any]) -> CompanionEvaluation:
     metrics = tuple(Metric(**item) for item in raw["metrics"])
     models = tuple(
         ModelFigures(
-            item["name"], item["title"], {name: Estimate(**figure) for name, figure in item["figures"].items()}
+            item["name"], item["title"], {name: Interval(**figure) for name, figure in item["figures"].items()}
         )
         for item in raw["models"]
     )

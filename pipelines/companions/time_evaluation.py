@@ -15,7 +15,7 @@ from pipelines.bg_nbd import no_purchase_probability
 from pipelines.boosting import Floats
 from pipelines.companions.calibration import Calibration, calibration_of
 from pipelines.companions.history import fit_bg_nbd, read_histories
-from pipelines.companions.resampling import RESAMPLES, SEED, Figure, mean_of, median_of, resample
+from pipelines.companions.resampling import SEED, Figure, mean_of, median_of, resample
 from pipelines.companions.results import (
     OWN,
     CompanionEvaluation,
@@ -35,6 +35,7 @@ from pipelines.companions.survival import (
     times_of,
 )
 from pipelines.companions.time_model import TimeModel
+from pipelines.scoring.bootstrap import resamples_for
 from pipelines.settings.labels import microseconds
 from pipelines.settings.models import CompanionConfig
 
@@ -80,7 +81,7 @@ def evaluate_time(
     )  # fmt: skip
     evaluation = CompanionEvaluation(
         model=config.name, kind=config.label.kind, test_rows=len(test), test_customers=int(customers.max()) + 1,
-        train_rows=len(train), resamples=RESAMPLES, metrics=metrics, models=models, gains=gains,
+        train_rows=len(train), resamples=resamples_for(len(test)), metrics=metrics, models=models, gains=gains,
         judged_by=JUDGED_BY.name, simplest=SIMPLEST, level=config.interval, coverage=float(coverage.estimate or 0.0),
         more={
             "bg_nbd": asdict(parameters), "test_with_event": float(np.isfinite(times).mean()),

@@ -14,9 +14,8 @@ from pipelines.boosting import Floats
 from pipelines.companions.history import fit_bg_nbd, fit_gamma_gamma, read_histories
 from pipelines.companions.mean_value import deviances
 from pipelines.companions.resampling import (
-    RESAMPLES,
-    Estimate,
     Figure,
+    interval_text,
     mean_of,
     rank_correlation,
     ratio_of,
@@ -35,6 +34,7 @@ from pipelines.companions.results import (
 )
 from pipelines.companions.value_baselines import Predicted, buy_till_you_die, historical_rate, train_mean
 from pipelines.companions.value_model import ValueModel
+from pipelines.scoring.bootstrap import Interval, resamples_for
 from pipelines.settings.models import CompanionConfig
 
 SIMPLEST = "train_mean"
@@ -91,7 +91,7 @@ def evaluate_value(
     )
     evaluation = CompanionEvaluation(
         model=config.name, kind=config.label.kind, test_rows=len(test), test_customers=int(customers.max()) + 1,
-        train_rows=len(train), resamples=RESAMPLES, metrics=METRICS, models=models, gains=gains,
+        train_rows=len(train), resamples=resamples_for(len(test)), metrics=METRICS, models=models, gains=gains,
         judged_by=JUDGED_BY.name, simplest=SIMPLEST, level=config.interval,
         coverage=float(own["coverage"].estimate or 0.0),
         more={
@@ -172,13 +172,13 @@ def _deciles(outcomes: Floats, predicted: Mapping[str, Predicted]) -> dict[str, 
     return curves
 
 
-def _total_sentence(total: Estimate) -> str:
+def _total_sentence(total: Interval) -> str:
     if total.low is None or total.high is None:
         return "The total of the test part is 0, so totals cannot be compared."
     if total.low <= 1 <= total.high:
-        return f"The total that LightGBM predicts agrees with what came: {total.text()} of it."
+        return f"The total that LightGBM predicts agrees with what came: {interval_text(total)} of it."
     side = "less" if total.high < 1 else "more"
-    return f"LightGBM predicts {side} in total than came: {total.text()} of it."
+    return f"LightGBM predicts {side} in total than came: {interval_text(total)} of it."
 
 
 def _tenths_sentence(tenths: Sequence[Mapping[str, float]], above_zero: float) -> str:

@@ -149,7 +149,7 @@ def test_another_version_of_the_features_is_refused(made: dict[Kind, Made]) -> N
     other = dataclasses.replace(place, features=dataclasses.replace(place.features, utc_offset="+00:00"))
     with pytest.raises(UserError, match="another version of the features"):
         companions.load_companion(other, config("next_order"))
-    with pytest.raises(UserError, match="is not registered"):
+    with pytest.raises(UserError, match="has no such version"):
         companions.load_companion(place, config("next_order"), "99")
 
 

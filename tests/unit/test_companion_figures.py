@@ -65,9 +65,9 @@ def test_a_model_and_its_copy_do_not_differ_and_intervals_cover_the_truth() -> N
     for seed in range(60):
         losses = np.random.default_rng(seed).exponential(2.0, 150)
         found = resample({name: {"loss": mean_of(losses)} for name in ("one", "two")}, np.arange(150), 300)
-        difference = found["one"]["loss"].minus(found["two"]["loss"]).estimate()
+        difference = found["one"]["loss"].minus(found["two"]["loss"]).interval()
         assert (difference.low, difference.high) == (0.0, 0.0)
-        interval = found["one"]["loss"].estimate()
+        interval = found["one"]["loss"].interval()
         covered.append(interval.low <= 2.0 <= interval.high)
     assert np.mean(covered) > 0.85
 
@@ -75,9 +75,9 @@ def test_a_model_and_its_copy_do_not_differ_and_intervals_cover_the_truth() -> N
 def test_customers_are_drawn_with_all_their_rows() -> None:
     """Ten rows of one customer are one observation: the interval is as wide as without the repeats."""
     losses = np.random.default_rng(2).exponential(2.0, 100)
-    alone = resample({"m": {"loss": mean_of(losses)}}, np.arange(100), 400)["m"]["loss"].estimate()
+    alone = resample({"m": {"loss": mean_of(losses)}}, np.arange(100), 400)["m"]["loss"].interval()
     customers = np.repeat(np.arange(100), 10)
-    tenfold = resample({"m": {"loss": mean_of(losses[customers])}}, customers, 400)["m"]["loss"].estimate()
+    tenfold = resample({"m": {"loss": mean_of(losses[customers])}}, customers, 400)["m"]["loss"].interval()
     assert (tenfold.low, tenfold.high) == pytest.approx((alone.low, alone.high))
 
 
