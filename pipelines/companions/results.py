@@ -131,7 +131,9 @@ def gain_sentences(gains: Sequence[Gain], metric: Metric, titles: Mapping[str, s
 
 def _in_words(title: str) -> str:
     """The title as it stands in a sentence."""
-    return title if title.startswith(("BG/NBD", "Kaplan")) else f"the {title[0].lower()}{title[1:]}"
+    if title.startswith("BG/NBD"):
+        return title
+    return f"the {title}" if title.startswith("Kaplan") else f"the {title[0].lower()}{title[1:]}"
 
 
 def coverage_sentence(level: float, coverage: Interval) -> str:

@@ -43,6 +43,8 @@ SIMPLEST = "kaplan_meier"
 TITLES = {SIMPLEST: "Kaplan–Meier curve of all", "bg_nbd": "BG/NBD", OWN: "LightGBM hazard"}
 DEADLINES = (7.0, 14.0, 30.0, 60.0)
 NARROWER = 0.8
+# Times its noise floor that a calibration error may be before a verdict says so.
+_BEYOND_NOISE = 2.0
 JUDGED_BY = Metric("crps", "CRPS, days", "lower")
 NOTES = (
     "CRPS is the Brier score of «an order by day s», integrated over the horizon. Log-likelihood is that of the "
@@ -174,7 +176,9 @@ def _calibration_sentence(items: list[Calibration]) -> str:
         f"ECE {item.error:.3f} (noise floor {item.noise_floor:.3f})"
         for item in items
     )
-    return f"Orders by a deadline, LightGBM: {told}."
+    off = [f"{item.days:g}" for item in items if item.error > _BEYOND_NOISE * item.noise_floor]
+    verdict = f" By {' and '.join(off)} days that is more than chance explains." if off else ""
+    return f"Orders by a deadline, LightGBM: {told}.{verdict}"
 
 
 def _table(test: pd.DataFrame, curves: dict[str, Survival], deadlines: tuple[float, ...]) -> pd.DataFrame:

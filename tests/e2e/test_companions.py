@@ -24,13 +24,14 @@ from pipelines.artefacts import (
     Dataset,
     read_json,
 )
-from pipelines.cli.models import steps_of
+from pipelines.cli.models import steps_of, train_model
 from pipelines.companions import CompanionEvaluation, CompanionRegistration
 from pipelines.companions.survival import Survival
 from pipelines.console import UserError
 from pipelines.settings import Settings, load_settings
 from pipelines.settings.models import CompanionConfig
 from pipelines.tracking import connect
+from tests.real_data import ONLINE_RETAIL, ingest, needs_online_retail
 from tests.reference.companion_artefacts import FEATURES, KINDS, Kind, config, dataset, saved, settings
 
 Made = tuple[Settings, CompanionEvaluation, CompanionRegistration]
@@ -220,6 +221,15 @@ def test_values_that_all_are_equal_and_odd_features_are_no_obstacle(tmp_path: Pa
     assert "cannot be told" in evaluation.notes[-1]
 
 
+def test_of_many_rows_some_whole_customers_are_learned_from(tmp_path: Path) -> None:
+    """A period counts as a row: where 1,000 may be learned from, 111 rows of the dataset are, of 9 weeks each."""
+    place, asked = saved(tmp_path, "next_order", dataset("next_order", 900)), config("next_order")
+    few = asked.model_copy(update={"tune": asked.tune.model_copy(update={"most_rows": 1000})})
+    assert 80 <= companions.fit(place, few).rows <= 111
+    assert companions.fit(place, asked).rows > 300
+    assert companions.evaluate(place, asked).test_rows > 100
+
+
 def test_a_model_of_another_dataset_is_not_evaluated(tmp_path: Path) -> None:
     place = saved(tmp_path, "next_order", dataset("next_order", 400))
     companions.fit(place, config("next_order"))
@@ -243,3 +253,18 @@ def test_commands_know_companions() -> None:
 
 def test_settings_hold_both(tmp_path: Path) -> None:
     assert set(KINDS) <= set(settings(tmp_path).companions)
+
+
+@needs_online_retail
+@pytest.mark.slow
+def test_both_are_trained_on_a_real_shop_from_its_events(tmp_path: Path) -> None:
+    """All steps on Online Retail: both beat the simplest baseline out of time and keep the level of their interval."""
+    place = settings(tmp_path)
+    ingest(place, "online_retail", ONLINE_RETAIL)
+    for kind in KINDS:
+        asked = place.companion(kind)
+        quick = asked.tune.model_copy(update={"trials": 1, "rounds": 150})
+        results = train_model(place, asked.model_copy(update={"tune": quick}), quiet=True)
+        registration = results["register"]
+        assert isinstance(registration, CompanionRegistration)
+        assert registration.alias == "champion", registration.text()
