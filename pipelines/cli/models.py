@@ -122,10 +122,12 @@ def register_command(
 
     Example: twin register churn --model logistic
     """
+    if simple is None:
+        _step(context, "register", model, json)
+        return
     settings = settings_of(context)
-    config = settings.model(model)
     with _steps_before("register"):
-        tell(publish(settings, config, simple), json)
+        tell(publish(settings, settings.model(model), simple), json)
 
 
 def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:

@@ -49,7 +49,7 @@ class FitSummary:
 def fit_calibrated(
     rows: LearningRows, folds: Sequence[Fold], params: Mapping[str, Any], tune: TuneConfig, how: FitConfig
 ) -> tuple[FitSummary, lgb.Booster]:
-    """Cross-validate on `folds` of `rows`, calibrate on the out-of-fold scores, and fit on all rows.
+    """Cross-validate on `folds`, of all `rows` or a draw of them, calibrate on their scores, and fit on all rows.
 
     The number of trees is the mean over folds and seeds of the best number. Out-of-fold scores are read at
     that one number too, so no fold profits from having chosen its own; they are means over the seeds, as the
@@ -63,11 +63,12 @@ def fit_calibrated(
     drawn = [_drawing(chosen, seed, tune.seed) for seed in seeds]
     boosters = [[fit_fold(fold, each, tune.rounds, tune.early_stopping_rounds) for each in drawn] for fold in folds]
     rounds = max(1, round(np.mean([booster.best_iteration for of_fold in boosters for booster in of_fold])))
-    raw = _out_of_fold(folds, boosters, rounds, len(rows.values))
-    calibration = calibrate(raw, rows.labels, rows.snapshots)
+    held_out, raw = _out_of_fold(folds, boosters, rounds)
+    labels = rows.labels[held_out]
+    calibration = calibrate(raw, labels, rows.snapshots[held_out])
     data = bin_values(rows.values, rows.labels, list(rows.names), tune.seed)
     booster = bake(average([lgb.train(each, data, rounds) for each in drawn]), calibration)
-    judged = _judge(raw, calibration, rows.labels)
+    judged = _judge(raw, calibration, labels)
     return FitSummary(dict(params), rounds, calibration, judged, seeds, dict(how.monotone)), booster
 
 
@@ -95,13 +96,21 @@ def _close(name: str, names: Sequence[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else "features that are read but are no columns have none"
 
 
-def _out_of_fold(folds: Sequence[Fold], boosters: Sequence[Sequence[lgb.Booster]], rounds: int, count: int) -> Floats:
-    """Mean raw score over the seeds, of each row by the boosters of its fold; shape (rows,)."""
-    raw = np.empty(count)
-    for fold, of_fold in zip(folds, boosters, strict=True):
-        scores = [booster.predict(fold.values, raw_score=True, num_iteration=rounds) for booster in of_fold]
-        raw[fold.rows] = np.mean(scores, axis=0)
-    return raw
+def _out_of_fold(
+    folds: Sequence[Fold], boosters: Sequence[Sequence[lgb.Booster]], rounds: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """Which rows the folds hold, ascending, and of each the mean log-odds over the seeds, by boosters of its fold."""
+    rows = np.concatenate([fold.rows for fold in folds])
+    raw = np.concatenate(
+        [_mean_score(of_fold, fold.values, rounds) for fold, of_fold in zip(folds, boosters, strict=True)]
+    )
+    order = np.argsort(rows)
+    return rows[order], raw[order]
+
+
+def _mean_score(boosters: Sequence[lgb.Booster], values: Floats, rounds: int) -> Floats:
+    scores = [booster.predict(values, raw_score=True, num_iteration=rounds) for booster in boosters]
+    return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
 
 
 def _judge(raw: Floats, calibration: Calibration, labels: NDArray[Any]) -> OutOfFold:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
 
 from feature_repo.model_inputs import ModelInputs, inputs_from_json
 from pipelines.access.audit import AuditLog
@@ -26,6 +27,7 @@ from pipelines.artefacts import (
     save_dataset,
     write_json,
 )
+from pipelines.cli import app
 from pipelines.console import UserError
 from pipelines.evaluate import evaluate
 from pipelines.register import Registration, export_champion, history, promote, register, rollback
@@ -218,6 +220,30 @@ def test_a_simple_model_that_is_not_worse_is_named_and_one_that_cannot_be_served
         register(settings, CONFIG, name="logistic")
     assert caught.value.problems[0].got == FEATURES[2]
     assert "features.yaml" in str(caught.value.problems[0].hint)
+
+
+def test_the_commands_say_what_they_did(
+    settings: Settings, registrations: list[Registration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.cli.promotion.settings_of", lambda context: settings)
+
+    def twin(*words: str) -> Result:
+        return CliRunner().invoke(app, [*words])
+
+    promote(settings, CONFIG, "1")
+    done = twin("promote", "churn", "2", "--reason", "as agreed")
+    assert done.exit_code == 0
+    assert done.output.startswith("churn version 2 is champion now (before: version 1)")
+    assert isinstance(twin("promote", "churn", "3").exception, UserError)
+    assert json.loads(twin("promote", "churn", "3", "--despite-gates", "--json").output)["failed_gates"] == [
+        "minimum_auc"
+    ]
+    assert "version 2 is champion" in twin("rollback", "churn").output
+    told = json.loads(twin("history", "churn", "--json").output)
+    assert [item["version"] for item in told["versions"]] == ["1", "2", "3"]
+    assert [move["how"] for move in told["moves"]][-3:] == ["promote", "promote", "rollback"]
+    assert "as agreed" in twin("history", "churn").output
+    assert twin("history", "nothing").exit_code != 0
 
 
 # --- the line of champions ---------------------------------------------------------------------
