@@ -111,12 +111,18 @@ def wire(
         except ApiError as error:
             fallback = former.get(name) or _former(settings, model, reader)
             if fallback is None:
-                refusals[name] = error
+                refusals[name] = _to_be_told(error)
             else:
-                predictors[name], held_back[name] = fallback, error
+                predictors[name], held_back[name] = fallback, _to_be_told(error)
     made = Wiring(settings.models, predictors, refusals, held_back)
     _tell(made, before)
     return made
+
+
+def _to_be_told(error: ApiError) -> ApiError:
+    """The error alone: with it would be kept all that stood where it was raised, former predictors among it."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _tell(made: Wiring, before: Wiring | None) -> None:

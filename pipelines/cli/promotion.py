@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipelines.cli.output import AsJson, settings_of, tell
-
-if TYPE_CHECKING:
-    from pipelines.settings import Settings
-    from pipelines.settings.models import LearningConfig
 
 Name = Annotated[str, typer.Argument(help="a file of configs/models, without .yaml")]
 Reason = Annotated[str, typer.Option(help="why; it is kept in MLflow and in the audit log, and must not name a person")]
@@ -20,12 +16,6 @@ def register_commands(app: typer.Typer) -> None:
     app.command("promote")(promote_command)
     app.command("rollback")(rollback_command)
     app.command("history")(history_command)
-
-
-def _config(settings: Settings, name: str) -> LearningConfig:
-    """Of a model or a companion. Raises ConfigurationError where there is neither."""
-    found: LearningConfig | None = settings.companions.get(name)
-    return found or settings.model(name)
 
 
 def promote_command(
@@ -43,7 +33,7 @@ def promote_command(
     from pipelines.register import promote
 
     settings = settings_of(context)
-    tell(promote(settings, _config(settings, model), version, reason, despite_gates), json)
+    tell(promote(settings, settings.learned(model), version, reason, despite_gates), json)
 
 
 def rollback_command(context: typer.Context, model: Name, reason: Reason = "", json: AsJson = False) -> None:
@@ -54,7 +44,7 @@ def rollback_command(context: typer.Context, model: Name, reason: Reason = "", j
     from pipelines.register import rollback
 
     settings = settings_of(context)
-    tell(rollback(settings, _config(settings, model), reason), json)
+    tell(rollback(settings, settings.learned(model), reason), json)
 
 
 def history_command(context: typer.Context, model: Name, json: AsJson = False) -> None:
@@ -65,4 +55,4 @@ def history_command(context: typer.Context, model: Name, json: AsJson = False) -
     from pipelines.register import history
 
     settings = settings_of(context)
-    tell(history(settings, _config(settings, model)), json)
+    tell(history(settings, settings.learned(model)), json)

@@ -18,8 +18,8 @@ from feature_repo.linear_model import LinearModel, Term, transformed
 from feature_repo.model_inputs import ALIVE, NO_ORDER, BuyingRhythm, ModelInputs
 from feature_repo.windows import DAY
 from pipelines import bg_nbd
-from pipelines.evaluate.metrics import Array, calibration_line, log_odds, on_line
 from pipelines.fitted_model import SimpleModel
+from pipelines.scoring.metrics import Array, calibration_line, log_odds, on_line
 from pipelines.settings.labels import ChurnLabel, microseconds
 from pipelines.settings.models import BgNbdConfig, LogisticConfig
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from feature_repo.configuration import Problem
+from pipelines.alias_moves import How, Move, line_of_champions, move_alias, read_moves
 from pipelines.console import UserError
 from pipelines.model_store import MODEL_FILES
 from pipelines.register.export import export_champion
-from pipelines.register.moves import How, Move, line_of_champions, move_alias, read_moves
 from pipelines.settings import Settings
 from pipelines.settings.models import LearningConfig
 from pipelines.tracking import (

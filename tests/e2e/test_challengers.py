@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipelines.boosting import parameters, probability
-from pipelines.evaluate.bootstrap import Resampled, resample
-from pipelines.evaluate.metrics import auc, calibration_error, noise_floor
 from pipelines.register import TUNED, Evidence, check_gates
+from pipelines.scoring.bootstrap import Resampled, resample
+from pipelines.scoring.metrics import auc, calibration_error, noise_floor
 from pipelines.settings.models import GateConfig
 
 Rows = tuple[np.ndarray, np.ndarray]

@@ -21,8 +21,8 @@ from feature_repo.model_inputs import NO_ORDER, BuyingRhythm, ModelInputs
 from feature_repo.reasons import check_additive, reason_codes
 from pipelines import bg_nbd
 from pipelines.evaluate.baselines import bg_nbd_baseline, fit_logistic, logistic, newest
-from pipelines.evaluate.metrics import on_line
 from pipelines.fitted_model import SimpleModel, read_fitted, read_simple_models, write_simple_models
+from pipelines.scoring.metrics import on_line
 from tests.reference import churn_artefacts
 from tests.reference.churn_artefacts import FEATURES
 

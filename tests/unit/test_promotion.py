@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from feature_repo.model_inputs import ModelInputs, inputs_from_json
 from pipelines.access.audit import AuditLog
+from pipelines.alias_moves import Move, line_of_champions, read_moves
 from pipelines.artefacts import (
     EVALUATION,
     LEAKAGE,
@@ -31,7 +32,6 @@ from pipelines.cli import app
 from pipelines.console import UserError
 from pipelines.evaluate import evaluate
 from pipelines.register import Registration, export_champion, history, promote, register, rollback
-from pipelines.register.moves import Move, line_of_champions, read_moves
 from pipelines.settings import Settings
 from pipelines.tracking import CHAMPION, champion, connect
 from tests.reference import churn_artefacts

@@ -138,6 +138,9 @@ def test_no_slice_may_be_worse_than_its_own_base_rate() -> None:
 
 def test_a_leakage_alarm_holds_back_and_so_does_not_having_looked() -> None:
     assert failed(leakage=make_leakage(shuffled_labels="shuffled labels are learned")) == {"leakage"}
+    warning = make_leakage(random_split="a gap")
+    warning["alarms"][1]["blocks"] = False
+    assert failed(leakage=warning) == set(), "it warns the reader, and holds nobody back"
     assert failed(leakage=None) == {"leakage"}
     assert failed(GateConfig(leakage=False), leakage=None) == set()
     assert failed(leakage=make_leakage() | {"dataset_hash": "old"}, dataset_hash="new") == {"leakage"}
