@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_repo.bg_nbd import Array, BgNbd, alive_probability, history, no_purchase_soon
 
@@ -51,15 +53,14 @@ class ModelInputs:
 
     def matrix(self, features: Array) -> Array:
         """Shape (rows, columns) from shape (rows, features); float64, contiguous, NaN where empty."""
-        place = {name: at for at, name in enumerate(self.features)}
         if self.rhythm is None and self.direct == self.features:
             return np.ascontiguousarray(features)
+        direct, history = _places(self)
         made = np.empty((len(features), len(self.names)))
-        made[:, : len(self.direct)] = features[:, [place[name] for name in self.direct]]
+        made[:, : len(direct)] = features.take(direct, axis=1)
         if self.rhythm is not None:
-            history = (self.rhythm.recency, self.rhythm.frequency, self.rhythm.age)
             # Copies, which are contiguous, so that one row and a million take the same path through NumPy.
-            columns = [np.array(features[:, place[name]], dtype=np.float64) for name in history]
+            columns = [np.array(features[:, at], dtype=np.float64) for at in history]
             made[:, -2], made[:, -1] = self.rhythm.columns(*columns)
         return made
 
@@ -74,6 +75,19 @@ class ModelInputs:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@lru_cache(maxsize=64)
+def _places(inputs: ModelInputs) -> tuple[NDArray[np.intp], tuple[int, ...]]:
+    """Where the direct columns, and the history of buying, stand among the features: found once, not at each request.
+
+    Raises KeyError where one is no feature.
+    """
+    place = {name: at for at, name in enumerate(inputs.features)}
+    rhythm = inputs.rhythm
+    history = (rhythm.recency, rhythm.frequency, rhythm.age) if rhythm else ()
+    direct = np.array([place[name] for name in inputs.direct], dtype=np.intp)
+    return direct, tuple(place[name] for name in history)
 
 
 def inputs_from_json(raw: Mapping[str, Any]) -> ModelInputs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,6 +76,8 @@ def connect(workspace: Workspace) -> MlflowClient:
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
+    # Bars for files of some kilobytes on the same disk.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     workspace.mlruns.mkdir(parents=True, exist_ok=True)
     mlflow.set_tracking_uri(workspace.tracking_uri)
     mlflow.set_registry_uri(workspace.tracking_uri)

@@ -160,10 +160,10 @@ def register_command(
 
     Example: twin register churn --model logistic
     """
-    settings = settings_of(context)
     if simple is None:
         _step(context, "register", model, json)
         return
+    settings = settings_of(context)
     with _steps_before("register"):
         tell(publish(settings, settings.model(model), simple), json)
 

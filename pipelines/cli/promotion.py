@@ -33,7 +33,7 @@ def promote_command(
     from pipelines.register import promote
 
     settings = settings_of(context)
-    tell(promote(settings, settings.model(model), version, reason, despite_gates), json)
+    tell(promote(settings, settings.learned(model), version, reason, despite_gates), json)
 
 
 def rollback_command(context: typer.Context, model: Name, reason: Reason = "", json: AsJson = False) -> None:
@@ -44,7 +44,7 @@ def rollback_command(context: typer.Context, model: Name, reason: Reason = "", j
     from pipelines.register import rollback
 
     settings = settings_of(context)
-    tell(rollback(settings, settings.model(model), reason), json)
+    tell(rollback(settings, settings.learned(model), reason), json)
 
 
 def history_command(context: typer.Context, model: Name, json: AsJson = False) -> None:
@@ -55,4 +55,4 @@ def history_command(context: typer.Context, model: Name, json: AsJson = False) -
     from pipelines.register import history
 
     settings = settings_of(context)
-    tell(history(settings, settings.model(model)), json)
+    tell(history(settings, settings.learned(model)), json)

@@ -25,14 +25,18 @@ def register_commands(app: typer.Typer) -> None:
 
 
 def prepare_service(settings: Settings) -> list[str]:
-    """Put the champions into BentoML's model store; returns the command that serves them.
+    """Put the champions there are into BentoML's model store; returns the command that serves them.
 
     Raises:
         UserError: no model has a champion.
     """
     from pipelines.register import export_champion
+    from pipelines.tracking import CHAMPION, alias_version
 
-    for config in settings.models.values():
+    configured = list(settings.models.values())
+    with_champion = [config for config in configured if alias_version(settings, config.name, CHAMPION) is not None]
+    # Where no model has one, the first to be asked for says what to do.
+    for config in with_champion or configured:
         export_champion(settings, config)
     return [sys.executable, "-m", "serving", "--workspace", settings.workspace.name]
 

@@ -19,6 +19,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from feature_repo.configuration import Problem
 from feature_repo.spec_content import FILE, text_of
 from pipelines import artefacts
+from pipelines.alias_moves import move_alias
 from pipelines.artefacts import EVALUATION, REGISTRATION, TRAINING, Dataset, load_dataset, read_json, write_json
 from pipelines.companions.gates import check_gates
 from pipelines.companions.steps import refuse_foreign
@@ -110,13 +111,16 @@ def register(settings: Settings, config: CompanionConfig) -> CompanionRegistrati
             client.log_model_artifact(str(logged.model_id), str(folder / file))
     SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
     version = _add_version(client, config, run, logged, manifest, verdict)
-    client.set_registered_model_alias(config.name, alias, version)
+    held = alias_version(client, config.name, alias)
+    failed = tuple(gate.name for gate in gates if not gate.passed)
+    held_by = None if held is None else str(held.version)
+    move_alias(settings, client, config.name, alias, version, held_by, "register", failed=failed)
     previous = None if before is None else str(before.version)
     registration = CompanionRegistration(config.name, version, alias, run, previous, gates, verdict, path)
     write_json(folder / REGISTRATION, {**asdict(registration), "manifest": manifest})
     figures = {f"gate.{gate.name}": gate.figure for gate in gates}
-    failed = ", ".join(gate.name for gate in gates if not gate.passed)
-    log_values(client, run, metrics=figures, tags={"version": version, "alias": alias, "gates_failed": failed})
+    tags = {"version": version, "alias": alias, "gates_failed": ", ".join(failed)}
+    log_values(client, run, metrics=figures, tags=tags)
     client.log_artifact(run, path)
     return registration
 
@@ -233,6 +237,7 @@ def _add_version(
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     tags = {name: str(manifest[name]) for name in (*_SAME, "kind", "lake_version", "identity_version")}
+    tags["failed_gates"] = ", ".join(name for name, passed in manifest["gates"].items() if not passed)
     version = client.create_model_version(
         config.name, logged.model_uri, run, tags=tags, description=verdict, model_id=logged.model_id
     )

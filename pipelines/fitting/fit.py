@@ -63,13 +63,13 @@ def fit_calibrated(
     drawn = [_drawing(chosen, seed, tune.seed) for seed in seeds]
     boosters = [[fit_fold(fold, each, tune.rounds, tune.early_stopping_rounds) for each in drawn] for fold in folds]
     rounds = max(1, round(np.mean([booster.best_iteration for of_fold in boosters for booster in of_fold])))
-    judged, raw = _out_of_fold(folds, boosters, rounds)
-    labels = rows.labels[judged]
-    calibration = calibrate(raw, labels, rows.snapshots[judged])
+    held_out, raw = _out_of_fold(folds, boosters, rounds)
+    labels = rows.labels[held_out]
+    calibration = calibrate(raw, labels, rows.snapshots[held_out])
     data = bin_values(rows.values, rows.labels, list(rows.names), tune.seed)
     booster = bake(average([lgb.train(each, data, rounds) for each in drawn]), calibration)
-    figures = _judge(raw, calibration, labels)
-    return FitSummary(dict(params), rounds, calibration, figures, seeds, dict(how.monotone)), booster
+    judged = _judge(raw, calibration, labels)
+    return FitSummary(dict(params), rounds, calibration, judged, seeds, dict(how.monotone)), booster
 
 
 def _drawing(chosen: Mapping[str, Any], seed: int, first: int) -> dict[str, Any]:
@@ -99,15 +99,17 @@ def _close(name: str, names: Sequence[str]) -> str:
 def _out_of_fold(
     folds: Sequence[Fold], boosters: Sequence[Sequence[lgb.Booster]], rounds: int
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Which rows the folds hold, ascending, and their log-odds: means over the seeds."""
+    """Which rows the folds hold, ascending, and of each the mean log-odds over the seeds, by boosters of its fold."""
     rows = np.concatenate([fold.rows for fold in folds])
-    raw = np.concatenate([_mean_score(fold, of_fold, rounds) for fold, of_fold in zip(folds, boosters, strict=True)])
+    raw = np.concatenate(
+        [_mean_score(of_fold, fold.values, rounds) for fold, of_fold in zip(folds, boosters, strict=True)]
+    )
     order = np.argsort(rows)
     return rows[order], raw[order]
 
 
-def _mean_score(fold: Fold, boosters: Sequence[lgb.Booster], rounds: int) -> Floats:
-    scores = [booster.predict(fold.values, raw_score=True, num_iteration=rounds) for booster in boosters]
+def _mean_score(boosters: Sequence[lgb.Booster], values: Floats, rounds: int) -> Floats:
+    scores = [booster.predict(values, raw_score=True, num_iteration=rounds) for booster in boosters]
     return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
 
 

@@ -1,8 +1,9 @@
 """Registered models: manifest, gates, aliases and who moved them, and the way into the service's model store."""
 
+from pipelines.gate import Gate
 from pipelines.register.candidate import TUNED
 from pipelines.register.export import export_champion
-from pipelines.register.gates import Evidence, Gate, check_gates
+from pipelines.register.gates import Evidence, check_gates
 from pipelines.register.promotion import History, Promotion, history, promote, rollback
 from pipelines.register.registration import Registration, register
 

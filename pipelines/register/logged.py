@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ def log_model(candidate: Candidate, manifest: dict[str, Any]) -> ModelInfo:
     shared = {"name": "model", "signature": signature, "metadata": manifest}
     # Requirements are named, because MLflow would else start a process to find them out.
     if candidate.kind == LINEAR:
-        return mlflow.pyfunc.log_model(
-            python_model=str(_CODE),
-            artifacts={"linear": str(candidate.file)},
-            pip_requirements=[f"numpy=={numpy.__version__}", f"pandas=={pandas.__version__}"],
-            **shared,
-        )
+        with warnings.catch_warnings():
+            # MLflow asks for an example of the input, which the signature makes needless.
+            warnings.simplefilter("ignore", UserWarning)
+            return mlflow.pyfunc.log_model(
+                python_model=str(_CODE),
+                artifacts={"linear": str(candidate.file)},
+                pip_requirements=[f"numpy=={numpy.__version__}", f"pandas=={pandas.__version__}"],
+                **shared,
+            )
     return mlflow.lightgbm.log_model(
         lgb.Booster(model_file=candidate.file),
         pip_requirements=[f"lightgbm=={lgb.__version__}", f"numpy=={numpy.__version__}"],

@@ -10,9 +10,9 @@ import lightgbm as lgb
 
 from feature_repo.windows import DAY
 from pipelines.artefacts import DatasetManifest
+from pipelines.gate import Gate
 from pipelines.model_store import BOOSTER
 from pipelines.register.candidate import Candidate
-from pipelines.register.gates import Gate
 from pipelines.settings.labels import ChurnLabel, microseconds
 from pipelines.settings.models import ModelConfig
 from pipelines.tracking import git_commit

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from pipelines import artefacts
 from pipelines.artefacts import Dataset, read_json
-from pipelines.register.gates import Gate
+from pipelines.gate import Gate
 from pipelines.settings.models import ModelConfig
 from pipelines.tracking import git_commit, log_input, log_values
 

@@ -14,6 +14,7 @@ from mlflow.models.model import ModelInfo
 from feature_repo.configuration import Problem
 from feature_repo.spec_content import FILE, text_of
 from feature_repo.spec_file import SpecFile
+from pipelines.alias_moves import move_alias
 from pipelines.artefacts import (
     DATASET_MANIFEST,
     EVALUATION,
@@ -28,11 +29,11 @@ from pipelines.artefacts import (
     write_json,
 )
 from pipelines.console import UserError
+from pipelines.gate import Gate
 from pipelines.register.candidate import TUNED, Candidate, candidate, simpler
-from pipelines.register.gates import Against, Evidence, Gate, check_gates, failed
+from pipelines.register.gates import Against, Evidence, check_gates, failed
 from pipelines.register.logged import log_model
 from pipelines.register.manifest import build_manifest
-from pipelines.register.moves import move_alias
 from pipelines.register.record import record, record_registration
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig

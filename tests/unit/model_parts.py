@@ -13,7 +13,7 @@ from feature_repo.model_inputs import ModelInputs
 from pipelines.artefacts import Dataset, DatasetManifest, Snapshot, save_dataset
 from pipelines.dataset.build import content_hash, fold_of
 from pipelines.settings import Settings, Workspace, load_settings
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import FitConfig, ModelConfig
 
 DAYS = ("2011-03-01", "2011-03-15", "2011-03-29", "2011-06-07")
 
@@ -24,10 +24,10 @@ def make_settings(checkout: Path) -> Settings:
 
 
 def small_config(settings: Settings, **tune: Any) -> ModelConfig:
-    """The churn model with a search of seconds."""
+    """The churn model with a search of seconds, and nothing asked of columns that the small dataset does not have."""
     quick = {"trials": 4, "budget_seconds": 120.0, "rounds": 30, "early_stopping_rounds": 5, "processes": 1, **tune}
     config = settings.model("churn")
-    return config.model_copy(update={"tune": config.tune.model_copy(update=quick)})
+    return config.model_copy(update={"tune": config.tune.model_copy(update=quick), "fit": FitConfig()})
 
 
 def make_dataset(customers: int = 300, features: int = 6, seed: int = 0, shuffled: bool = False) -> Dataset:

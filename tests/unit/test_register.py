@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 from feature_repo.spec_content import FILE, compile_content, content_of, text_of
-from pipelines.artefacts import EVALUATION, LEAKAGE, MODEL, TUNING, file_hash, load_dataset, read_json, write_json
+from pipelines.artefacts import (
+    ABLATION,
+    EVALUATION,
+    LEAKAGE,
+    MODEL,
+    MODEL_CARD,
+    REPORT,
+    TUNING,
+    file_hash,
+    load_dataset,
+    read_json,
+    write_json,
+)
 from pipelines.boosting import matrix
 from pipelines.champions import registered_champions
 from pipelines.console import UserError
@@ -126,6 +138,9 @@ def test_no_slice_may_be_worse_than_its_own_base_rate() -> None:
 
 def test_a_leakage_alarm_holds_back_and_so_does_not_having_looked() -> None:
     assert failed(leakage=make_leakage(shuffled_labels="shuffled labels are learned")) == {"leakage"}
+    warning = make_leakage(random_split="a gap")
+    warning["alarms"][1]["blocks"] = False
+    assert failed(leakage=warning) == set(), "it warns the reader, and holds nobody back"
     assert failed(leakage=None) == {"leakage"}
     assert failed(GateConfig(leakage=False), leakage=None) == set()
     assert failed(leakage=make_leakage() | {"dataset_hash": "old"}, dataset_hash="new") == {"leakage"}
@@ -249,6 +264,10 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
 
 def test_the_run_holds_what_the_steps_left(project: Settings) -> None:
     config = small_config(project)
+    folder = project.workspace.artefacts("churn")
+    evaluated(project, against_champion=-0.02)
+    for name in (MODEL_CARD, REPORT, ABLATION):
+        (folder / name).write_text("{}")
     registration = register(project, config)
     client = connect(project.workspace)
     run = client.get_run(registration.run_id)
@@ -265,7 +284,14 @@ def test_the_run_holds_what_the_steps_left(project: Settings) -> None:
     assert {run.data.params[name] for name in ("tune.trials", "tune.seed")} == {"4", "7"}
     assert run.data.params["gates.minimum_test_rows"] == "200"
     assert (run.data.tags["version"], run.data.tags["alias"]) == (registration.version, registration.alias)
-    assert "registration.json" in files
+    assert {"registration.json", LEAKAGE, MODEL_CARD, REPORT, ABLATION} <= files
+    assert "predictions.parquet" not in files, "rows of customers stay where an erasure finds them"
+    assert run.data.metrics["champion_comparison.log_loss.high"] == pytest.approx(-0.01)
+    assert run.data.metrics["leakage.shuffled_labels"] == 0.5
+    assert run.data.tags["leakage_alarms"] == "none"
+    assert run.data.metrics["training.seeds"] == 1
+    version = client.get_model_version("churn", registration.version)
+    assert (version.tags["kind"], version.tags["candidate"]) == ("booster", "lightgbm_tuned")
 
 
 def test_an_evaluation_of_another_model_opens_no_gate(project: Settings) -> None:
