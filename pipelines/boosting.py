@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,10 +148,20 @@ def bin_values(values: Floats, labels: NDArray[Any], names: list[str], seed: int
     ).construct()
 
 
-def fit_fold(fold: BinnedFold, settings: Mapping[str, Any], rounds: int, patience: int) -> lgb.Booster:
-    """Boost up to `rounds` trees, until the held-out log-loss has not fallen for `patience` of them."""
+def fit_fold(
+    fold: BinnedFold,
+    settings: Mapping[str, Any],
+    rounds: int,
+    patience: int,
+    after_each: Callable[[Any], None] | None = None,
+) -> lgb.Booster:
+    """Boost up to `rounds` trees, until the held-out log-loss has not fallen for `patience` of them.
+
+    `after_each` is called after each tree as LightGBM calls its callbacks; what it raises ends the fit.
+    """
     stop = lgb.early_stopping(patience, verbose=False)
-    return lgb.train(dict(settings), fold.fit, rounds, valid_sets=[fold.held_out], callbacks=[stop])
+    callbacks = [stop] if after_each is None else [stop, after_each]
+    return lgb.train(dict(settings), fold.fit, rounds, valid_sets=[fold.held_out], callbacks=callbacks)
 
 
 def log_loss(labels: NDArray[Any], raw: Floats) -> float:

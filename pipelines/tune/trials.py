@@ -100,13 +100,23 @@ def _judge(study: optuna.Study, trial: optuna.Trial, bench: Bench, config: TuneC
     chosen = {**bench.settings, **ALWAYS, **trial.params}
     losses: dict[int, float] = {}
     rounds: list[int] = []
+
+    def keep_to_time(_: object) -> None:
+        if time.monotonic() > deadline:
+            raise _TimeIsUp
+
     for index in np.random.default_rng([config.seed, trial.number]).permutation(len(bench.folds)):
         fold = bench.folds[int(index)]
-        booster = fit_fold(fold, chosen, config.rounds, config.early_stopping_rounds)
+        deadline = time.monotonic() + _seconds_left(study, trial, limits)
+        try:
+            booster = fit_fold(fold, chosen, config.rounds, config.early_stopping_rounds, keep_to_time)
+        except _TimeIsUp:
+            study.tell(trial, state=TrialState.PRUNED)
+            return
         losses[fold.number] = float(booster.best_score["valid_0"]["binary_logloss"])
         rounds.append(booster.best_iteration)
         trial.report(losses[fold.number], step=fold.number)
-        if len(losses) < len(bench.folds) and _should_stop(study, trial, limits):
+        if len(losses) < len(bench.folds) and not _must_end(study, trial) and trial.should_prune():
             study.tell(trial, state=TrialState.PRUNED)
             return
     trial.set_user_attr("rounds", round(np.mean(rounds)))
@@ -116,12 +126,19 @@ def _judge(study: optuna.Study, trial: optuna.Trial, bench: Bench, config: TuneC
     study.tell(trial, float(np.average(list(losses.values()), weights=weights)))
 
 
-def _should_stop(study: optuna.Study, trial: optuna.Trial, limits: Limits) -> bool:
-    """The default is what all else is compared with: it always runs to its end, as does a trial before any other."""
-    trials = study.get_trials(deepcopy=False)
-    if trial.user_attrs.get("origin") == DEFAULT or not has_complete(trials):
-        return False
-    return trial.should_prune() or seconds_spent(trials, datetime.now()) >= limits.seconds
+class _TimeIsUp(Exception):
+    """The wall-clock of the study is spent in the middle of a fold."""
+
+
+def _must_end(study: optuna.Study, trial: optuna.Trial) -> bool:
+    """The default is what all else is compared with: it is always judged on all folds, as is who comes first."""
+    return trial.user_attrs.get("origin") == DEFAULT or not has_complete(study.get_trials(deepcopy=False))
+
+
+def _seconds_left(study: optuna.Study, trial: optuna.Trial, limits: Limits) -> float:
+    if _must_end(study, trial):
+        return float("inf")
+    return limits.seconds - seconds_spent(study.get_trials(deepcopy=False), datetime.now())
 
 
 def _wait_for_others(study: optuna.Study) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from optuna.trial import TrialState
 from scipy.stats import ttest_rel
 
 from pipelines.artefacts import TUNING, read_json
+from pipelines.boosting import learning_rows, make_folds, parameters
 from pipelines.console import UserError
 from pipelines.settings import Settings
 from pipelines.tune import tune
@@ -22,7 +24,8 @@ from pipelines.tune.result import JudgedRows, paired
 from pipelines.tune.search import JOURNAL
 from pipelines.tune.space import ALWAYS, DEFAULTS, SPACE, inside
 from pipelines.tune.study import open_journal, resume_study, seconds_spent, storage_of
-from tests.unit.model_parts import make_settings, saved_dataset, small_config
+from pipelines.tune.trials import Bench, search_all
+from tests.unit.model_parts import make_dataset, make_settings, saved_dataset, small_config
 
 
 @pytest.fixture
@@ -78,6 +81,28 @@ def test_the_time_budget_counts_over_all_runs(project: Settings) -> None:
     assert first.stopped_by == "the time budget"
     assert 1 <= first.trials < 1000
     assert tune(project, config).trials == first.trials
+
+
+def test_the_time_budget_ends_a_fold_in_its_middle(project: Settings) -> None:
+    """A trial of minutes on each fold, but for the default, which always runs to its end."""
+    slow = {"rounds": 100_000, "early_stopping_rounds": 100_000}
+    config = small_config(project, trials=5, budget_seconds=2.0, random_search=False, **slow)
+    saved_dataset(project, config)
+    journal = project.workspace.artefacts("churn") / JOURNAL
+    quick = small_config(project, trials=1, random_search=False)
+    tune(project, quick)
+    (default,) = trials_of(journal)
+    with open_journal(journal):
+        study = resume_study(storage_of(journal), "slow")
+        bench = Bench(
+            make_folds(learning_rows(make_dataset()), 7), parameters({}, 7, 900), 0, nullcontext, lambda: None
+        )
+        study.add_trial(default)
+        search_all(storage_of(journal), "slow", config.tune, bench)
+        seconds = seconds_spent(study.trials)
+        assert 2.0 <= seconds < 4.0
+        assert study.trials[-1].state == TrialState.PRUNED
+        assert not study.trials[-1].intermediate_values
 
 
 def test_random_search_stands_beside_it_in_the_same_wall_clock(project: Settings) -> None:

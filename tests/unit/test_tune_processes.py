@@ -172,7 +172,7 @@ def test_ctrl_c_ends_all_at_once_and_the_study_can_go_on(project: Settings) -> N
         wait_until_running(folder_of(project) / JOURNAL, after=2)
         workers = children_of(process.pid)
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(timeout=5)
+        process.wait(timeout=20)
         assert not any(alive(worker) for worker in workers)
     assert not (folder_of(project) / FOLDS).exists()
     assert tune(project, config).trials == 10
@@ -186,7 +186,7 @@ def test_a_worker_that_is_killed_ends_the_search_with_words(project: Settings) -
         wait_until_running(folder_of(project) / JOURNAL, after=1)
         one, other = children_of(process.pid)
         os.kill(one, signal.SIGKILL)
-        assert b"UserError: A tuning process was ended by SIGKILL" in process.communicate(timeout=10)[1]
+        assert b"UserError: A tuning process was ended by SIGKILL" in process.communicate(timeout=30)[1]
         assert not alive(other)
     assert not (folder_of(project) / FOLDS).exists()
 
