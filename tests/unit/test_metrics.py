@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
-from pipelines.evaluate.metrics import (
+from pipelines.scoring.metrics import (
     auc,
     calibration_error,
     calibration_line,

@@ -1,0 +1,54 @@
+"""The rows of a dataset made again over another lake, such as a log that was cut: for those who doubt it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import duckdb
+import pandas as pd
+
+from feature_repo.event_table import register_customer_events
+from feature_repo.membership import Membership
+from pipelines.dataset.build import _values as values_of_rows
+from pipelines.dataset.labels import label_rows
+from pipelines.settings import Settings
+from pipelines.settings.models import ModelConfig
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+
+class Log(Protocol):
+    """A lake, and whose every event is."""
+
+    @property
+    def lake(self) -> Path: ...
+
+    @property
+    def membership(self) -> Membership: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetAgain:
+    """Features and labels as `build_dataset` makes them. `store` is this one's alone: what it reads is changed."""
+
+    settings: Settings
+    config: ModelConfig
+    store: FeatureStore
+
+    def features(self, log: Log, points: pd.DataFrame) -> pd.DataFrame:
+        """All features of the dataset at `points` (customer_id, as_of in microseconds UTC), float64, in order."""
+        offline = self.store.config.offline_store
+        offline.lake, offline.lake_version = str(log.lake.resolve()), None
+        offline.membership_version = log.membership.version
+        names = self.settings.features.service_features(self.config.feature_service)
+        return values_of_rows(self.settings, self.config, self.store, points, names)
+
+    def labels(self, log: Log, points: pd.DataFrame) -> pd.DataFrame:
+        """customer_id, as_of and label of the whole population at the instants of `points`."""
+        instants = sorted({int(instant) for instant in points["as_of"]})
+        with duckdb.connect() as connection:
+            register_customer_events(connection, log.lake, membership=log.membership)
+            return label_rows(connection, self.config.label, instants)

@@ -1,0 +1,180 @@
+"""What LightGBM, as it comes, learns where it must learn nothing, and what other splits would have promised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines.artefacts import Dataset
+from pipelines.boosting import bin_values, matrix, parameters
+from pipelines.leakage.areas import area_within, separation
+from pipelines.leakage.results import Alarm
+from pipelines.scoring.metrics import Array, auc, log_losses
+
+PERMUTATIONS = 5
+FEW_ROUNDS = 20
+ROUNDS = 100  # LightGBM's own
+SPLITS = 5  # a fifth is held out
+SEED = 7
+# Chance alone passes three of its standard errors once in 370 times.
+BEYOND_CHANCE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Columns of a model with what is needed to split them; `customers` are numbers from 0. Shape (rows,) each."""
+
+    values: Array
+    names: list[str]
+    labels: Array
+    customers: NDArray[np.int64]
+    snapshots: NDArray[Any]
+    is_test: NDArray[np.bool_]
+
+    def only(self, chosen: NDArray[np.bool_]) -> Rows:
+        return Rows(
+            self.values[chosen], self.names, self.labels[chosen], self.customers[chosen], self.snapshots[chosen],
+            self.is_test[chosen],
+        )  # fmt: skip
+
+
+def rows_of(dataset: Dataset) -> Rows:
+    """Both parts, train first."""
+    parts = [dataset.part("train"), dataset.part("test")]
+    both = pd.concat(parts, ignore_index=True)
+    inputs = dataset.inputs("train")
+    values = np.vstack([matrix(inputs), matrix(dataset.inputs("test"))])
+    return Rows(
+        values, list(inputs.columns), both["label"].to_numpy(dtype=np.float64),
+        pd.factorize(both["customer_id"])[0].astype(np.int64), both["snapshot"].astype("int64").to_numpy(),
+        (both["part"] == "test").to_numpy(),
+    )  # fmt: skip
+
+
+def shuffled_labels(rows: Rows, tolerance: float) -> Alarm:
+    """Labels permuted within each train snapshot, learned on whole customers, judged on the others.
+
+    AUCs are within a snapshot and a fold: between snapshots the rate of positives differs, which is no leak.
+    """
+    train = rows.only(~rows.is_test)
+    folds = _shuffled(train.customers, SEED)
+    found = []
+    for seed in range(PERMUTATIONS):
+        labels = _permuted(train.labels, train.snapshots, seed)
+        scores = _cross_validated(train, labels, folds, np.ones(len(labels), dtype=bool), FEW_ROUNDS)
+        found.append(area_within(labels, scores, train.snapshots * SPLITS + folds))
+    areas = np.asarray([area.auc for area in found])
+    mean, error = float(areas.mean()), float(areas.std(ddof=1) / np.sqrt(PERMUTATIONS))
+    chance = found[0].chance_error / np.sqrt(PERMUTATIONS)
+    threshold = max(tolerance, BEYOND_CHANCE * float(chance))
+    detail = (
+        f"AUC {mean:.4f}, standard error {error:.4f} over {PERMUTATIONS} permutations of {len(train.labels):,} labels"
+    )
+    if threshold > tolerance:
+        detail += f"; so few rows are off by up to {threshold:.3f} by chance, so no less raises the alarm"
+    return Alarm(
+        "shuffled_labels", abs(mean - 0.5) > threshold, abs(mean - 0.5), threshold,
+        "AUC off .5 where labels are shuffled, so that nothing can be learned", detail,
+        {"auc": mean, "standard_error": error},
+    )  # fmt: skip
+
+
+def random_split_gap(rows: Rows, largest: float) -> Alarm:
+    """The AUC that a random split would have read on its held-out rows, above that out of time.
+
+    Taken apart by three more splits: by whole customers, and out of time with other customers.
+    """
+    by_row = np.random.default_rng(SEED).permutation(len(rows.labels)) % SPLITS
+    by_customer, earlier = _shuffled(rows.customers, SEED), ~rows.is_test
+    everything = np.ones(len(earlier), dtype=bool)
+    later_only, of_others = np.where(earlier, -1, 0), np.where(earlier, -1, by_customer)
+    scores = {
+        "random": _cross_validated(rows, rows.labels, by_row, everything, ROUNDS),
+        "by_customers": _cross_validated(rows, rows.labels, by_customer, everything, ROUNDS),
+        "out_of_time": _cross_validated(rows, rows.labels, later_only, earlier, ROUNDS),
+        "out_of_time_and_customers": _cross_validated(rows, rows.labels, of_others, earlier, ROUNDS),
+    }
+    areas, losses, chance = {}, {}, {}
+    for name, probabilities in scores.items():
+        judged = np.isfinite(probabilities)
+        area = area_within(rows.labels[judged], probabilities[judged], np.zeros(int(judged.sum())))
+        areas[name], chance[name] = area.auc, area.chance_error
+        losses[name] = float(log_losses(rows.labels[judged], probabilities[judged]).mean())
+    at_test = auc(rows.labels[rows.is_test], scores["by_customers"][rows.is_test])
+    gap, customers = areas["random"] - areas["out_of_time"], areas["random"] - areas["by_customers"]
+    same_time = at_test - areas["out_of_time_and_customers"]
+    threshold = max(largest, BEYOND_CHANCE * float(np.hypot(chance["random"], chance["out_of_time"])))
+
+    def said(name: str) -> str:
+        return f"AUC {areas[name]:.3f}, log-loss {losses[name]:.3f}"
+
+    detail = (
+        f"a random split would have promised {gap:+.3f} AUC: {said('random')} on random rows, {said('out_of_time')} "
+        f"out of time. Other rows of the same customer are worth {customers:+.3f} of it (whole customers held out: "
+        f"{said('by_customers')}). Other rows of the test's own time are worth {same_time:+.3f} (rows of the test by "
+        f"a model of other customers: AUC {at_test:.3f} with them, {said('out_of_time_and_customers')} without). "
+        "Figures elsewhere are all out of time, so this alarm is a warning to whoever splits otherwise"
+    )
+    if threshold > largest:
+        detail += f". With so few rows, chance alone may make a gap of {threshold:.3f}, and less raises no alarm"
+    figures = {f"{name}_auc": value for name, value in areas.items()}
+    figures |= {f"{name}_log_loss": value for name, value in losses.items()}
+    figures |= {"same_customers": customers, "same_time": same_time}
+    return Alarm(
+        "random_split_gap", gap > threshold, gap, threshold,
+        "AUC that a random split would have promised above that out of time", detail, figures, blocks=False,
+    )  # fmt: skip
+
+
+def time_in_features(rows: Rows) -> Alarm:
+    """Can the columns tell the newest train snapshot from the test? Time alone does that; it is told, not alarmed."""
+    newest = rows.snapshots[~rows.is_test].max()
+    two = rows.only(rows.is_test | (rows.snapshots == newest))
+    later, folds = two.is_test.astype(np.float64), _shuffled(two.customers, SEED)
+    scores = _cross_validated(two, later, folds, np.ones(len(later), dtype=bool), FEW_ROUNDS)
+    area = auc(later, scores)
+    alone = {name: separation(later, two.values[:, at])[0] for at, name in enumerate(two.names)}
+    most = sorted(alone.items(), key=lambda item: -item[1])[:5]
+    named = ", ".join(f"{name} {value:.3f}" for name, value in most)
+    return Alarm(
+        "time_in_features", False, area, None, "AUC of telling the test from the newest train snapshot by the columns",
+        f"told apart with AUC {area:.3f} (.5: alike); most by the columns {named}", dict(most),
+    )  # fmt: skip
+
+
+def _cross_validated(
+    rows: Rows, labels: Array, splits: NDArray[np.int64], may_train: NDArray[np.bool_], rounds: int
+) -> Array:
+    """Probabilities of default LightGBM, shape (rows,): of the rows of a split by the rows of all others.
+
+    Only rows that `may_train` are learned from. Rows of split -1 are not judged: NaN.
+    """
+    # Binned once: bins see no label.
+    data = bin_values(rows.values, labels, rows.names, SEED)
+    settings, scores = parameters({}, SEED, len(labels)), np.full(len(labels), np.nan)
+    for split in np.unique(splits[splits >= 0]):
+        judged = splits == split
+        part = data.subset(np.flatnonzero(~judged & may_train), params=settings)
+        booster = lgb.train(settings, part, rounds)
+        scores[judged] = booster.predict(rows.values[judged])
+    return scores
+
+
+def _shuffled(customers: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """A split for every row, all rows of a customer in one; about equally many customers in each."""
+    order = np.random.default_rng(seed).permutation(int(customers.max()) + 1)
+    return np.asarray(order[customers] % SPLITS)
+
+
+def _permuted(labels: Array, groups: NDArray[Any], seed: int) -> Array:
+    generator = np.random.default_rng(seed)
+    shuffled = labels.copy()
+    for group in np.unique(groups):
+        inside = groups == group
+        shuffled[inside] = generator.permutation(labels[inside])
+    return shuffled
