@@ -12,7 +12,7 @@ import pytest
 from pipelines.artefacts import load_dataset, read_json
 from pipelines.settings import Workspace
 from tests.e2e.cli import quick_configs, throwaway_workspace, twin
-from tests.e2e.made_up_lake import Made, write_lake
+from tests.made_up_lake import Made, write_lake
 
 DAYS, CUSTOMERS = 170, 700
 
