@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.cli.output import Summary
@@ -37,3 +38,17 @@ def publish(settings: Settings, config: CompanionConfig) -> Summary:
 
 
 STEPS = {"fit": fit, "evaluate": compare, "explain": report, "register": publish}
+
+
+def key_figures(folder: Path) -> dict[str, Any]:
+    """Where everything is, and what a reviewer asks first, from `report.json`."""
+    from pipelines.artefacts import REPORT, REPORT_FIGURES, read_json
+
+    figures = read_json(folder / REPORT_FIGURES)
+    evaluation = figures["evaluation"]
+    keys = ("model", "kind", "verdict_sentences", "models", "gains", "test_rows", "level", "coverage")
+    return {
+        "report": str(folder / REPORT), "figures": str(folder / REPORT_FIGURES),
+        **{key: evaluation[key] for key in keys},
+        "top_features": {name: [item["feature"] for item in items[:10]] for name, items in figures["features"].items()},
+    }  # fmt: skip

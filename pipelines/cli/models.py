@@ -161,9 +161,11 @@ def register_command(
     Example: twin register churn --model logistic
     """
     settings = settings_of(context)
-    config = settings.model(model)
+    if simple is None:
+        _step(context, "register", model, json)
+        return
     with _steps_before("register"):
-        tell(publish(settings, config, simple), json)
+        tell(publish(settings, settings.model(model), simple), json)
 
 
 def evaluate_command(
@@ -182,8 +184,11 @@ def evaluate_command(
     from pipelines.cli.truth import read_truth
 
     settings = settings_of(context)
+    if truth is None:
+        _step(context, "evaluate", model, json)
+        return
     config = settings.model(model)
-    found = None if truth is None else read_truth(settings, config, truth)
+    found = read_truth(settings, config, truth)
     with _steps_before("evaluate"):
         tell(evaluate_against(settings, config, found), json)
 
@@ -335,10 +340,11 @@ def report_command(
     if not path.exists():
         raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} train {model}")
     if json:
-        print(as_text(_key_figures(folder)))
+        print(as_text(_key_figures(folder) if model in settings.models else companions.key_figures(folder)))
     else:
         print(path)
-        print(folder / MODEL_CARD)
+        if (folder / MODEL_CARD).exists():
+            print(folder / MODEL_CARD)
     if open_page:
         webbrowser.open(path.as_uri())
 

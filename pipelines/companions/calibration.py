@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.boosting import Floats
+from pipelines.scoring.metrics import bin_matrix, calibration_error, equal_mass_bins, floor_of, simulated_rates
 
-_BINS = 10
-_SIMULATIONS = 500
 _SEED = 20050501
 
 
@@ -41,18 +40,13 @@ class Calibration:
 
 def calibration_of(days: float, chances: Floats, came: Floats) -> Calibration:
     """`came` is 0 or 1, shape (rows,) like `chances`. Rows of equal chances are never parted."""
-    cuts = np.unique(np.quantile(chances, np.linspace(0.0, 1.0, _BINS + 1)[1:-1]))
-    numbers = np.unique(np.searchsorted(cuts, chances, side="left"), return_inverse=True)[1]
-    members = (numbers[:, None] == np.arange(numbers.max() + 1)).astype(np.float64)
+    members = bin_matrix(equal_mass_bins(chances))
     sizes = members.sum(axis=0)
-    predicted, happened = chances @ members / sizes, came @ members / sizes
-    generator = np.random.default_rng(_SEED)
-    drawn = np.array([(generator.random(len(chances)) < chances) @ members / sizes for _ in range(_SIMULATIONS)])
-    errors = np.abs(drawn - predicted) @ sizes / len(chances)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    rates = simulated_rates(chances, seed=_SEED)
+    low, high = np.quantile(rates, [0.025, 0.975], axis=0)
+    columns = (chances @ members / sizes, came @ members / sizes, low, high)
     tenths = tuple(
-        Tenth(int(size), *(float(value) for value in row))
-        for size, *row in zip(sizes, predicted, happened, low, high, strict=True)
+        Tenth(int(size), *(float(value) for value in row)) for size, *row in zip(sizes, *columns, strict=True)
     )
-    error = float(np.abs(predicted - happened) @ sizes / len(chances))
-    return Calibration(days, float(chances.mean()), float(came.mean()), error, float(errors.mean()), tenths)
+    error = calibration_error(came, chances)
+    return Calibration(days, float(chances.mean()), float(came.mean()), error, floor_of(chances, rates), tenths)

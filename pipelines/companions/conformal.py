@@ -48,7 +48,7 @@ def off_scale(scaled: Floats, unit: float) -> Floats:
 
 def least_customers(level: float) -> int:
     """Held-out customers without whom no finite offset has the level."""
-    return math.ceil(level / (1.0 - level))
+    return _up(level / (1.0 - level))
 
 
 def find_offset(lower: Floats, upper: Floats, outcomes: Floats, level: float) -> float:
@@ -63,8 +63,13 @@ def find_offset(lower: Floats, upper: Floats, outcomes: Floats, level: float) ->
     scores = np.where(outcomes < lower, lower - outcomes, outcomes - top)
     # At the lower end itself no offset loses the outcome.
     scores = np.where(outcomes == lower, _ALWAYS_COVERED, scores)
-    rank = math.ceil((len(outcomes) + 1) * level)
+    rank = _up((len(outcomes) + 1) * level)
     return float(np.sort(scores)[rank - 1])
+
+
+def _up(number: float) -> int:
+    """The next whole number; 9.000000000000002, as 0.9 / 0.1 is in binary, being one."""
+    return math.ceil(number - 1e-9)
 
 
 def move(lower: Floats, upper: Floats, offset: float) -> tuple[Floats, Floats]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.boosting import Floats, LearningRows
 from pipelines.companions.boosting import CrossValidated, Searched, cross_validate, fit_all, part, relabelled, search
@@ -49,29 +50,30 @@ class MeanFit:
     rounds: dict[str, int]
     losses: dict[str, float]
     searched: Searched
-    out_of_fold: Floats
 
 
-def fit_mean(rows: LearningRows, tune: TuneConfig) -> MeanFit:
+def fit_mean(rows: LearningRows, tune: TuneConfig, chosen_on: NDArray[np.bool_]) -> MeanFit:
     """Choose the form with default parameters, then the parameters of that form, and fit it to all rows.
 
-    `rows.labels` are money in whatever unit; predictions come in the same.
+    `rows.labels` are money in whatever unit; predictions come in the same. Both choices look at the rows of
+    `chosen_on` alone, so that the others stay unseen by whatever else takes over the parameters.
     """
-    mean = float(np.maximum(rows.labels, 0).mean())
+    looked_at = part(rows, chosen_on)
+    mean = float(np.maximum(looked_at.labels, 0).mean())
 
     def loss(form: str, params: Mapping[str, Any]) -> float:
-        return float(deviances(rows.labels, _held_out(form, rows, params, tune)[0], mean).mean())
+        return float(deviances(looked_at.labels, _held_out(form, looked_at, params, tune)[0], mean).mean())
 
     losses = {form: loss(form, {}) for form in FORMS}
     form = min(losses, key=lambda name: losses[name])
     searched = search(lambda params: loss(form, params), tune)
-    predictions, validated = _held_out(form, rows, searched.params, tune)
+    _, validated = _held_out(form, rows, searched.params, tune)
     boosters = {
         name: fit_all(learned, {**searched.params, **objective}, tune, validated[name].rounds)
         for name, (objective, learned) in _parts(form, rows).items()
     }
     rounds = {name: found.rounds for name, found in validated.items()}
-    return MeanFit(form, boosters, rounds, losses, searched, predictions)
+    return MeanFit(form, boosters, rounds, losses, searched)
 
 
 def predict_mean(form: str, boosters: Mapping[str, lgb.Booster], values: Floats) -> Floats:

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import mlflow
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-
 from feature_repo.configuration import Problem
 from pipelines.companions.storage import CompanionModel, load_model
 from pipelines.console import UserError
+from pipelines.model_store import BOOSTER, MODEL_FILES
 from pipelines.settings import Settings
 from pipelines.settings.models import CompanionConfig
-from pipelines.tracking import CHAMPION, connect
-
-# The name under which MLflow keeps a LightGBM model.
-_MAIN = "model.lgb"
-_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+from pipelines.tracking import champion, registered_version
 
 
 def load_companion(settings: Settings, config: CompanionConfig, version: str | None = None) -> CompanionModel:
@@ -30,42 +20,17 @@ def load_companion(settings: Settings, config: CompanionConfig, version: str | N
     Raises:
         UserError: there is no such version, its files are gone, or it reads another version of the features.
     """
-    client = connect(settings.workspace)
-    found = alias_version(client, config.name, CHAMPION) if version is None else _numbered(client, config.name, version)
+    found = champion(settings, config) if version is None else registered_version(settings, config, version)
     if found is None:
-        wanted = "a version with the alias champion" if version is None else f"version {version}"
-        problem = Problem("version", wanted, "none", f"twin train {config.name}")
-        raise UserError(f"{config.name} is not registered.", [problem])
-    if found.tags.get("spec_hash") != settings.features.hash:
-        problem = Problem(
-            "spec_hash", f"{found.tags.get('spec_hash')}, of version {found.version}", settings.features.hash,
-            f"twin train {config.name}",
-        )  # fmt: skip
+        problem = Problem("champion", "a version with the alias champion", "none", f"twin train {config.name}")
+        raise UserError(f"There is no champion of {config.name}.", [problem])
+    trained_on = found.manifest.get("spec_hash")
+    if trained_on != settings.features.hash:
+        asked = f"{trained_on}, of version {found.version}"
+        problem = Problem("spec_hash", asked, settings.features.hash, f"twin train {config.name}")
         raise UserError(f"{config.name} was trained on another version of the features.", [problem])
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{config.name}/{found.version}"))
-        return load_model(folder, _MAIN)
-    except (MlflowException, OSError):
-        raise UserError(
-            f"The files of {config.name} version {found.version} are not where MLflow's database says. "
-            f"If the checkout was moved, train and register again: twin train {config.name}"
-        ) from None
-
-
-def alias_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version that holds an alias, or None."""
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code in _MISSING:
-            return None
-        raise
-
-
-def _numbered(client: MlflowClient, name: str, version: str) -> ModelVersion | None:
-    try:
-        return client.get_model_version(name, version)
-    except MlflowException as error:
-        if error.error_code in _MISSING:
-            return None
-        raise
+        return load_model(found.folder, MODEL_FILES[BOOSTER])
+    except FileNotFoundError as error:
+        problem = Problem("files", f"{error.filename}", "nothing there", f"twin train {config.name}")
+        raise UserError(f"{config.name} version {found.version} is not whole.", [problem]) from None

@@ -21,7 +21,6 @@ from feature_repo.spec_content import FILE, text_of
 from pipelines import artefacts
 from pipelines.artefacts import EVALUATION, REGISTRATION, TRAINING, Dataset, load_dataset, read_json, write_json
 from pipelines.companions.gates import check_gates
-from pipelines.companions.predict import alias_version
 from pipelines.companions.steps import refuse_foreign
 from pipelines.companions.storage import PARTS, CompanionModel, boosters_of, files_of, load_model, model_hash
 from pipelines.companions.time_model import PERIOD, TimeModel
@@ -30,7 +29,16 @@ from pipelines.gate import Gate
 from pipelines.settings import Settings
 from pipelines.settings.models import CompanionConfig
 from pipelines.spec_versions import SpecVersions, content_behind
-from pipelines.tracking import CHALLENGER, CHAMPION, connect, git_commit, log_input, log_values, tracked_run
+from pipelines.tracking import (
+    CHALLENGER,
+    CHAMPION,
+    alias_version,
+    connect,
+    git_commit,
+    log_input,
+    log_values,
+    tracked_run,
+)
 
 _FILES = (
     artefacts.DATASET_MANIFEST, artefacts.TRAINING, artefacts.EVALUATION, artefacts.SIMPLE_MODELS,
@@ -84,7 +92,7 @@ def register(settings: Settings, config: CompanionConfig) -> CompanionRegistrati
     gates = check_gates(config.gates, evaluation)
     manifest = build_manifest(config, dataset, model, training, evaluation, gates)
     client = connect(settings.workspace)
-    before = alias_version(client, config.name, CHAMPION)
+    before = alias_version(settings, config.name, CHAMPION)
     path, verdict = str(folder / REGISTRATION), evaluation["verdict"]
     if before is not None and all(before.tags.get(name) == str(manifest[name]) for name in _SAME):
         version, run = str(before.version), str(before.run_id)

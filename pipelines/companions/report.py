@@ -24,7 +24,7 @@ from pipelines.artefacts import (
 )
 from pipelines.companions import plots
 from pipelines.companions.contributions import SCALES, Mover, movers
-from pipelines.companions.resampling import Estimate
+from pipelines.companions.results import CompanionEvaluation, evaluation_from_json, gain_table, model_table
 from pipelines.companions.storage import load_model, model_hash
 from pipelines.console import UserError, progress
 from pipelines.settings import Settings
@@ -73,8 +73,8 @@ def report(settings: Settings, config: CompanionConfig, meanings: Mapping[str, s
     """
     folder = settings.workspace.artefacts(config.name)
     dataset, model = load_dataset(folder), load_model(folder)
-    evaluation, training = read_json(folder / EVALUATION), read_json(folder / TRAINING)
-    if evaluation["model_hash"] != model_hash(folder):
+    evaluation, training = evaluation_from_json(read_json(folder / EVALUATION)), read_json(folder / TRAINING)
+    if evaluation.model_hash != model_hash(folder):
         problem = Problem(EVALUATION, "an evaluation of this model", "of another", "evaluate again")
         raise UserError("The artefacts do not belong together; there is no report.", [problem])
     with progress(f"Report of {config.name}"):
@@ -84,7 +84,7 @@ def report(settings: Settings, config: CompanionConfig, meanings: Mapping[str, s
     partial.write_text(page, encoding="utf-8")
     os.replace(partial, folder / REPORT)
     strongest = {name: [asdict(item) for item in items] for name, items in found.items()}
-    write_json(folder / REPORT_FIGURES, {"evaluation": evaluation, "training": training, "features": strongest})
+    write_json(folder / REPORT_FIGURES, {"evaluation": asdict(evaluation), "training": training, "features": strongest})
     names = {name: tuple(item.feature for item in items) for name, items in found.items()}
     return CompanionReport(config.name, str(folder / REPORT), str(folder / REPORT_FIGURES), names)
 
@@ -101,7 +101,7 @@ def render(content: Mapping[str, Any]) -> str:
 def _content(
     config: CompanionConfig,
     dataset: Dataset,
-    evaluation: Mapping[str, Any],
+    evaluation: CompanionEvaluation,
     training: Mapping[str, Any],
     found: Mapping[str, tuple[Mover, ...]],
 ) -> dict[str, Any]:
@@ -110,9 +110,10 @@ def _content(
         "title": config.name,
         "description": config.description,
         "evaluation": evaluation,
-        "header": [metric["title"] for metric in evaluation["metrics"]],
-        "rows": _rows(evaluation),
-        "gains": _gains(evaluation),
+        "tables": [
+            (f"95 % intervals over {evaluation.resamples:,} resamples of customers.", model_table(evaluation)),
+            ("What LightGBM gains on each simple model, resample by resample.", gain_table(evaluation)),
+        ],
         "pictures": _pictures(evaluation),
         "movers": [{"name": name, "scale": SCALES[name], "items": items} for name, items in found.items()],
         "limits": (*_LIMITS, *_LIMITS_OF[config.label.kind]),
@@ -129,38 +130,13 @@ def _content(
             ("Search", _search(training)),
             ("Trees", ", ".join(f"{name} {count}" for name, count in training["rounds"].items())),
             *_of_training(training),
-            *_of_simple_models(evaluation["more"]),
+            *_of_simple_models(evaluation.more),
         ],
     }  # fmt: skip
 
 
-def _rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    metrics = evaluation["metrics"]
-    return [
-        {
-            "title": model["title"],
-            "own": model["name"] == "lightgbm",
-            "cells": [_cell(model["figures"].get(metric["name"]), metric["digits"]) for metric in metrics],
-        }
-        for model in evaluation["models"]
-    ]
-
-
-def _gains(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
-    titles = {model["name"]: model["title"] for model in evaluation["models"]}
-    metrics = {metric["name"]: metric for metric in evaluation["metrics"]}
-    return [
-        {
-            "against": titles[gain["against"]],
-            "metric": metrics[gain["metric"]]["title"],
-            "gain": Estimate(gain["estimate"], gain["low"], gain["high"]).text(metrics[gain["metric"]]["digits"], "+"),
-        }
-        for gain in evaluation["gains"]
-    ]
-
-
-def _pictures(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    titles, more = {model["name"]: model["title"] for model in evaluation["models"]}, evaluation["more"]
+def _pictures(evaluation: CompanionEvaluation) -> list[tuple[str, str]]:
+    titles, more = {model.name: model.title for model in evaluation.models}, evaluation.more
     if "deciles" in more:
         words = "Tenths of the test rows by prediction, with 95 % of sampling error; on the line, totals agree."
         return [(plots.deciles_picture(more["deciles"], titles), words)]
@@ -170,7 +146,7 @@ def _pictures(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
             "Chance of an order by a deadline against how often it came; the band is where exact chances would lie.",
         ),
         (
-            plots.integral_picture(more["integral"], titles, evaluation["test_rows"]),
+            plots.integral_picture(more["integral"], titles, evaluation.test_rows),
             "Where outcomes fell in their predicted distributions. Level is right; a hump is too wide, a slope biased.",
         ),
     ]
@@ -206,10 +182,6 @@ def _search(training: Mapping[str, Any]) -> str:
         f"{found['trials']} sets of parameters in {found['seconds']:.0f} s; cross-validated loss "
         f"{found['default_loss']:.4f} by default, {found['best_loss']:.4f} found"
     )
-
-
-def _cell(figure: Mapping[str, Any] | None, digits: int) -> str:
-    return "–" if figure is None else Estimate(**figure).text(digits)
 
 
 def _day(instant: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,29 +10,20 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from pipelines.boosting import Floats
+from pipelines.scoring.bootstrap import Customers, Interval, customer_weights, interval_of, resamples_for
 
-RESAMPLES = 1000
 SEED = 20050501
-_CELLS = 2_000_000  # weights held at a time
 
 Figure = Callable[[Floats], Floats]
 """From weights of shape (resamples, rows) to one number a resample."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with the 2.5 % and 97.5 % quantiles of its resamples; None where it is undefined."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-
-    def text(self, digits: int = 3, sign: str = "") -> str:
-        """`0.532 [0.520, 0.545]`."""
-        if self.estimate is None or self.low is None or self.high is None:
-            return "-"
-        middle, low, high = (f"{value:{sign},.{digits}f}" for value in (self.estimate, self.low, self.high))
-        return f"{middle} [{low}, {high}]"
+def interval_text(interval: Interval, digits: int = 3, sign: str = "") -> str:
+    """`0.532 [0.520, 0.545]`."""
+    if interval.estimate is None or interval.low is None or interval.high is None:
+        return "-"
+    middle, low, high = (f"{value:{sign},.{digits}f}" for value in (interval.estimate, interval.low, interval.high))
+    return f"{middle} [{low}, {high}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +33,9 @@ class Resampled:
     value: float
     draws: Floats
 
-    def estimate(self) -> Estimate:
-        known = self.draws[np.isfinite(self.draws)]
-        if not np.isfinite(self.value) or not len(known):
-            return Estimate(None, None, None)
-        low, high = np.quantile(known, [0.025, 0.975])
-        return Estimate(self.value, float(low), float(high))
+    def interval(self) -> Interval:
+        """With the 2.5 % and 97.5 % quantiles of its resamples."""
+        return interval_of(self.value, self.draws)
 
     def minus(self, other: Resampled) -> Resampled:
         """Resample by resample: what both share cancels."""
@@ -55,12 +43,16 @@ class Resampled:
 
 
 def resample(
-    figures: Mapping[str, Mapping[str, Figure]], customers: NDArray[np.int64], resamples: int = RESAMPLES
+    figures: Mapping[str, Mapping[str, Figure]], customers: Customers, resamples: int | None = None
 ) -> dict[str, dict[str, Resampled]]:
-    """All figures of all models. `customers` numbers each row's customer from 0 without gaps, shape (rows,)."""
+    """All figures of all models. `customers` numbers each row's customer from 0 without gaps, shape (rows,).
+
+    Without `resamples` there are 1,000, and fewer beyond 100,000 rows.
+    """
+    count = resamples_for(len(customers)) if resamples is None else resamples
     sample = np.ones((1, len(customers)))
     draws: dict[tuple[str, str], list[Floats]] = {}
-    for weights in _weights(customers, resamples):
+    for weights in customer_weights(customers, count, SEED):
         for model, own in figures.items():
             for name, figure in own.items():
                 draws.setdefault((model, name), []).append(figure(weights))
@@ -71,17 +63,6 @@ def resample(
         }
         for model, own in figures.items()
     }
-
-
-def _weights(customers: NDArray[np.int64], resamples: int) -> Iterator[Floats]:
-    count = int(customers.max()) + 1
-    generator = np.random.default_rng(SEED)
-    block = max(1, _CELLS // len(customers))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        drawn = generator.integers(0, count, (size, count)) + count * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
-        yield times[:, customers].astype(np.float64)
 
 
 # Figures ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.companions.resampling import RESAMPLES, Estimate, Resampled
+from pipelines.companions.resampling import Resampled, interval_text
+from pipelines.scoring.bootstrap import Interval
 
 OWN = "lightgbm"
 
@@ -28,7 +29,7 @@ class ModelFigures:
 
     name: str
     title: str
-    figures: dict[str, Estimate]
+    figures: dict[str, Interval]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class Gain:
     high: float | None
 
     @property
-    def interval(self) -> Estimate:
-        return Estimate(self.estimate, self.low, self.high)
+    def interval(self) -> Interval:
+        return Interval(self.estimate, self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,14 @@ class CompanionEvaluation:
             f"Evaluation of {self.model}: {self.test_rows:,} test rows of {self.test_customers:,} customers, "
             f"95 % intervals over {self.resamples:,} resamples of customers"
         )
-        lines = [*table_lines(self), "", *gain_lines(self), "", *self.verdict_sentences]
+        lines = [*_aligned(model_table(self)), "", *_aligned(gain_table(self)), "", *self.verdict_sentences]
         return "\n".join([heading, *(f"  {line}".rstrip() for line in lines)])
 
 
 def figures_of(titles: Mapping[str, str], resampled: Mapping[str, Mapping[str, Resampled]]) -> tuple[ModelFigures, ...]:
     """Every model's figures with their intervals."""
     return tuple(
-        ModelFigures(name, titles[name], {metric: found.estimate() for metric, found in own.items()})
+        ModelFigures(name, titles[name], {metric: found.interval() for metric, found in own.items()})
         for name, own in resampled.items()
     )
 
@@ -100,7 +101,7 @@ def gains_of(resampled: Mapping[str, Mapping[str, Resampled]], metrics: Sequence
             if against == OWN or not metric.better or metric.name not in figures or metric.name not in resampled[OWN]:
                 continue
             own, other = resampled[OWN][metric.name], figures[metric.name]
-            found = (own.minus(other) if metric.better == "higher" else other.minus(own)).estimate()
+            found = (own.minus(other) if metric.better == "higher" else other.minus(own)).interval()
             gains.append(Gain(against, metric.name, found.estimate, found.low, found.high))
     return tuple(gains)
 
@@ -111,13 +112,16 @@ def gain_sentences(gains: Sequence[Gain], metric: Metric, titles: Mapping[str, s
     for gain in gains:
         if gain.metric != metric.name:
             continue
-        rival, figures = titles[gain.against], f"gain {gain.interval.text(metric.digits, '+')} in {metric.title}"
+        rival, figures = (
+            _in_words(titles[gain.against]),
+            f"gain {interval_text(gain.interval, metric.digits, '+')} in {metric.title}",
+        )
         if gain.low is not None and gain.low > 0:
             sentences.append(f"LightGBM is better than {rival}: {figures}.")
             continue
         rivals.append(rival)
         if gain.high is not None and gain.high < 0:
-            sentences.append(f"{rival} is better than LightGBM: {figures}.")
+            sentences.append(f"LightGBM is worse than {rival}: {figures}.")
         else:
             sentences.append(f"As far as this test can tell, {rival} is not worse than LightGBM: {figures}.")
     if rivals:
@@ -125,25 +129,32 @@ def gain_sentences(gains: Sequence[Gain], metric: Metric, titles: Mapping[str, s
     return tuple(sentences)
 
 
-def coverage_sentence(level: float, coverage: Estimate) -> str:
+def _in_words(title: str) -> str:
+    """The title as it stands in a sentence."""
+    if title.startswith("BG/NBD"):
+        return title
+    return f"the {title}" if title.startswith("Kaplan") else f"the {title[0].lower()}{title[1:]}"
+
+
+def coverage_sentence(level: float, coverage: Interval) -> str:
     """How often the interval held what came."""
     off = "" if coverage.low is not None and coverage.high is not None and coverage.low <= level <= coverage.high else (
         ", so it does not keep its level here"
     )  # fmt: skip
-    return f"The {level:.0%} interval of LightGBM held {coverage.text()} of the outcomes out of time{off}."
+    return f"The {level:.0%} interval of LightGBM held {interval_text(coverage)} of the outcomes out of time{off}."
 
 
-def table_lines(evaluation: CompanionEvaluation) -> list[str]:
-    """A line a metric and a column a model, aligned."""
+def model_table(evaluation: CompanionEvaluation) -> list[list[str]]:
+    """A line a metric and a column a model; the first line and column say which."""
     rows = [["", *(model.title for model in evaluation.models)]]
     for metric in evaluation.metrics:
         found = (model.figures.get(metric.name) for model in evaluation.models)
-        rows.append([_titled(metric), *("-" if item is None else item.text(metric.digits) for item in found)])
-    return _aligned(rows)
+        rows.append([_titled(metric), *("-" if item is None else interval_text(item, metric.digits) for item in found)])
+    return rows
 
 
-def gain_lines(evaluation: CompanionEvaluation) -> list[str]:
-    """Gains of the own model: a line a metric and a column a model, aligned."""
+def gain_table(evaluation: CompanionEvaluation) -> list[list[str]]:
+    """Gains of the own model: a line a metric and a column a model."""
     titles = {model.name: model.title for model in evaluation.models}
     found = {(gain.against, gain.metric): gain.interval for gain in evaluation.gains}
     rivals = list(dict.fromkeys(gain.against for gain in evaluation.gains))
@@ -151,8 +162,28 @@ def gain_lines(evaluation: CompanionEvaluation) -> list[str]:
     for metric in evaluation.metrics:
         if metric.better:
             cells = (found.get((rival, metric.name)) for rival in rivals)
-            rows.append([metric.title, *("-" if item is None else item.text(metric.digits, "+") for item in cells)])
-    return _aligned(rows)
+            rows.append(
+                [metric.title, *("-" if item is None else interval_text(item, metric.digits, "+") for item in cells)]
+            )
+    return rows
+
+
+def evaluation_from_json(raw: Mapping[str, Any]) -> CompanionEvaluation:
+    """What stands in `evaluation.json`.
+
+    Raises:
+        KeyError, TypeError: it is something else.
+    """
+    metrics = tuple(Metric(**item) for item in raw["metrics"])
+    models = tuple(
+        ModelFigures(
+            item["name"], item["title"], {name: Interval(**figure) for name, figure in item["figures"].items()}
+        )
+        for item in raw["models"]
+    )
+    lists = {name: tuple(raw[name]) for name in ("notes", "verdict_sentences")}
+    gains = tuple(Gain(**item) for item in raw["gains"])
+    return CompanionEvaluation(**{**raw, **lists, "metrics": metrics, "models": models, "gains": gains})
 
 
 def _titled(metric: Metric) -> str:
@@ -166,9 +197,3 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return lines
-
-
-__all__ = [
-    "OWN", "RESAMPLES", "CompanionEvaluation", "Gain", "Metric", "ModelFigures",
-    "coverage_sentence", "figures_of", "gain_sentences", "gains_of",
-]  # fmt: skip

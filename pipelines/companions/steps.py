@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from feature_repo.configuration import Problem
+from feature_repo.windows import DAY
 from pipelines.artefacts import (
     EVALUATION,
     MODEL,
@@ -22,11 +23,13 @@ from pipelines.artefacts import (
 from pipelines.companions.results import CompanionEvaluation
 from pipelines.companions.storage import load_model, model_hash, save_model
 from pipelines.companions.time_evaluation import evaluate_time
-from pipelines.companions.time_model import TimeModel, fit_time
+from pipelines.companions.time_model import TimeModel, fit_time, period_edges
 from pipelines.companions.value_evaluation import evaluate_value
 from pipelines.companions.value_model import fit_value
 from pipelines.console import UserError, progress
+from pipelines.scoring.customers import whole_customers
 from pipelines.settings import Settings
+from pipelines.settings.labels import microseconds
 from pipelines.settings.models import CompanionConfig
 
 # Fewer test customers say nothing, whatever is asked of the model.
@@ -71,18 +74,20 @@ def fit(settings: Settings, config: CompanionConfig) -> CompanionFit:
         UserError: there is not enough to learn from.
     """
     folder = settings.workspace.artefacts(config.name)
-    dataset = load_dataset(folder)
-    train = _checked(dataset, config, "train")
+    whole = load_dataset(folder)
+    _checked(whole, config, "train")
+    dataset = _drawn(whole, config)
     model: Any
     with progress(f"Fitting {config.name}"):
         model, told = fit_value(dataset, config) if config.label.kind == "value" else fit_time(dataset, config)
     save_model(folder, model)
     training = {
         "model": config.name, "kind": config.label.kind, "dataset_hash": dataset.manifest.dataset_hash,
-        "model_hash": model_hash(folder), "seeds": {"lightgbm": config.tune.seed}, **told,
+        "model_hash": model_hash(folder), "rows": len(dataset.part("train")),
+        "seeds": {"lightgbm": config.tune.seed}, **told,
     }  # fmt: skip
     write_json(folder / TRAINING, training)
-    return CompanionFit(config.name, str(folder / MODEL), len(train), training)
+    return CompanionFit(config.name, str(folder / MODEL), training["rows"], training)
 
 
 def evaluate(settings: Settings, config: CompanionConfig) -> CompanionEvaluation:
@@ -108,6 +113,15 @@ def evaluate(settings: Settings, config: CompanionConfig) -> CompanionEvaluation
     write_json(folder / SIMPLE_MODELS, {name: evaluation.more[name] for name in _PARAMETERS if name in evaluation.more})
     write_json(folder / EVALUATION, asdict(evaluation))
     return evaluation
+
+
+def _drawn(dataset: Dataset, config: CompanionConfig) -> Dataset:
+    """The dataset with at most `tune.most_rows` rows to learn from, of whole customers; a period counts as a row."""
+    most = config.tune.most_rows
+    if config.label.kind == "next_event":
+        most //= len(period_edges(microseconds(config.label.horizon) / DAY)) - 1
+    train = whole_customers(dataset.part("train"), most, config.tune.seed)
+    return replace(dataset, rows=pd.concat([train, dataset.part("test")], ignore_index=True))
 
 
 def refuse_foreign(training: dict[str, Any], dataset: Dataset) -> None:

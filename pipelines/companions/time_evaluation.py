@@ -15,7 +15,7 @@ from pipelines.bg_nbd import no_purchase_probability
 from pipelines.boosting import Floats
 from pipelines.companions.calibration import Calibration, calibration_of
 from pipelines.companions.history import fit_bg_nbd, read_histories
-from pipelines.companions.resampling import RESAMPLES, SEED, Figure, mean_of, median_of, resample
+from pipelines.companions.resampling import SEED, Figure, mean_of, median_of, resample
 from pipelines.companions.results import (
     OWN,
     CompanionEvaluation,
@@ -35,13 +35,16 @@ from pipelines.companions.survival import (
     times_of,
 )
 from pipelines.companions.time_model import TimeModel
+from pipelines.scoring.bootstrap import resamples_for
 from pipelines.settings.labels import microseconds
 from pipelines.settings.models import CompanionConfig
 
 SIMPLEST = "kaplan_meier"
-TITLES = {SIMPLEST: "Kaplan–Meier, one curve for all", "bg_nbd": "BG/NBD", OWN: "LightGBM hazard"}
+TITLES = {SIMPLEST: "Kaplan–Meier curve of all", "bg_nbd": "BG/NBD", OWN: "LightGBM hazard"}
 DEADLINES = (7.0, 14.0, 30.0, 60.0)
 NARROWER = 0.8
+# Times its noise floor that a calibration error may be before a verdict says so.
+_BEYOND_NOISE = 2.0
 JUDGED_BY = Metric("crps", "CRPS, days", "lower")
 NOTES = (
     "CRPS is the Brier score of «an order by day s», integrated over the horizon. Log-likelihood is that of the "
@@ -80,7 +83,7 @@ def evaluate_time(
     )  # fmt: skip
     evaluation = CompanionEvaluation(
         model=config.name, kind=config.label.kind, test_rows=len(test), test_customers=int(customers.max()) + 1,
-        train_rows=len(train), resamples=RESAMPLES, metrics=metrics, models=models, gains=gains,
+        train_rows=len(train), resamples=resamples_for(len(test)), metrics=metrics, models=models, gains=gains,
         judged_by=JUDGED_BY.name, simplest=SIMPLEST, level=config.interval, coverage=float(coverage.estimate or 0.0),
         more={
             "bg_nbd": asdict(parameters), "test_with_event": float(np.isfinite(times).mean()),
@@ -173,7 +176,9 @@ def _calibration_sentence(items: list[Calibration]) -> str:
         f"ECE {item.error:.3f} (noise floor {item.noise_floor:.3f})"
         for item in items
     )
-    return f"Orders by a deadline, LightGBM: {told}."
+    off = [f"{item.days:g}" for item in items if item.error > _BEYOND_NOISE * item.noise_floor]
+    verdict = f" By {' and '.join(off)} days that is more than chance explains." if off else ""
+    return f"Orders by a deadline, LightGBM: {told}.{verdict}"
 
 
 def _table(test: pd.DataFrame, curves: dict[str, Survival], deadlines: tuple[float, ...]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,9 +14,8 @@ from pipelines.boosting import Floats
 from pipelines.companions.history import fit_bg_nbd, fit_gamma_gamma, read_histories
 from pipelines.companions.mean_value import deviances
 from pipelines.companions.resampling import (
-    RESAMPLES,
-    Estimate,
     Figure,
+    interval_text,
     mean_of,
     rank_correlation,
     ratio_of,
@@ -35,6 +34,7 @@ from pipelines.companions.results import (
 )
 from pipelines.companions.value_baselines import Predicted, buy_till_you_die, historical_rate, train_mean
 from pipelines.companions.value_model import ValueModel
+from pipelines.scoring.bootstrap import Interval, resamples_for
 from pipelines.settings.models import CompanionConfig
 
 SIMPLEST = "train_mean"
@@ -82,19 +82,20 @@ def evaluate_value(
     models = figures_of(TITLES, resampled)
     gains = gains_of(resampled, METRICS)
     own = models[-1].figures
+    deciles = _deciles(outcomes, predicted)
     sentences = (
         *gain_sentences(gains, JUDGED_BY, TITLES),
         _total_sentence(own["total"]),
         coverage_sentence(config.interval, own["coverage"]),
+        _tenths_sentence(deciles[OWN], float((predicted[OWN].lower > 0).mean())),
     )
     evaluation = CompanionEvaluation(
         model=config.name, kind=config.label.kind, test_rows=len(test), test_customers=int(customers.max()) + 1,
-        train_rows=len(train), resamples=RESAMPLES, metrics=METRICS, models=models, gains=gains,
+        train_rows=len(train), resamples=resamples_for(len(test)), metrics=METRICS, models=models, gains=gains,
         judged_by=JUDGED_BY.name, simplest=SIMPLEST, level=config.interval,
         coverage=float(own["coverage"].estimate or 0.0),
         more={
-            **parametric, "deciles": _deciles(outcomes, predicted),
-            "lower_end_above_zero": float((predicted[OWN].lower > 0).mean()),
+            **parametric, "deciles": deciles,
             "test_mean": float(outcomes.mean()), "train_mean": float(train["label"].mean()),
         },
         notes=(*NOTES, *_assumption(parametric)), verdict_sentences=sentences, verdict=" ".join(sentences),
@@ -143,14 +144,19 @@ def _figures(outcomes: Floats, found: Predicted, level: float, mean: float) -> d
     below, above = np.maximum(found.lower - outcomes, 0.0), np.maximum(outcomes - found.upper, 0.0)
     width = found.upper - found.lower
     return figures | {
-        "coverage": mean_of(((below == 0) & (above == 0)).astype(np.float64)),
+        "coverage": mean_of(_covered(outcomes, found)),
         "width": mean_of(width),
         "interval_score": mean_of(width + 2.0 / (1.0 - level) * (below + above)),
     }
 
 
+def _covered(outcomes: Floats, found: Predicted) -> Floats:
+    """1 where the interval holds what came."""
+    return ((found.lower <= outcomes) & (outcomes <= found.upper)).astype(np.float64)
+
+
 def _deciles(outcomes: Floats, predicted: Mapping[str, Predicted]) -> dict[str, list[dict[str, float]]]:
-    """Mean predicted and mean actual value of tenths of the rows, by prediction, with 1.96 standard errors."""
+    """Tenths of the rows by prediction: mean predicted and actual value, 1.96 standard errors of it, and coverage."""
     curves = {}
     for name in ("bg_nbd_gamma_gamma_scaled", OWN):
         groups = [rows for rows in np.array_split(np.argsort(predicted[name].value, kind="stable"), 10) if len(rows)]
@@ -159,19 +165,29 @@ def _deciles(outcomes: Floats, predicted: Mapping[str, Predicted]) -> dict[str, 
                 "rows": float(len(rows)), "predicted": float(predicted[name].value[rows].mean()),
                 "actual": float(outcomes[rows].mean()),
                 "error": float(1.96 * outcomes[rows].std() / np.sqrt(len(rows))),
+                "covered": float(_covered(outcomes, predicted[name])[rows].mean()),
             }
             for rows in groups
         ]  # fmt: skip
     return curves
 
 
-def _total_sentence(total: Estimate) -> str:
+def _total_sentence(total: Interval) -> str:
     if total.low is None or total.high is None:
         return "The total of the test part is 0, so totals cannot be compared."
     if total.low <= 1 <= total.high:
-        return f"The total that LightGBM predicts agrees with what came: {total.text()} of it."
+        return f"The total that LightGBM predicts agrees with what came: {interval_text(total)} of it."
     side = "less" if total.high < 1 else "more"
-    return f"LightGBM predicts {side} in total than came: {total.text()} of it."
+    return f"LightGBM predicts {side} in total than came: {interval_text(total)} of it."
+
+
+def _tenths_sentence(tenths: Sequence[Mapping[str, float]], above_zero: float) -> str:
+    """Coverage over everyone hides who pays for it."""
+    shares = [tenth["covered"] for tenth in tenths]
+    return (
+        f"Among tenths of customers by predicted value it held from {min(shares):.2f} to {max(shares):.2f}, "
+        f"{shares[-1]:.2f} of the highest; its lower end is above 0 for {above_zero:.0%} of customers."
+    )
 
 
 def _assumption(parametric: Mapping[str, Any]) -> tuple[str, ...]:

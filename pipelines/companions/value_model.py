@@ -8,6 +8,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from feature_repo.configuration import Problem
 from feature_repo.model_inputs import ModelInputs
@@ -66,7 +67,7 @@ def fit_value(dataset: Dataset, config: CompanionConfig) -> tuple[ValueModel, di
     brought = rows.labels > 0
     _check(rows, config)
     unit = float(rows.labels[brought].mean())
-    mean = fit_mean(relabelled(rows, rows.labels / unit), config.tune)
+    mean = fit_mean(relabelled(rows, rows.labels / unit), config.tune, _learned(rows))
     ends, offset, rounds = _interval(dataset, rows, config, mean, float(np.median(rows.labels[brought])))
     model = ValueModel(mean.form, unit, {**mean.boosters, **ends}, offset, dataset.manifest.inputs)
     told = {
@@ -101,7 +102,7 @@ def _interval(
         problem = Problem("interval", expected, f"{len(held)}", hint)
         raise UserError(f"There are too few customers for an interval of {config.interval:g}.", [problem])
     scaled = on_scale(rows.labels.astype(np.float64), unit)
-    learned = part(relabelled(rows, scaled), rows.folds != rows.folds.min())
+    learned = part(relabelled(rows, scaled), _learned(rows))
     tail = (1.0 - config.interval) / 2.0
     boosters, rounds = {}, {}
     for end, level in zip(ENDS, (tail, 1.0 - tail), strict=True):
@@ -113,10 +114,15 @@ def _interval(
     return boosters, ConformalOffset(config.interval, unit, offset, len(held)), rounds
 
 
+def _learned(rows: LearningRows) -> NDArray[np.bool_]:
+    """Rows of all folds but the first, which quantile boosters and the choice of parameters leave unseen."""
+    return np.asarray(rows.folds != rows.folds.min())
+
+
 def _held_out_rows(dataset: Dataset, rows: LearningRows) -> np.ndarray:
     """The newest row of each customer of the first fold, those of the newest snapshots first, up to some hundred."""
     customers = dataset.part("train")["customer_id"].to_numpy()
-    own = np.flatnonzero(rows.folds == rows.folds.min())
+    own = np.flatnonzero(~_learned(rows))
     newest_first = own[np.argsort(rows.snapshots[own], kind="stable")[::-1]]
     _, first = np.unique(customers[newest_first], return_index=True)
     return np.asarray(newest_first[np.sort(first)[:_ENOUGH_CUSTOMERS]])

@@ -10,57 +10,36 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from feature_repo.configuration import Problem
 from feature_repo.model_inputs import ModelInputs
-from pipelines.artefacts import (
-    DEFAULT_MODEL,
-    EVALUATION,
-    MODEL,
-    PREDICTIONS,
-    RANDOM_MODEL,
-    TRAINING,
-    TUNING,
-    Dataset,
-    file_hash,
-    load_dataset,
-    read_json,
-    write_json,
-)
-from pipelines.console import UserError, progress
-from pipelines.evaluate.baselines import BgNbdBaseline, base_rate, bg_nbd_baseline, logistic
-from pipelines.evaluate.champion import CHAMPION, compare_with_champion
-from pipelines.evaluate.profit import profit_of
+from pipelines.artefacts import EVALUATION, MODEL, PREDICTIONS, TUNING, Dataset, file_hash, read_json, write_json
+from pipelines.console import progress
+from pipelines.evaluate.champion import compare_with_champion
+from pipelines.evaluate.checks import dataset_to_judge_on, refuse_foreign_training
+from pipelines.evaluate.notes import notes_of
+from pipelines.evaluate.probabilities import Compared, all_probabilities
+from pipelines.evaluate.profit import Profit, profit_of
 from pipelines.evaluate.results import (
     DEFAULT,
     NAMES,
     RANDOM,
     TUNED,
-    Bin,
     Difference,
     Evaluation,
     Judgement,
-    ModelScores,
     SearchCost,
     TuningGain,
 )
-from pipelines.evaluate.slices import FEWEST_ROWS, Band, Cut, Rows, judge_bands, worst_band
+from pipelines.evaluate.scores import differences_of, scores_of
+from pipelines.evaluate.slices import Band, Cut, Rows, judge_bands, worst_band
 from pipelines.evaluate.snapshots import base_rate_drift, per_snapshot, snapshots_of
-from pipelines.evaluate.trained import predict_booster, trained_booster
 from pipelines.evaluate.truth import against_truth
 from pipelines.evaluate.verdict import further_sentences, verdict_sentences
-from pipelines.fitted_model import SimpleModel, read_fitted, write_simple_models
+from pipelines.fitted_model import write_simple_models
 from pipelines.scoring.bootstrap import Interval, Resampled, resample, resamples_for
-from pipelines.scoring.metrics import (
-    Array,
-    bin_matrix,
-    calibration_error,
-    equal_mass_bins,
-    floor_of,
-    simulated_rates,
-)
+from pipelines.scoring.metrics import Array
 from pipelines.settings import Settings
-from pipelines.settings.labels import ChurnLabel
 from pipelines.settings.models import ModelConfig
 from pipelines.slicing import ConsentGroups, slice_rows
 
@@ -92,217 +71,92 @@ def evaluate(
     """
     began = time.monotonic()
     folder = settings.workspace.artefacts(model_config.name)
-    dataset = _load(folder, model_config)
-    _refuse_foreign_training(folder, dataset)
-    train, test = dataset.part("train"), dataset.part("test")
-    notes = [*NOTES, *(BG_NBD_NOTES if model_config.label.kind == "churn" and model_config.baselines.bg_nbd else ())]
-    resamples = resamples_for(len(test))
+    dataset = dataset_to_judge_on(folder, model_config)
+    refuse_foreign_training(folder, dataset)
     with progress("compare models", total=5) as advance:
-        simple = _bg_nbd(train, test, model_config)
-        servable = {"logistic": logistic(train, model_config.baselines.logistic)}
-        if simple is not None and simple.model is not None:
-            servable["bg_nbd_calibrated"] = simple.model
-        probabilities = _probabilities(folder, dataset, simple, servable)
-        served = _champion(champion_path, champion_inputs, test, notes)
-        if served is not None:
-            probabilities[CHAMPION] = served
+        compared = all_probabilities(folder, dataset, model_config, champion_path, champion_inputs, SEED)
         advance(1)
-        labels, train_labels = (part["label"].to_numpy(dtype=np.float64) for part in (test, train))
-        customers = pd.factorize(test["customer_id"])[0].astype(np.int64)
-        resampled = resample(labels, probabilities, customers, resamples, SEED)
-        scores = tuple(_scores(name, labels, probabilities[name], resampled[name]) for name in probabilities)
+        test = _Test(model_config, dataset, compared, consent)
+        scores = tuple(
+            scores_of(name, test.labels, values, test.resampled[name], SEED) for name, values in compared.of.items()
+        )
         advance(1)
-        money = model_config.profit
-        profit = profit_of(money, labels, probabilities, customers, TUNED, resamples, SEED) if money else None
+        profit = test.profit()
         advance(1)
-        cuts = [Cut(slice_rows(cut, test, train, consent), slice_rows(cut, train, train, consent))
-                for cut in model_config.slices]  # fmt: skip
-        rows = {name: Rows(labels, values, probabilities.get(CHAMPION), customers)
-                for name, values in probabilities.items()}  # fmt: skip
-        bands = judge_bands(cuts, train_labels, rows[TUNED], resamples, SEED)
+        bands = test.bands(TUNED)
+        own = test.judgement(TUNED, bands)
         advance(1)
-
-        def judgement(name: str, of: tuple[Band, ...]) -> Judgement:
-            comparison = compare_with_champion(
-                model_config, rows[name], snapshots_of(test), cuts, train_labels, resamples, SEED
-            )
-            return Judgement(_differences(resampled, name), worst_band(of), comparison)
-
-        own = judgement(TUNED, bands)
-        others = {name: judgement(name, judge_bands(cuts, train_labels, rows[name], resamples, SEED))
-                  for name in servable}  # fmt: skip
+        candidates = {name: test.judgement(name, test.bands(name)) for name in compared.simple}
         advance(1)
-    notes += _slice_notes(bands)
     names = {**NAMES, "logistic": model_config.baselines.logistic.name}
     gain = _tuning_gain(folder, own.differences)
-    sentences = verdict_sentences(own.differences, model_config.name, names, gain)
-    sentences += further_sentences(profit, own.worst_slice, names)
+    sentences = (
+        *verdict_sentences(own.differences, model_config.name, names, gain, compared.servable),
+        *further_sentences(profit, own.worst_slice, names),
+    )
+    fitted = compared.bg_nbd
     result = Evaluation(
         model=model_config.name, label_kind=model_config.label.kind,
-        test_rows=len(test), test_customers=int(customers.max()) + 1,
+        test_rows=len(test.rows), test_customers=int(test.customers.max()) + 1,
         test_as_of=tuple(item.as_of for item in dataset.manifest.snapshots if item.part == "test"),
-        train_rows=len(train), positive_rate=float(labels.mean()), train_positive_rate=float(train_labels.mean()),
-        base_rate_drift=base_rate_drift(train, test, resamples, SEED), resamples=resamples, seed=SEED,
-        names={name: names[name] for name in probabilities}, models=scores, differences=own.differences,
-        tuning_gain=gain, per_snapshot=per_snapshot(test, probabilities, SEED), profit=profit, slices=bands,
-        worst_slice=own.worst_slice, champion_comparison=own.champion_comparison, candidates=others,
-        truth=None if truth is None else against_truth(test, probabilities, truth),
-        bg_nbd=asdict(simple.parameters) | {"customers": simple.customers} if simple else {},
-        notes=tuple(notes), verdict=" ".join(sentences), verdict_sentences=sentences,
+        train_rows=len(test.train), positive_rate=float(test.labels.mean()),
+        train_positive_rate=float(test.train["label"].mean()),
+        base_rate_drift=base_rate_drift(test.train, test.rows, test.resamples, SEED),
+        resamples=test.resamples, seed=SEED, names={name: names[name] for name in compared.of},
+        models=scores, differences=own.differences, tuning_gain=gain,
+        per_snapshot=per_snapshot(test.rows, compared.of, SEED), profit=profit, slices=bands,
+        worst_slice=own.worst_slice, champion_comparison=own.champion_comparison, candidates=candidates,
+        truth=None if truth is None else against_truth(test.rows, compared.of, truth),
+        bg_nbd=asdict(fitted.parameters) | {"customers": fitted.customers} if fitted else {},
+        notes=notes_of(model_config, bands, compared.notes),
+        verdict=" ".join(sentences), verdict_sentences=sentences,
         dataset_hash=dataset.manifest.dataset_hash, model_hash=file_hash(folder / MODEL),
-        champion_hash=file_hash(champion_path) if champion_path and served is not None else None,
+        champion_hash=file_hash(champion_path) if champion_path and compared.champion is not None else None,
         seconds=round(time.monotonic() - began, 2),
     )  # fmt: skip
-    _predictions(test, probabilities).to_parquet(folder / PREDICTIONS, index=False)
-    write_simple_models(folder, servable, dataset.manifest.dataset_hash)
+    test.rows[["customer_id", "as_of", "label"]].assign(**compared.of).to_parquet(folder / PREDICTIONS, index=False)
+    write_simple_models(folder, compared.simple, dataset.manifest.dataset_hash)
     write_json(folder / EVALUATION, asdict(result))
     return result
 
 
-NOTES = (
-    "All values are on the test part, which is later than every training label.",
-    "Intervals are 95 % percentile intervals over resamples of whole customers; differences use the same resamples.",
-    "Calibration is Platt's line on training rows only: out-of-fold predictions of the newest training snapshot "
-    "for the logistic regression and LightGBM. No rows are re-weighted for imbalance; thresholds move instead.",
-    "The calibration error is over ten bins of equal mass; its noise floor is what exact probabilities would show.",
-    "The profit threshold follows from the money and the probabilities alone; it was never chosen on test labels. The "
-    "expected maximum profit (EMPC) is: it finds its own best threshold there, and judges the ranking.",
-)
-BG_NBD_NOTES = (
-    "BG/NBD is fitted to purchase histories at the newest training snapshot and learns from no label; calibrated, "
-    "from that snapshot's labels. It is fitted given that a customer was active, as all rows of the dataset are; it "
-    "takes the first purchase in the data for the first ever.",
-)
+class _Test:
+    """The test rows with what every judgement of a model on them needs; all are on the same resamples of customers."""
 
+    def __init__(
+        self, config: ModelConfig, dataset: Dataset, compared: Compared, consent: ConsentGroups | None
+    ) -> None:
+        self._config, self._compared = config, compared
+        self.train, self.rows = dataset.part("train"), dataset.part("test")
+        self.labels: Array = self.rows["label"].to_numpy(dtype=np.float64)
+        self.customers: NDArray[np.int64] = pd.factorize(self.rows["customer_id"])[0].astype(np.int64)
+        self.resamples = resamples_for(len(self.rows))
+        self.resampled: dict[str, Resampled] = resample(self.labels, compared.of, self.customers, self.resamples, SEED)
+        self._cuts = [
+            Cut(slice_rows(cut, self.rows, self.train, consent), slice_rows(cut, self.train, self.train, consent))
+            for cut in config.slices
+        ]
+        self._train_labels: Array = self.train["label"].to_numpy(dtype=np.float64)
 
-def _slice_notes(bands: tuple[Band, ...]) -> list[str]:
-    if not bands:
-        return []
-    judged = sum(band.judged for band in bands)
-    return [
-        f"{len(bands)} kinds of customers were looked at, {judged} of them judged ({FEWEST_ROWS} rows and both "
-        "classes). Of 20 such intervals one lies beside the truth by chance: the worst of many looks worse than it is."
-    ]
+    def profit(self) -> Profit | None:
+        if self._config.profit is None:
+            return None
+        return profit_of(
+            self._config.profit, self.labels, self._compared.of, self.customers, TUNED, self.resamples, SEED
+        )
 
+    def bands(self, name: str) -> tuple[Band, ...]:
+        return judge_bands(self._cuts, self._train_labels, self._of(name), self.resamples, SEED)
 
-def _load(folder: Path, config: ModelConfig) -> Dataset:
-    try:
-        dataset = load_dataset(folder)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no dataset of the model {config.name!r} to evaluate on.", [
-            Problem("dataset", "a file made by the dataset step", "nothing there", "make the dataset first",
-                    Path(error.filename or "").name),
-        ]) from None  # fmt: skip
-    problems = [
-        Problem(f"labels of the {part} part", "both classes", _classes(dataset.part(part)["label"]),
-                "use more data, another horizon, or more snapshots")
-        for part in ("train", "test") if dataset.part(part)["label"].nunique() < 2
-    ]  # fmt: skip
-    cuts = [name for name in config.other_features if name not in config.baselines.features]
-    problems += [
-        Problem(place, "columns of the dataset", repr(name), "make the dataset again")
-        for place, names in (("baselines", config.baselines.features), ("slices", cuts))
-        for name in names if name not in dataset.rows
-    ]  # fmt: skip
-    if problems:
-        raise UserError("The models cannot be compared on this dataset.", problems)
-    return dataset
+    def judgement(self, name: str, bands: tuple[Band, ...]) -> Judgement:
+        """What the gates look at, of the model called `name`; `bands` are its own."""
+        comparison = compare_with_champion(
+            self._config, self._of(name), snapshots_of(self.rows), self._cuts, self._train_labels, self.resamples, SEED
+        )
+        return Judgement(differences_of(name, self.resampled), worst_band(bands), comparison)
 
-
-def _classes(labels: pd.Series) -> str:
-    return "no rows" if labels.empty else f"only {labels.iloc[0]:.0f} in {len(labels):,} rows"
-
-
-def _refuse_foreign_training(folder: Path, dataset: Dataset) -> None:
-    """A model of an older split may have learned from what is the test now."""
-    if not (folder / TRAINING).exists():
-        return
-    trained_on, present = read_json(folder / TRAINING)["dataset_hash"], dataset.manifest.dataset_hash
-    if trained_on != present:
-        problem = Problem(TRAINING, f"dataset {present}", f"dataset {trained_on}", "tune and train the model again")
-        raise UserError("The model was trained on another dataset.", [problem])
-
-
-# Probabilities of every model ----------------------------------------------------------------------------------
-
-
-def _probabilities(
-    folder: Path, dataset: Dataset, simple: BgNbdBaseline | None, servable: Mapping[str, SimpleModel]
-) -> dict[str, Array]:
-    """From the simplest to the tuned one, each shape (test rows,)."""
-    files = {DEFAULT: DEFAULT_MODEL, RANDOM: RANDOM_MODEL, TUNED: MODEL}
-    boosters = {name: trained_booster(folder / file, dataset) for name, file in files.items()
-                if name != RANDOM or (folder / file).exists()}  # fmt: skip
-    train, test = dataset.part("train"), dataset.part("test")
-    found = {"base_rate": base_rate(train, test), "logistic": servable["logistic"].predict(test)}
-    if simple is not None:
-        found |= {"bg_nbd": simple.raw, "bg_nbd_calibrated": simple.calibrated}
-    inputs = dataset.inputs("test")
-    return found | {name: predict_booster(booster, inputs) for name, booster in boosters.items()}
-
-
-def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig) -> BgNbdBaseline | None:
-    """None where the label is not of buying."""
-    if config.baselines.bg_nbd is None or not isinstance(config.label, ChurnLabel):
-        return None
-    try:
-        return bg_nbd_baseline(train, test, config.baselines.bg_nbd, config.label, SEED)
-    except ValueError:
-        problem = Problem(
-            "baselines", "features with the purchase history of the newest training snapshot", "empty ones",
-            "frequency counts, recency and age are days since the last and first of the label's events",
-        )  # fmt: skip
-        raise UserError("BG/NBD cannot be fitted.", [problem]) from None
-
-
-def _champion(path: Path | None, inputs: ModelInputs | None, test: pd.DataFrame, notes: list[str]) -> Array | None:
-    """The champion's probabilities; None, and a line in `notes`, where it cannot read this dataset."""
-    if path is None:
-        notes.append("There is no champion to compare with.")
-        return None
-    fitted = read_fitted(path, inputs)
-    missing = fitted.missing(test)
-    if missing:
-        notes.append(f"The champion is not compared: it reads {len(missing)} features which this dataset lacks.")
-        return None
-    notes.append("The champion may have been trained on customers, or days, of this test; that flatters it.")
-    return fitted.predict(test)
-
-
-# Scores --------------------------------------------------------------------------------------------------------
-
-
-def _scores(name: str, labels: Array, probabilities: Array, resampled: Resampled) -> ModelScores:
-    slope = resampled.interval("calibration_slope")
-    rates = simulated_rates(probabilities, seed=SEED)
-    return ModelScores(
-        name=name,
-        log_loss=resampled.interval("log_loss"), auc=resampled.interval("auc"), brier=resampled.interval("brier"),
-        calibration_error=calibration_error(labels, probabilities),
-        calibration_error_interval=resampled.interval("calibration_error"),
-        calibration_noise_floor=floor_of(probabilities, rates),
-        calibration_intercept=resampled.interval("calibration_intercept"),
-        calibration_slope=slope.estimate, calibration_slope_interval=slope,
-        curve=_curve(labels, probabilities, rates),
-    )  # fmt: skip
-
-
-def _curve(labels: Array, probabilities: Array, rates: Array) -> tuple[Bin, ...]:
-    members = bin_matrix(equal_mass_bins(probabilities))
-    sizes = members.sum(axis=0)
-    low, high = np.quantile(rates, [0.025, 0.975], axis=0)
-    columns = (sizes.astype(int), probabilities @ members / sizes, labels @ members / sizes, low, high)
-    return tuple(Bin(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
-
-
-def _differences(resampled: dict[str, Resampled], model: str) -> tuple[Difference, ...]:
-    """A model minus each other one, in log-loss and AUC."""
-    own = resampled[model]
-    return tuple(
-        Difference(model, name, metric, interval.estimate, interval.low, interval.high)
-        for name, other in resampled.items() if name != model
-        for metric in ("log_loss", "auc") for interval in [own.difference(other, metric)]
-    )  # fmt: skip
+    def _of(self, name: str) -> Rows:
+        return Rows(self.labels, self._compared.of[name], self._compared.champion, self.customers)
 
 
 def _tuning_gain(folder: Path, differences: tuple[Difference, ...]) -> TuningGain:
@@ -314,7 +168,3 @@ def _tuning_gain(folder: Path, differences: tuple[Difference, ...]) -> TuningGai
 
 def _cost(search: Mapping[str, Any] | None) -> SearchCost | None:
     return SearchCost(float(search["seconds"]), int(search["trials"])) if search else None
-
-
-def _predictions(test: pd.DataFrame, probabilities: dict[str, Array]) -> pd.DataFrame:
-    return test[["customer_id", "as_of", "label"]].assign(**probabilities)

@@ -82,8 +82,10 @@ def profit_lines(evaluation: Evaluation) -> list[str]:
 def slice_lines(evaluation: Evaluation) -> list[str]:
     """The worst kind of customers, and how many were looked at."""
     worst = evaluation.worst_slice
-    if worst is None:
+    if not evaluation.slices:
         return []
+    if worst is None:
+        return [f"Kinds of customers: {len(evaluation.slices)}, none with enough rows to be judged"]
     judged = sum(band.judged for band in evaluation.slices)
     return [
         f"Worst of {judged} kinds of customers: {worst.slice}: {worst.band} ({worst.rows:,} rows), log-loss over its "

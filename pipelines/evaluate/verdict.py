@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pipelines.evaluate.profit import ALL, NONE, Profit
 from pipelines.evaluate.results import DEFAULT, NAMES, RANDOM, SERVABLE, SIMPLE, TUNED, Difference, TuningGain
@@ -11,9 +11,16 @@ from pipelines.scoring.bootstrap import Interval
 
 
 def verdict_sentences(
-    differences: Sequence[Difference], model: str, names: Mapping[str, str] = NAMES, gain: TuningGain | None = None
+    differences: Sequence[Difference],
+    model: str,
+    names: Mapping[str, str] = NAMES,
+    gain: TuningGain | None = None,
+    servable: Collection[str] = SERVABLE,
 ) -> tuple[str, ...]:
-    """A sentence a difference of the tuned model, what the searches took, and which simple model is to be preferred."""
+    """A sentence a difference of the tuned model, what the searches took, and which simple model is to be preferred.
+
+    `servable` are the simple models that `twin register` takes.
+    """
     losses = [item for item in differences if item.metric == "log_loss"]
     sentences = [_sentence(item, names) for item in losses]
     if gain is not None and gain.tuned_search is not None and gain.random_search is not None:
@@ -28,10 +35,9 @@ def verdict_sentences(
             "So this test gives no reason to prefer the tuned LightGBM to the simplest of these, "
             f"{_the(rivals[0], names, False)}."
         )
-    servable = [name for name in rivals if name in SERVABLE]
-    if servable:
-        what = _the(servable[0], names)
-        sentences.append(f"{what} can be served: twin register {model} --model {servable[0]}")
+    to_serve = next((name for name in rivals if name in servable), None)
+    if to_serve is not None:
+        sentences.append(f"{_the(to_serve, names)} can be served: twin register {model} --model {to_serve}")
     return tuple(sentences)
 
 

@@ -157,7 +157,7 @@ def _trust(figures: Mapping[str, Any]) -> str:
     elif alarms:
         text.append(f"But leakage alarms were raised: {listed(alarms)}.")
     else:
-        text.append("No leakage alarm was raised.")
+        text.append("No leakage alarm speaks against it.")
     text.append("As causes, no.")
     return " ".join(text)
 

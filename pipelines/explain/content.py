@@ -32,12 +32,13 @@ def page_content(material: Material, figures: Mapping[str, Any], drawn: Drawn) -
         "kind": config.label.kind, "words": words_for(config.label), "workspace": material.workspace,
         "figures": figures, "evaluation": evaluation, "own": scores[OWN], "base": scores[_BASE],
         "names": names_of(evaluation), "better": better, "worse": worse, "undecided": undecided,
-        "verdict": [sentence.partition(": ") for sentence in evaluation["verdict_sentences"]],
+        "verdict": [_claim(sentence) for sentence in evaluation["verdict_sentences"]],
         "data_start": wording.day(material.dataset.manifest.data_start),
         "data_end": wording.day(material.dataset.manifest.data_end), "snapshots": figures["snapshots"],
         "test_days": ", ".join(item["day"] for item in figures["snapshots"] if item["part"] == "test"),
         "differences": _differences(evaluation), "sampling": _sampling(figures), "raised": raised(figures["leakage"]),
-        "profit": evaluation.get("profit"), "per_snapshot": _times(evaluation),
+        "profit": evaluation.get("profit"),
+        "profit_differences": _profit_differences(evaluation), "per_snapshot": _times(evaluation),
         "slices": _slices(evaluation), "worst": evaluation.get("worst_slice"),
         "tuning_gain": _tuning_gain(evaluation), "truth": evaluation.get("truth"),
         "champion_comparison": evaluation.get("champion_comparison"),
@@ -49,6 +50,13 @@ def page_content(material: Material, figures: Mapping[str, Any], drawn: Drawn) -
         "tuning": _tuning_words(material.tuning), "made": _made(material.dataset.manifest, material.tuning),
         **_images(figures, drawn, scores[OWN]),
     }  # fmt: skip
+
+
+def _claim(sentence: str) -> tuple[str, str, str]:
+    """A claim, a colon where numbers follow, and the numbers, with true minus signs."""
+    claim, colon, numbers = sentence.partition(": ")
+    numbers = wording.true_minus(numbers)
+    return claim, colon, numbers[:1].upper() + numbers[1:] if numbers.startswith("difference") else numbers
 
 
 def _images(figures: Mapping[str, Any], drawn: Drawn, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,6 +106,15 @@ def _times(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
         scores = {model["name"]: model for model in item["models"]}
         made.append({**item, "own": scores[OWN], "base_log_loss": scores.get(_BASE, {}).get("log_loss")})
     return made
+
+
+def _profit_differences(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    by_model: dict[str, dict[str, Any]] = {}
+    for item in (evaluation.get("profit") or {}).get("differences", ()):
+        name = {"all": "Acting on all", "none": "Acting on none"}.get(item["against"])
+        against = name or names_of(evaluation).get(item["against"], item["against"])
+        by_model.setdefault(item["against"], {"against": against})[item.get("metric", "profit")] = item
+    return list(by_model.values())
 
 
 def _tuning_gain(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -34,22 +34,26 @@ class Explained:
 
 
 def explain_rows(
-    booster: lightgbm.Booster, values: Array, advance: Callable[[float], None] = lambda amount: None
-) -> Explained:
+    booster: lightgbm.Booster, values: Array, advance: Callable[[float], None] = lambda amount: None,
+    threads: int | None = None,
+) -> Explained:  # fmt: skip
     """Path-dependent TreeSHAP of every row, checked to add up to the score.
+
+    `threads` of LightGBM: as many as there are cores where rows are many, unless they are given.
 
     Raises:
         AdditivityError: a row's contributions miss its score by more than 1e-9.
     """
     blocks = []
-    # Few rows wait for each other's threads longer than they take.
-    threads = len(os.sched_getaffinity(0)) if len(values) >= _WORTH_THREADS else 1
+    if threads is None:
+        # Few rows wait for each other's threads longer than they take.
+        threads = len(os.sched_getaffinity(0)) if len(values) >= _WORTH_THREADS else 1
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
         blocks.append(np.asarray(booster.predict(block, pred_contrib=True, num_threads=threads), dtype=np.float64))
         advance(len(block))
     contributions = np.concatenate(blocks)
-    scores = np.asarray(booster.predict(values, raw_score=True), dtype=np.float64)
+    scores = np.asarray(booster.predict(values, raw_score=True, num_threads=threads), dtype=np.float64)
     check_additive(contributions, scores)
     gap = float(np.abs(contributions.sum(axis=1) - scores).max())
     parts, base = contributions[:, :-1], float(contributions[0, -1])

@@ -119,10 +119,11 @@ def _stability(material: Material, both: pd.DataFrame, inputs: Array) -> Stabili
     if not tuned:
         return None
     learning = whole_customers(learning_rows(material.dataset), material.train["customer_id"].tolist(), SEED)
+    sampled = len(learning.labels) < len(material.train)
     looked_at = rows_to_look_at(both, inputs, SEED)
     config = material.config
     return stability(
-        material.booster, learning, looked_at, tuned["params"], tuned["rounds"], config.fit, config.tune.seed
+        material.booster, learning, looked_at, tuned["params"], tuned["rounds"], config.fit, config.tune.seed, sampled
     )
 
 

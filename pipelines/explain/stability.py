@@ -53,6 +53,8 @@ class Stability:
     train_rows: int
     rows: int
     random_parameters: bool
+    averaged: int
+    sampled: bool
     gap: float
 
 
@@ -75,7 +77,7 @@ def how_many(features: int) -> int:
 
 def stability(
     booster: lgb.Booster, learning: LearningRows, looked_at: Sequence[tuple[str, Array]],
-    params: Mapping[str, Any], rounds: int, how: FitConfig, seed: int,
+    params: Mapping[str, Any], rounds: int, how: FitConfig, seed: int, sampled: bool = False,
 ) -> Stability:  # fmt: skip
     """Fit again with other seeds and without single folds, and compare the strongest features.
 
@@ -87,6 +89,7 @@ def stability(
         rounds: trees of one fit.
         how: directions that the domain knows.
         seed: the first seed; the others follow it.
+        sampled: whether `learning` is part of what the model was fitted to.
 
     Raises:
         AdditivityError: contributions do not sum to a score.
@@ -114,6 +117,7 @@ def stability(
         top, tuple(day for day, _ in looked_at), refits, _pairs([r.tops[-1] for r in refits if r.kind == "seed"]),
         _pairs([r.tops[-1] for r in refits if r.kind == "fold"]), _pairs(own), _kept(own[-1], refits),
         len(learning.labels), sum(len(values) for _, values in looked_at), _draws_at_random(fixed),
+        how.seeds, sampled,
         max([own_gap, *(gap for _, gap in done)]),
     )  # fmt: skip
 
@@ -137,7 +141,7 @@ def _monotone(names: Sequence[str], how: FitConfig) -> dict[str, Any]:
 def _tops(
     booster: lgb.Booster, looked_at: Sequence[tuple[str, Array]], top: int
 ) -> tuple[tuple[tuple[str, ...], ...], float]:
-    explained = explain_rows(booster, np.concatenate([values for _, values in looked_at]))
+    explained = explain_rows(booster, np.concatenate([values for _, values in looked_at]), threads=1)
     ends = np.cumsum([len(values) for _, values in looked_at])[:-1]
     parts = np.split(explained.contributions, ends)
     return tuple(top_features(explained.names, part, top) for part in parts), explained.gap

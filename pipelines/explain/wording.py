@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 
@@ -10,6 +11,11 @@ def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
     if value is None:
         return "–"
     return f"{value:{'+' if signed else ''},.{digits}f}".replace("-", "−")
+
+
+def true_minus(text: str) -> str:
+    """The text with a true minus sign before negative numbers; hyphens in words, days and options stay."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
 
 
 def day(instant: int) -> str:

@@ -10,27 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipelines.gate import Gate
 from pipelines.register.candidate import TUNED, differences, of_candidate
 from pipelines.settings.models import GateConfig
 
+__all__ = ["Evidence", "Gate", "check_gates", "failed"]
+
 Against = Literal["none", "comparable", "foreign"]
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """One gate: its name in the configuration, the figure it looks at, and what was asked of it."""
-
-    name: str
-    passed: bool
-    figure: float | None
-    threshold: float
-    meaning: str
-
-    def text(self) -> str:
-        """One line for a person."""
-        figure = "not known" if self.figure is None else f"{self.figure:.4g}"
-        outcome = "passed" if self.passed else "FAILED"
-        return f"{outcome}  {self.name}: {self.meaning}: {figure}, threshold {self.threshold:g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from pipelines.bg_nbd import (
     BgNbd,
     alive_probability,
     beta_nodes,
+    expected_purchases,
     fit,
     log_likelihood,
     no_purchase_probability,
     seen_log_probability,
+    simulate_purchases,
 )
 from tests.reference.repeat_buyers import likelihood, simulate
 
@@ -127,3 +129,45 @@ def test_nodes_give_the_moments_of_a_beta_distribution(a: float, b: float) -> No
 def test_no_customers_is_an_error() -> None:
     with pytest.raises(ValueError, match="customers"):
         fit(np.array([]), np.array([]), np.array([]))
+
+
+def test_expected_purchases_of_the_papers_spreadsheet_by_its_closed_form() -> None:
+    assert expected_purchases(CDNOW, *_one(2, 30.43, 38.86), 39)[0] == pytest.approx(1.226, abs=5e-4)
+    new = [expected_purchases(CDNOW, *_one(0, 0, 0), weeks)[0] for weeks in (1.0, 3.0, 32.0, 78.0)]
+    assert new == pytest.approx([0.0532, 0.1506, 1.0437, 1.8576], abs=1e-3)
+
+
+@pytest.mark.parametrize("a", [0.3, 0.9999999, 1.0, 2.5, 400.0])
+@pytest.mark.parametrize("gap", [0.0, 15.0])
+def test_expected_purchases_are_the_sum_over_short_spans(a: float, gap: float) -> None:
+    """Also where the closed form is 0/0 (a = 1) and for many repeats, where its function overflows."""
+    model, days, steps = BgNbd(0.8, 40.0, a, 2.5), 60.0, 2000
+    for x, t_x, age in ((0.0, 0.0, 20.0), (3.0, 50.0, 60.0), (800.0, 700.0, 710.0)):
+        gaps = gap + (np.arange(steps) + 0.5) * days / steps
+        rates = [1 - no_purchase_probability(model, *_one(x, t_x, age), 1e-5, float(wait))[0] for wait in gaps]
+        found = expected_purchases(model, *_one(x, t_x, age), days, gap)[0]
+        assert found == pytest.approx(float(np.mean(rates)) / 1e-5 * days, rel=2e-3)
+
+
+@pytest.mark.parametrize("gap", [0.0, 25.0])
+def test_expected_purchases_are_the_mean_of_simulated_customers(gap: float) -> None:
+    buyers = simulate(SHOP, np.random.default_rng(21).uniform(30, 400, 20_000), 90.0, seed=22)
+    predicted = expected_purchases(SHOP, buyers.x, buyers.t_x, buyers.age, 60.0, gap)
+    happened = np.array([float(((times > gap) & (times <= gap + 60.0)).sum()) for times in buyers.later])
+    for group in np.array_split(np.argsort(predicted), 8):
+        noise = happened[group].std() / np.sqrt(len(group))
+        assert abs(predicted[group].mean() - happened[group].mean()) < 4 * noise
+
+
+@pytest.mark.parametrize("gap", [0.0, 25.0])
+def test_simulated_purchases_have_the_mean_and_the_zeros_of_the_formulas(gap: float) -> None:
+    history = np.array([0.0, 2.0, 9.0, 30.0]), np.array([0.0, 50.0, 300.0, 89.0]), np.array([80.0, 80.0, 310.0, 90.0])
+    draws = 20_000
+    counts = simulate_purchases(SHOP, *history, 60.0, gap, draws, seed=5)
+    assert counts.shape == (4, draws)
+    expected, nothing = (
+        formula(SHOP, *history, 60.0, gap) for formula in (expected_purchases, no_purchase_probability)
+    )
+    assert np.abs(counts.mean(axis=1) - expected) == pytest.approx(0.0, abs=4 * counts.std(axis=1).max() / draws**0.5)
+    assert (counts == 0).mean(axis=1) == pytest.approx(nothing, abs=4 * 0.5 / draws**0.5)
+    assert (simulate_purchases(SHOP, *history, 60.0, gap, draws, seed=5) == counts).all()

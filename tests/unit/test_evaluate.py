@@ -114,6 +114,15 @@ def test_a_simple_model_that_is_as_good_is_said_to_be_and_the_simplest_is_named(
     assert text.endswith("The logistic regression can be served: twin register churn --model logistic")
 
 
+def test_a_simple_model_that_cannot_be_served_is_not_offered() -> None:
+    """A feature that the service does not have, or a gap before the horizon."""
+    found = [_difference("logistic", -0.003, 0.005), _difference("bg_nbd_calibrated", -0.003, 0.005)]
+    assert verdict_sentences(found, "churn", servable=("bg_nbd_calibrated",))[-1] == (
+        "Calibrated BG/NBD can be served: twin register churn --model bg_nbd_calibrated"
+    )
+    assert "can be served" not in " ".join(verdict_sentences(found, "churn", servable=()))
+
+
 def test_a_simple_model_that_is_better_is_said_to_be() -> None:
     text = " ".join(verdict_sentences([_difference("bg_nbd", 0.01, 0.03)], "churn"))
     assert "BG/NBD is better than the tuned LightGBM: difference in log-loss +0.0200 nats" in text

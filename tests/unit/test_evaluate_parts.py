@@ -183,6 +183,14 @@ def test_a_band_is_judged_with_enough_rows_of_both_classes_only() -> None:
     assert bands[0].log_loss_over_base_rate.estimate == pytest.approx(expected.mean())
 
 
+def test_kinds_of_too_few_customers_are_said_to_be(tmp_path: Path) -> None:
+    elsewhere = churn_artefacts.settings(tmp_path)
+    churn_artefacts.save_all(elsewhere.workspace.artefacts("churn"), churn_artefacts.dataset(120))
+    found = evaluate(elsewhere, _config(profit=None))
+    assert found.worst_slice is None
+    assert f"Kinds of customers: {len(found.slices)}, none with enough rows to be judged" in found.text()
+
+
 def test_a_kind_of_customers_that_is_served_badly_is_found() -> None:
     """In one band the probabilities are turned around; every other is exact."""
     generator = np.random.default_rng(1)

@@ -13,7 +13,16 @@ import pytest
 import shap
 
 from feature_repo.reasons import AdditivityError
-from pipelines.artefacts import EVALUATION, MODEL, REPORT, REPORT_FIGURES, load_dataset, read_json, write_json
+from pipelines.artefacts import (
+    EVALUATION,
+    MODEL,
+    MODEL_CARD,
+    REPORT,
+    REPORT_FIGURES,
+    load_dataset,
+    read_json,
+    write_json,
+)
 from pipelines.console import UserError
 from pipelines.evaluate import evaluate
 from pipelines.explain import ExplainSummary, explain
@@ -102,7 +111,7 @@ def test_every_picture_has_words_and_a_caption(text: str) -> None:
 def test_page_says_what_a_reviewer_asks(text: str, folder: Path) -> None:
     for phrase in (
         "at least one event “Order Completed” in the 90 days before", "60 days after it hold no such event",
-        "What this should not be used for", "path-dependent", "300 of", "Logistic regression", "BG/NBD",
+        "What this should not be used for", "path-dependent", "300 of", "logistic regression", "BG/NBD",
         "by chance alone", "number of orders so far",
     ):  # fmt: skip
         assert phrase in text, phrase
@@ -118,6 +127,13 @@ def test_page_says_what_is_left_out_and_how_far_off_it_is_on_average(text: str, 
     rows = sum(item["rows"] for item in own["curve"])
     said = sum(item["rows"] * item["mean_probability"] for item in own["curve"]) / rows
     assert f"On average the model said {100 * said:.1f} %" in text
+
+
+def test_summary_says_where_all_is_and_how_far_the_reasons_agree(summary: ExplainSummary) -> None:
+    assert Path(summary.card).name == MODEL_CARD
+    assert Path(summary.card).exists()
+    assert set(summary.section_seconds) >= {"contributions", "interactions", "stability", "page"}
+    assert "(Jaccard): 1.00 over seeds" in summary.text()
 
 
 def test_words_from_outside_are_escaped(text: str) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.evaluate.profit import SHARES, expected_maximum_profit, profit_curve, profit_of, stakes_of
+from pipelines.evaluate.maximum_profit import expected_maximum_profit
+from pipelines.evaluate.profit import SHARES, profit_curve, profit_of, stakes_of
 from pipelines.settings.models import CostsConfig, EmpcConfig
 from tests.reference import maximum_profit
 

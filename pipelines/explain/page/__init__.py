@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup, escape
 
 from feature_repo.reasons import format_value
-from pipelines.explain.wording import number
+from pipelines.explain.wording import number, true_minus
 
 PAGE, CARD = "report.html.jinja", "model_card.md.jinja"
 
@@ -22,15 +22,27 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.globals.update(
-        number=number, percent=percent, points=points, count=count, value=shown_value, interval=interval
+        number=number,
+        percent=percent,
+        points=points,
+        count=count,
+        value=shown_value,
+        interval=interval,
+        heading=heading,
     )
-    environment.filters["breakable"] = breakable
+    environment.filters.update(breakable=breakable, true_minus=true_minus)
     return environment.get_template(template).render(content)
 
 
 def breakable(name: str) -> Markup:
     """A long feature name that may be broken after its underscores."""
     return Markup(str(escape(name)).replace("_", "_<wbr>"))  # noqa: S704 - escaped before
+
+
+def heading(text: str) -> str:
+    """The text with a capital first letter, and what is always written in capitals."""
+    text = text.replace("bg nbd", "BG/NBD").replace("rfm", "RFM")
+    return text[:1].upper() + text[1:]
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -82,7 +82,7 @@ def stability_image(stable: Stability) -> Image:
     """Agreement of each refit's strongest features with the model's own, by snapshot."""
     matrix = np.array([item.agreement for item in stable.refits])
     numbers = len(stable.snapshots) <= 14
-    with canvas(7.0, 0.27 * len(matrix) + 1.1) as figure:
+    with canvas(6.4, 0.22 * len(matrix) + 0.9) as figure:
         axes = figure.add_subplot()
         axes.imshow(matrix, cmap=_PALER, vmin=0, vmax=1, aspect="auto")
         for row, column in np.ndindex(*matrix.shape) if numbers else ():

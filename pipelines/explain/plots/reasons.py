@@ -21,7 +21,7 @@ def beeswarm_image(explained: Explained, most: int = 15, seed: int = 0) -> Image
         axes = figure.add_subplot()
         explanation = shap.Explanation(
             explained.contributions, np.full(len(explained.scores), explained.base), explained.values,
-            feature_names=[broken(name) for name in explained.names],
+            feature_names=[broken(name, 44) for name in explained.names],
         )  # fmt: skip
         state = np.random.get_state()  # shap shuffles with the global generator
         np.random.seed(seed)
@@ -33,7 +33,7 @@ def beeswarm_image(explained: Explained, most: int = 15, seed: int = 0) -> Image
         finally:
             np.random.set_state(state)
         axes.set_xlabel("contribution to the log-odds", fontsize=9)
-        axes.tick_params(labelsize=7.5)
+        axes.tick_params(labelsize=7)
         for other in figure.axes[1:]:  # the colour bar
             other.tick_params(labelsize=8)
             other.yaxis.label.set_fontsize(8)

@@ -1,0 +1,345 @@
+"""What a reviewer finds in the page and the card: all that was made, and what was not; for every kind of model."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import pytest
+
+from feature_repo.model_inputs import ALIVE, BuyingRhythm, ModelInputs
+from pipelines.artefacts import (
+    ABLATION,
+    DEFAULT_MODEL,
+    EVALUATION,
+    LEAKAGE,
+    MODEL,
+    MODEL_CARD,
+    REPORT,
+    REPORT_FIGURES,
+    TUNING,
+    Dataset,
+    read_json,
+    save_dataset,
+    write_json,
+)
+from pipelines.evaluate import evaluate
+from pipelines.explain import explain
+from pipelines.settings import Settings
+from pipelines.settings.models import ModelConfig
+from tests.reference import churn_artefacts
+
+COUNT, VIEWS = "order_completed_count_lifetime", "page_viewed_count_30d"
+OWN = "lightgbm_tuned"
+
+
+def _around(value: float) -> dict[str, float]:
+    return {"estimate": value, "low": value - 0.01, "high": value + 0.01}
+
+
+def _config(**changes: Any) -> ModelConfig:
+    return ModelConfig.model_validate({**churn_artefacts.config().model_dump(mode="json"), **changes})
+
+
+def _made(
+    folder: Path, data: Dataset, config: ModelConfig | None = None, evaluation: dict[str, Any] | None = None
+) -> tuple[Settings, Path]:
+    """A workspace with everything up to the evaluation, to which figures are added."""
+    settings = churn_artefacts.settings(folder)
+    place = settings.workspace.artefacts("churn")
+    churn_artefacts.save_all(place, data)
+    evaluate(settings, config or churn_artefacts.config())
+    if evaluation is not None:
+        write_json(place / EVALUATION, {**read_json(place / EVALUATION), **evaluation})
+    return settings, place
+
+
+def _whole_evaluation() -> dict[str, Any]:
+    scores = {"log_loss": 0.4, "auc": 0.71, "calibration_error": 0.031, "noise_floor": 0.012}
+    band = {
+        "rows": 200, "customers": 200, "positive_rate": 0.4, "mean_probability": 0.41, "log_loss": 0.6, "auc": None,
+        "calibration_error": 0.05, "calibration_noise_floor": 0.04, "judged": True,
+    }  # fmt: skip
+    slices = [
+        {**band, "slice": "orders", "band": "one", "log_loss_over_base_rate": _around(-0.1)},
+        {**band, "slice": "orders", "band": "more <than> one", "log_loss_over_base_rate": _around(0.05)},
+        {**band, "slice": "orders", "band": "few", "rows": 9, "judged": False, "log_loss_over_base_rate": None},
+    ]
+    curve = [{"share": at / 4, "profit": {OWN: 2.0 * at, "base_rate": 1.0 * at}} for at in range(5)]
+    profits = [{"name": OWN, "profit": _around(8.5), "threshold": 0.164, "share": 0.62}]
+    return {
+        "names": {"base_rate": "One rate for all", OWN: "Tuned LightGBM"},
+        "per_snapshot": [
+            {"snapshot": at, "day": f"2021-0{at}-01", "rows": 90, "positive_rate": 0.4,
+             "models": [{"name": OWN, **scores}, {"name": "base_rate", **scores, "log_loss": 0.69}]} for at in (6, 7)
+        ],
+        "profit": {
+            "kind": "costs", "settings": {"kind": "costs", "action_cost": 1.5, "value": 20.0}, "models": profits,
+            "all": _around(7.25), "none": _around(0.0), "curve": curve,
+            "differences": [{"model": OWN, "against": "all", "metric": "profit", **_around(-1.2)}],
+        },
+        "slices": slices,
+        "worst_slice": {"slice": "orders", "band": "more <than> one", "rows": 200,
+                        "log_loss_over_base_rate": _around(0.05)},
+        "champion_comparison": {"snapshot": 7, "rows": 90, "log_loss": _around(0.021),
+                                "calibration_error": _around(0.0), "profit": None, "worst_slice": None},
+        "tuning_gain": {"default": _around(0.002), "random": _around(-0.3), "tuned_search": None,
+                        "random_search": {"seconds": 60.0, "trials": 33}},
+        "truth": {"rows": 180, "matched_share": 1.0, "mean_truth": 0.4, "best_log_loss": 0.345, "best_auc": 0.83,
+                  "models": [{"name": OWN, "calibration_error": 0.044, "noise_floor": 0.011,
+                              "root_mean_squared_error": 0.123, "correlation": 0.9}]},
+        "base_rate_drift": {"train_rate": 0.4, "test_rate": 0.5, "difference": _around(0.1)},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str, Any]]:
+    """Page, card and figures where every step has been made."""
+    data = churn_artefacts.dataset(900)
+    config = _config(
+        slices=[
+            {"name": "orders", "feature": COUNT, "below": [6], "labels": ["one", "more"]},
+            {"name": "views", "feature": VIEWS, "quantiles": 2},
+            {"name": "asked", "consent": "marketing"},
+        ],
+        actionable=["page_*"],
+    )
+    settings, place = _made(tmp_path_factory.mktemp("whole"), data, config, _whole_evaluation())
+    alarm = {"figure": 0.9, "threshold": 0.5, "detail": "It knows the future."}
+    write_json(place / LEAKAGE, {"alarms": [
+        {**alarm, "name": "truncated_log", "raised": True, "meaning": "The same from a log cut short."},
+        {**alarm, "name": "random_split", "raised": True, "blocks": False, "meaning": "A random split flatters."},
+        {**alarm, "name": "shuffled_labels", "raised": False, "figure": None, "meaning": "Nothing to learn."},
+    ]})  # fmt: skip
+    write_json(place / ABLATION, {"sampled": True, "train_rows": 1234, "rows": [
+        {"name": "no_tuning", "meaning": "Parameters of LightGBM itself.", "log_loss": _around(0.5),
+         "auc": _around(0.7), "difference": _around(-0.0042)},
+    ]})  # fmt: skip
+    explain(settings, config)
+    figures = read_json(place / REPORT_FIGURES)
+    return (place / REPORT).read_text("utf-8"), (place / MODEL_CARD).read_text("utf-8"), figures
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str, Any]]:
+    """Page, card and figures where only what is needed has been made."""
+    settings, place = _made(tmp_path_factory.mktemp("bare"), churn_artefacts.dataset(900))
+    (place / TUNING).unlink()
+    evaluation = read_json(place / EVALUATION)
+    later = ("names", "per_snapshot", "profit", "slices", "worst_slice", "champion_comparison", "tuning_gain", "truth")
+    write_json(place / EVALUATION, {key: item for key, item in evaluation.items() if key not in later})
+    explain(settings, churn_artefacts.config())
+    figures = read_json(place / REPORT_FIGURES)
+    return (place / REPORT).read_text("utf-8"), (place / MODEL_CARD).read_text("utf-8"), figures
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text))
+
+
+def _section(text: str, name: str) -> str:
+    return _plain(text.partition(f'<section id="{name}">')[2].partition("</section>")[0])
+
+
+def test_seven_questions_are_answered_first_with_links_to_evidence(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text, _, figures = whole
+    questions = [item["question"] for item in figures["answers"]]
+    assert questions == [
+        "What does it predict?", "On what data?", "How good is it, against what?", "For whom is it worst?",
+        "What drives it?", "Can I trust the reasons?", "What should it not be used for?",
+    ]  # fmt: skip
+    top = text.partition('<section id="predicts">')[0]
+    for item in figures["answers"]:
+        assert item["question"] in top
+        assert f'href="#{item["anchor"]}"' in top
+        assert f'<section id="{item["anchor"]}">' in text
+    by_question = {item["question"]: item["text"] for item in figures["answers"]}
+    assert "orders: more <than> one" in by_question["For whom is it worst?"]
+    assert "worse than one rate" in by_question["For whom is it worst?"]
+    assert "truncated log" in by_question["Can I trust the reasons?"]
+
+
+def test_all_that_was_evaluated_is_shown(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text = whole[0]
+    assert "Not made" not in _plain(text)
+    good = _section(text, "good")
+    for phrase in ("One rate for all", "nothing that this test can show", "random search of the same wall-clock (33",
+                   "tuning helped", "+0.0210 [+0.0110, +0.0310]", "0.044 (0.011)", "2021-07-01", "0.345"):  # fmt: skip
+        assert phrase in good, phrase
+    profit = _section(text, "profit")
+    for phrase in ("8.50 [8.49, 8.51]", "0.164", "62.0 %", "Act on all", "7.25", "worth less", "action cost 1.5"):
+        assert phrase in profit, phrase
+    assert "+10.0 points" in _section(text, "data")
+
+
+def test_the_worst_slice_is_marked_and_few_rows_are_pale(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text = whole[0]
+    rows = re.findall(r"<tr[^>]*>.*?</tr>", text.partition('<section id="worst">')[2].partition("</section>")[0])
+    worst = [row for row in rows if 'class="worst"' in row]
+    assert len(worst) == 1
+    assert "more &lt;than&gt; one" in worst[0]
+    assert sum('class="aside"' in row for row in rows) == 1
+
+
+def test_bad_news_stands_at_the_top(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text = whole[0]
+    top = text.partition('<section id="predicts">')[0]
+    assert "Leakage alarms were raised: truncated log." in _plain(top)
+    doubt = _section(text, "doubt")
+    for phrase in ("It knows the future.", "raised", "warning", "quiet", "No tuning", "−0.0042", "1,234", "a sample"):
+        assert phrase in doubt, phrase
+
+
+def test_reasons_by_kind_of_customer_and_over_time(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text, _, figures = whole
+    orders, views, asked = figures["cohorts"]
+    assert [band["band"] for band in orders["bands"]] == ["one", "more"]
+    assert sum(band["rows"] for band in orders["bands"]) == figures["rows_explained"]
+    assert views["bands"][-1]["band"] == "empty"
+    assert asked["bands"] == []
+    assert "not in the dataset" in _section(text, "cohorts")
+    sizes = {item["feature"]: item["mean_contribution"] for item in figures["importances"]}
+    for at, feature in enumerate(orders["features"]):
+        mean = sum(band["rows"] * band["mean_contributions"][at] for band in orders["bands"])
+        assert mean / figures["rows_explained"] == pytest.approx(sizes[feature])
+    days = [item["day"] for item in figures["snapshots"]]
+    assert [band["band"] for band in figures["importance_over_time"]["bands"]] == days
+
+
+def test_hints_are_labelled_as_what_they_are(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text, _, figures = whole
+    label = "What the model would say, not what would happen: non-causal."
+    assert [item["feature"] for item in figures["hints"]["features"]] == [VIEWS]
+    assert label in _section(text, "hints")
+    for article in re.findall(r"<article>.*?</article>", text, re.DOTALL):
+        assert ("If only" in article) == (label in article)
+    assert any(example["hints"] for example in figures["examples"])
+
+
+def test_stability_is_shown_and_sampling_is_stated(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text, _, figures = whole
+    trust = _section(text, "trust")
+    stable = figures["stability"]
+    assert f"How far the {stable['top']} strongest features" in trust
+    assert "draw nothing at random" in trust  # the small model's parameters do not
+    assert stable["seeds"] == 1.0
+    assert f"fitted to {stable['train_rows']:,} training rows" in trust
+    assert "explained rows" in _section(text, "shapes")
+
+
+@pytest.mark.parametrize("kind", ["whole", "bare"])
+def test_the_card_has_the_headings_of_its_paper_and_the_same_figures(kind: str, request: pytest.FixtureRequest) -> None:
+    _, card, figures = request.getfixturevalue(kind)
+    headings = re.findall(r"^## (.+)$", card, re.MULTILINE)
+    assert headings == [
+        "Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data",
+        "Quantitative analyses", "Ethical considerations", "Caveats and recommendations",
+    ]  # fmt: skip
+    assert "### Out of scope" in card
+    own = next(item for item in figures["evaluation"]["models"] if item["name"] == OWN)
+    assert f"{own['log_loss']['estimate']:.3f} [" in card
+    assert figures["definition"] in card
+    assert not any(example["customer_id"] in card for example in figures["examples"])
+    assert "{{" not in card
+    if kind == "whole":
+        assert "more <than> one (**worst**)" in card
+        assert "alarms were raised: truncated log" in card
+    else:
+        assert "Not judged by kinds of customers" in card
+        assert "Leakage was not looked for" in card
+
+
+def test_what_was_not_made_is_said(bare: tuple[str, str, dict[str, Any]]) -> None:
+    text, _, figures = bare
+    for name in ("good", "profit", "worst", "doubt", "cohorts", "trust", "hints"):
+        assert "Not made" in _section(text, name), name
+    assert figures["stability"] is None
+    assert figures["leakage"] is None
+    assert "Against the known truth" not in text
+    answers = {item["anchor"]: item["text"] for item in figures["answers"]}
+    assert "Not looked at" in answers["worst"]
+    assert "Leakage was not looked for" in answers["trust"]
+
+
+def _with_columns(data: Dataset, names: tuple[str, ...]) -> Dataset:
+    inputs = ModelInputs(data.manifest.features, names)
+    return Dataset(data.rows, dataclasses.replace(data.manifest, inputs=inputs))
+
+
+def _fitted(settings: Settings, data: Dataset, rounds: int = 20, **parameters: Any) -> Path:
+    """Both models of other columns than those of the small dataset."""
+    place = settings.workspace.artefacts("churn")
+    save_dataset(place, data)
+    inputs, labels = data.inputs("train"), data.part("train")["label"].to_numpy()
+    params = {"objective": "binary", "num_leaves": 4, "verbosity": -1, "num_threads": 1, **parameters}
+    rows = lightgbm.Dataset(inputs.to_numpy(), labels, feature_name=list(inputs.columns))
+    booster = lightgbm.train(params, rows, rounds)
+    for file in (MODEL, DEFAULT_MODEL):
+        booster.save_model(place / file)
+    return place
+
+
+def test_a_model_of_one_feature_beside_a_constant(tmp_path: Path) -> None:
+    data = churn_artefacts.dataset(400)
+    data.rows["noise"] = 1.0
+    data = _with_columns(data, (VIEWS, "noise"))
+    settings = churn_artefacts.settings(tmp_path)
+    place = _fitted(settings, data)
+    evaluate(settings, churn_artefacts.config())
+    explain(settings, _config(actionable=["*"]))
+    figures, text = read_json(place / REPORT_FIGURES), (place / REPORT).read_text("utf-8")
+    assert figures["interactions"] is None
+    assert "No two features act together" in _section(text, "shapes")
+    assert [item["feature"] for item in figures["hints"]["features"]] == [VIEWS]
+    assert text.count("data:image/png") == 2  # the beeswarm and one dependence
+
+
+def test_a_model_that_says_the_same_of_everybody(tmp_path: Path) -> None:
+    data = churn_artefacts.dataset(400)
+    settings = churn_artefacts.settings(tmp_path)
+    place = _fitted(settings, data, rounds=1, min_data_in_leaf=10_000)
+    evaluate(settings, churn_artefacts.config())
+    explain(settings, churn_artefacts.config())
+    figures, text = read_json(place / REPORT_FIGURES), (place / REPORT).read_text("utf-8")
+    assert "the model says the same of everybody" in _section(text, "moves")
+    answers = {item["anchor"]: item["text"] for item in figures["answers"]}
+    assert answers["moves"].startswith("Nothing: no feature contributes to any prediction.")
+
+
+def test_computed_columns_have_words(tmp_path: Path) -> None:
+    from feature_repo.bg_nbd import BgNbd
+
+    data = churn_artefacts.dataset(400)
+    features = data.manifest.features
+    rhythm = BuyingRhythm(BgNbd(0.9, 30.0, 0.8, 3.0), features[0], features[2], features[1], 60.0)
+    inputs = ModelInputs(features, features, rhythm)
+    data = Dataset(data.rows, dataclasses.replace(data.manifest, inputs=inputs))
+    settings = churn_artefacts.settings(tmp_path)
+    place = _fitted(settings, data)
+    evaluate(settings, churn_artefacts.config())
+    explain(settings, churn_artefacts.config())
+    meanings = {item["feature"]: item["meaning"] for item in read_json(place / REPORT_FIGURES)["importances"]}
+    assert meanings[ALIVE].startswith("chance that the customer still buys here")
+
+
+def test_conversion_has_words_of_its_own(tmp_path: Path) -> None:
+    data = churn_artefacts.dataset(400)
+    settings, place = _made(tmp_path, data)
+    label = {"kind": "conversion", "opened_by": ["Product Added"], "open_for": "7d", "goal_events": ["Order Completed"],
+             "horizon": "7d"}  # fmt: skip
+    raw = churn_artefacts.config().model_dump(mode="json")
+    raw["baselines"]["bg_nbd"] = None
+    config = ModelConfig.model_validate({**raw, "label": label, "actionable": [VIEWS]})
+    explain(settings, config)
+    text, card = _plain((place / REPORT).read_text("utf-8")), (place / MODEL_CARD).read_text("utf-8")
+    for said in (text, card):
+        assert "open opportunit" in said
+        assert "likeliest to leave" not in said
+    assert "What happened: converted (label 1)." in text
+    assert "What happened: did not convert (label 0)." in text
+    hint = read_json(place / REPORT_FIGURES)["hints"]["features"][0]
+    # A higher probability is welcome here; views lower that of label 1 in these rows.
+    assert hint["which"] == "lower"
