@@ -11,8 +11,9 @@ import pandas as pd
 
 from feature_repo.event_table import register_customer_events
 from feature_repo.membership import Membership
-from pipelines.dataset.build import _values as values_of_rows
+from pipelines.dataset.build import feature_values
 from pipelines.dataset.labels import label_rows
+from pipelines.dataset.population import Openings, When
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
 
@@ -44,11 +45,13 @@ class DatasetAgain:
         offline.lake, offline.lake_version = str(log.lake.resolve()), None
         offline.membership_version = log.membership.version
         names = self.settings.features.service_features(self.config.feature_service)
-        return values_of_rows(self.settings, self.config, self.store, points, names)
+        return feature_values(self.settings, self.config, self.store, points, names)
 
     def labels(self, log: Log, points: pd.DataFrame) -> pd.DataFrame:
-        """customer_id, as_of and label of the whole population at the instants of `points`."""
+        """customer_id, as_of and label of the whole population at the instants of `points`, perhaps of others too."""
         instants = sorted({int(instant) for instant in points["as_of"]})
+        right_after_openings = self.config.snapshots.at == "opening"
+        when: When = Openings(instants[0], instants[-1] + 1) if right_after_openings else instants
         with duckdb.connect() as connection:
             register_customer_events(connection, log.lake, membership=log.membership)
-            return label_rows(connection, self.config.label, instants)
+            return label_rows(connection, self.config.label, when)

@@ -97,7 +97,7 @@ def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, sto
     check_labels(rows, config)
     names = settings.features.service_features(config.feature_service)
     with progress(f"Features of {len(rows):,} rows"):
-        values = _values(settings, config, store, rows, names)
+        values = feature_values(settings, config, store, rows, names)
     if pinned is None and lake_version(lake) != version:
         raise UserError("Events were ingested while the dataset was being made. Nothing was saved; run it again.")
     rows = pd.concat([rows, values], axis=1)
@@ -110,7 +110,7 @@ def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, sto
     return _summary(dataset, config.label, folder, notes)
 
 
-def _values(
+def feature_values(
     settings: Settings,
     config: ModelConfig | CompanionConfig,
     store: FeatureStore,
@@ -169,7 +169,8 @@ def _notes(
         notes.append(f"{len(between):,} rows from {first} to {last} are left out: {reason}")
     elif config.snapshots.at == "calendar" and plan.dropped:
         first, last = day(plan.dropped[0]), day(plan.dropped[-1])
-        notes.append(f"{len(plan.dropped)} snapshots from {first} to {last} are left out: {reason}")
+        between_them = f"{len(plan.dropped)} snapshots from {first} to {last} are" if first != last else f"{first} is"
+        notes.append(f"{between_them} left out: {reason}")
     if found.sparse:
         least = config.snapshots.at_least_customers
         left = ", ".join(day(at) for at in found.sparse)

@@ -15,7 +15,7 @@ from feature_repo.configuration import ConfigurationError, Problem, load_yaml, p
 from feature_repo.spec import FeatureSpec
 from feature_repo.spec_file import SpecFile, compile_spec
 from pipelines.settings.consent import ConsentConfig
-from pipelines.settings.cross_checks import check_identity_and_consent, check_together
+from pipelines.settings.cross_checks import check_identity_and_consent, check_slices, check_together
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.models import CompanionConfig, ModelConfig
@@ -131,6 +131,7 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
     check_identity_and_consent(
         settings.sources, settings.identity, settings.consent, settings.tracking_plan, settings.features
     )
+    check_slices(settings.models, settings.consent)
     return settings
 
 

@@ -11,6 +11,7 @@ from feature_repo.spec import COLUMN_MEASURES, Condition, Feature, FeatureSpec, 
 from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.identity import IdentityConfig
+from pipelines.settings.labels import ConversionLabel, ExclusionConfig, Label, ValueLabel, microseconds
 from pipelines.settings.models import CompanionConfig, ModelConfig
 from pipelines.settings.personal_columns import check_personal_columns
 from pipelines.settings.source_checks import check_against_plan
@@ -59,6 +60,19 @@ def check_identity_and_consent(
             if purpose not in consent.purposes:
                 known = ", ".join(consent.purposes)
                 problems.append(_problem(file, "consent.purposes", f"purposes of consent.yaml ({known})", purpose))
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def check_slices(models: Mapping[str, ModelConfig], consent: ConsentConfig) -> None:
+    """Raises ConfigurationError where a model's rows are told apart by a purpose that is not declared."""
+    known = f"a purpose of consent.yaml ({', '.join(consent.purposes)})"
+    problems = [
+        _problem(f"models/{model.name}.yaml", f"slices.{cut.name}.consent", known, cut.consent)
+        for model in models.values()
+        for cut in model.slices
+        if cut.consent is not None and cut.consent not in consent.purposes
+    ]
     if problems:
         raise ConfigurationError(problems)
 
@@ -162,6 +176,8 @@ def _model(plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig | Companion
     for field, feature in _named_features(model):
         if feature not in spec.by_name:
             yield _problem(file, field, "a feature of features.yaml", feature)
+        elif spec.by_name[feature].kind == "text":
+            yield _problem(file, field, "a feature that is a number", feature)
     names = spec.service_features(model.feature_service)
     yield from _inputs(model, names, file)
     service = spec.services[model.feature_service]
@@ -183,10 +199,39 @@ def _label(plan: TrackingPlan, model: ModelConfig | CompanionConfig, file: str) 
                 yield _problem(file, f"label.{field}", "events of events.yaml", event)
             elif field in ("add", "subtract") and plan.events[event].value is None:
                 yield _problem(file, f"label.{field}", "events with `value:` in events.yaml", event)
-    if label.kind == "conversion" and label.match is not None:
-        for event in dict.fromkeys((*label.opened_by, *label.closed_by, *label.goal_events)):
-            if event in plan.events and label.match not in plan.events[event].properties:
-                yield _problem(file, "label.match", f"a property of {event}", label.match)
+    yield from _match(plan, label, file)
+    if isinstance(label, ValueLabel):
+        for event in sorted({*label.add} & {*label.subtract}):
+            yield _problem(file, "label.subtract", "other events than those of label.add", event)
+    if label.exclude is not None and _excludes_all(label, label.exclude):
+        for event in sorted({*label.exclude.events} & {*label.population_events}):
+            expected = f"events that not everybody in the population has, or `within` shorter than {label.look_back}"
+            yield _problem(file, "label.exclude", expected, event)
+
+
+def _excludes_all(label: Label, exclude: ExclusionConfig) -> bool:
+    """Whether who is in the population for an event is left out for the same event."""
+    return exclude.within is None or microseconds(exclude.within) >= microseconds(label.look_back)
+
+
+def _match(plan: TrackingPlan, label: Label, file: str) -> Iterator[Problem]:
+    """The property must be one that can be compared, and of one type wherever it stands."""
+    if not isinstance(label, ConversionLabel) or label.match is None:
+        return
+    seen: dict[str, str] = {}
+    for event in dict.fromkeys((*label.opened_by, *label.closed_by, *label.goal_events)):
+        if event not in plan.events:
+            continue
+        declared = _type(plan.events[event], label.match)
+        if declared is None:
+            yield _problem(file, "label.match", f"a property of {event}", label.match)
+        elif declared not in ("string", "integer"):
+            yield _problem(file, "label.match", "a property that is a string or an integer", f"{declared} in {event}")
+        else:
+            seen[event] = declared
+    if len(set(seen.values())) > 1:
+        got = ", ".join(f"{kind} in {event}" for event, kind in seen.items())
+        yield _problem(file, "label.match", "a property of one type in all events", got)
 
 
 def _named_features(model: ModelConfig | CompanionConfig) -> Iterator[tuple[str, str]]:
@@ -218,9 +263,12 @@ def _inputs(model: ModelConfig | CompanionConfig, names: tuple[str, ...], file: 
     if not isinstance(model, ModelConfig):
         return
     computed = (ALIVE, NO_ORDER) if model.inputs.bg_nbd else ()
+    direct = [name for name in names if not any(fnmatchcase(name, text) for text in model.inputs.without)]
+    if not direct and not computed:
+        yield _problem(file, "inputs.without", "at least one input left", ", ".join(model.inputs.without))
     for name in model.fit.monotone:
-        if name not in (*names, *computed):
-            expected = f"an input of the model: a feature of service {model.feature_service}"
+        if name not in (*direct, *computed):
+            expected = f"an input of the model: a feature of service {model.feature_service}, not in inputs.without"
             yield _problem(file, "fit.monotone", expected, name)
 
 

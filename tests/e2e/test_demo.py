@@ -86,7 +86,7 @@ def test_the_report_is_where_it_says(demo: Demo) -> None:
 
 def test_feast_has_the_workspaces_features(demo: Demo) -> None:
     applied = twin(demo.workspace, "features", "apply")
-    assert "3 services" in applied.stdout
+    assert "8 services" in applied.stdout
 
 
 def test_what_was_served_is_what_the_events_give(demo: Demo) -> None:

@@ -14,7 +14,7 @@ import yaml
 from pipelines.settings import CHECKOUT, Workspace
 from pipelines.tracking import connect
 from tests.e2e.cli import throwaway_workspace, twin
-from tests.e2e.made_up_lake import Made, write_lake
+from tests.made_up_lake import Made, write_lake
 
 MODEL: dict[str, Any] = {
     "name": "hopeless", "description": "-", "owner": "tests", "feature_service": "some",

@@ -94,6 +94,7 @@ def settings_for(tmp_path: Path, *sources: SourceConfig, plan: TrackingPlan = PL
         expectations=None,  # type: ignore[arg-type]
         sources={source.source: source for source in sources},
         models={},
+        companions={},
         identity=load_yaml(CHECKOUT / "configs" / "identity.yaml", IdentityConfig),
         consent=load_yaml(CHECKOUT / "configs" / "consent.yaml", ConsentConfig),
         workspace=Workspace("test", checkout=tmp_path),

@@ -16,7 +16,7 @@ from pipelines.dataset import LabelOverview, label_overview
 from pipelines.settings import Settings
 from pipelines.settings.labels import Label
 from pipelines.settings.models import CompanionConfig, ModelConfig
-from tests.e2e.made_up_lake import BEGIN, Made, write_lake
+from tests.made_up_lake import BEGIN, Made, write_lake
 from tests.reference.labels import Event, labels_at, labels_at_openings
 from tests.unit.model_parts import make_settings
 

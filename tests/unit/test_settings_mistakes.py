@@ -135,3 +135,77 @@ def test_a_workspace_name_is_checked(tmp_path: Path, name: str) -> None:
         load_settings(name)
     with pytest.raises(ValueError, match="at most 40 letters"):
         Workspace(name, checkout=tmp_path)
+
+
+LEADS = "models/lead_score.yaml"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        (LEADS, {"label": {"match": "has_company"}}, "label.match: expected a property of Lead Created"),
+        (LEADS, {"label": {"goal_events": ["Deal Lost"]}}, "label.goal_events: expected events of events.yaml"),
+        (
+            LEADS,
+            {"label": {"exclude": {"events": ["Lead Created"]}}},
+            "label.exclude: expected events that not everybody",
+        ),
+        (LEADS, {"label": {"exclude": {"events": ["Lead Created"], "within": "31d"}}}, "shorter than 30d"),
+        (LEADS, {"inputs": {"without": ["*"]}}, "inputs.without: expected at least one input left"),
+        (
+            LEADS,
+            {
+                "inputs": {"without": ["*_weekday_*"]},
+                "fit": {"monotone": {"lead_created_weekday_top_lifetime": "raises"}},
+            },
+            "fit.monotone: expected an input of the model",
+        ),
+        (
+            LEADS,
+            {"slices": [{"name": "habit", "feature": "order_completed_channel_top_365d", "quantiles": 2}]},
+            "slices.habit: expected a feature that is a number",
+        ),
+        (LEADS, {"slices": [{"name": "asked", "consent": "spying"}]}, "slices.asked.consent: expected a purpose"),
+        (LEADS, {"snapshots": {"at": "opening", "every": "0d", "most": 3}}, "`every` longer than 0d"),
+        (
+            "models/churn.yaml",
+            {"snapshots": {"at": "opening", "every": "9d", "most": 3}},
+            "needs label.kind: conversion",
+        ),
+    ],
+)
+def test_a_mistake_in_a_model_is_told_before_anything_is_made(
+    configs: Path, file: str, change: dict[str, dict[str, object]], told: str
+) -> None:
+    raw = yaml.safe_load((configs / file).read_text())
+    for section, said in change.items():
+        raw[section] = {**raw.get(section, {}), **said} if isinstance(said, dict) else said
+    (configs / file).write_text(yaml.safe_dump(raw))
+    assert told in " ".join(str(problem) for problem in mistakes(configs))
+
+
+def test_a_match_of_two_types_is_told(configs: Path) -> None:
+    plan = yaml.safe_load((configs / "events.yaml").read_text())
+    plan["events"]["Deal Won"]["properties"]["lead_id"] = {"type": "integer"}
+    (configs / "events.yaml").write_text(yaml.safe_dump(plan))
+    assert any("one type in all events" in problem.expected for problem in mistakes(configs))
+
+
+def test_a_value_that_is_added_and_taken_away_is_told(configs: Path) -> None:
+    raw = yaml.safe_load((configs / "models" / "churn.yaml").read_text())
+    keys = ("owner", "description", "feature_service", "snapshots", "tune")
+    label = {**raw["label"], "kind": "value", "add": ["Order Completed"], "subtract": ["Order Completed"]}
+    history = raw["baselines"]["bg_nbd"]
+    monetary = "order_completed_value_mean_lifetime"
+    made = {"name": "worth", **{key: raw[key] for key in keys}, "label": label, "bg_nbd": history, "monetary": monetary}
+    (configs / "models" / "worth.yaml").write_text(yaml.safe_dump(made))
+    (problem,) = mistakes(configs)
+    assert (problem.field, problem.got) == ("label.subtract", "'Order Completed'")
+
+
+def test_no_model_of_an_opportunity_reads_what_only_its_goal_says() -> None:
+    settings = load_settings("test")
+    for name in ("lead_score", "loan_activation", "trial_conversion"):
+        label = settings.model(name).label
+        streams = [settings.features.by_name[f].stream for f in settings.features.service_features(name)]
+        assert not {stream.event for stream in streams if stream} & {*label.outcome_events}
