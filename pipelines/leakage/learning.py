@@ -131,8 +131,8 @@ def _taken_apart(gap: float, at_test: float, figures: dict[str, float]) -> str:
     return (
         f"a random split would have promised {gap:+.3f} AUC: {said('random')} on random rows, {said('out_of_time')} "
         f"out of time. Other rows of the same customer are worth {figures['same_customers']:+.3f} of it (whole "
-        f"customers held out: {said('by_customers')}). Other rows of the test's own time are worth {figures['same_time']:+.3f} "
-        f"(rows of the test by a model of other customers: AUC {at_test:.3f} with them, "
+        f"customers held out: {said('by_customers')}). Other rows of the test's own time are worth "
+        f"{figures['same_time']:+.3f} (rows of the test by a model of other customers: AUC {at_test:.3f} with them, "
         f"{said('out_of_time_and_customers')} without). Figures elsewhere are all out of time, so this alarm is a "
         "warning to whoever splits otherwise"
     )
