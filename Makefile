@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup demo serve mlflow test test-fast parity kill-test bench bench-full lint lock clean
+.PHONY: help setup demo serve mlflow test test-fast parity studies kill-test bench bench-full lint lock clean
 
 help:
 	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test      all tests         make lint    ruff, mypy, import-linter"
 	@echo "make bench     how fast it is on this machine, each figure beside its peer (bench-full: an hour and more)"
 	@echo "make parity    the full parity check of features     make lock    pin the dependencies anew"
+	@echo "make studies   every model on the real files in ../shared/data, and against the demo's truth (STUDIES=names)"
 	@echo "make kill-test kill -9 of service and journal under load, 100 times each (KILLS=100; about 10 minutes)"
 
 setup: $(VENV)/.ready
@@ -56,6 +57,10 @@ test-fast: setup
 parity: setup
 	$(BIN)/python -m tests.parity
 
+# STUDIES chooses some, e.g. make studies STUDIES="leads loans"
+studies: setup
+	$(BIN)/python -W ignore -m tests.studies $(STUDIES)
+
 # Each acknowledged event is there once afterwards, and the states equal those built anew, to the last bit.
 KILLS ?= 100
 kill-test: setup
@@ -65,9 +70,9 @@ kill-test: setup
 bench: setup
 	$(BIN)/python -W ignore -m tests.benchmarks $(BENCH)
 
-# The feature platform at the sizes that figures are published of: an hour and more, and 20 GB of disk.
+# The feature platform, and whole training runs, at the sizes that figures are published of: an hour and more, and 20 GB of disk.
 bench-full: setup
-	$(BIN)/python -W ignore -m tests.benchmarks --full online update build training growth history $(BENCH)
+	$(BIN)/python -W ignore -m tests.benchmarks --full online update build training growth history train $(BENCH)
 
 lint: setup
 	$(BIN)/ruff check .

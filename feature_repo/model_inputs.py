@@ -58,8 +58,8 @@ class ModelInputs:
         made[:, : len(self.direct)] = features[:, [place[name] for name in self.direct]]
         if self.rhythm is not None:
             history = (self.rhythm.recency, self.rhythm.frequency, self.rhythm.age)
-            # Contiguous, so that one row and a million take the same path through NumPy.
-            columns = [np.ascontiguousarray(features[:, place[name]]) for name in history]
+            # Copies, which are contiguous, so that one row and a million take the same path through NumPy.
+            columns = [np.array(features[:, place[name]], dtype=np.float64) for name in history]
             made[:, -2], made[:, -1] = self.rhythm.columns(*columns)
         return made
 

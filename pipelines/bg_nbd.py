@@ -18,6 +18,9 @@ mean over lambda is, for a given p,
 and the mean over p a Gauss-Jacobi sum. For g = 0 no p is left and
 P(no purchase) = 1 - P(alive) * (1 - (s / (s + h))^(r + x)).
 
+**How many purchases.** The expected number in the next h (equation 10 of the paper) is P(alive) times the mean over p
+of (1 - (s / (s + p h))^(r + x)) / p, for which the paper has a closed form with a hypergeometric function.
+
 **Who is seen.** A churn dataset holds only customers with a purchase in the last `active` days; fitting the plain
 likelihood to them would take all for loyal. So each customer's likelihood is divided by the chance of being
 in the dataset at this age T: 1 for T <= active, else a purchase in (T - active, T], which is the formula above from
@@ -28,13 +31,15 @@ history the predictions need no correction.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 from scipy.optimize import minimize
-from scipy.special import betaln, gammaln
+from scipy.special import betaln, gammaln, hyp2f1
 
 from feature_repo.bg_nbd import Array, BgNbd, alive_probability
 
 _NODES = 24
+_NEAR_ONE = 1e-4
 # exp(-7) to exp(7), in units of the mean age: wider is flat in likelihood and only breaks the quadrature.
 _WIDEST = 7.0
 _STARTS = ((0.0, 0.0, 0.0, 0.0), (-1.0, -1.0, -1.0, 1.0), (1.0, 1.0, -1.0, 2.0))
@@ -68,6 +73,54 @@ def _purchase_if_alive(model: BgNbd, x: float, age: Array, gap: Array, horizon: 
     lost = gap[:, None] * nodes
     chances = np.exp(power * np.log(s / (s + lost))) - np.exp(power * np.log(s / (s + lost + horizon)))
     return np.asarray(chances @ weights)
+
+
+def expected_purchases(model: BgNbd, x: Array, t_x: Array, age: Array, horizon: float, gap: float = 0.0) -> Array:
+    """Expected number of purchases in (age + gap, age + gap + horizon], shape (customers,); equation 10."""
+    alive = alive_probability(model, x, t_x, age)
+    until = _purchases_if_alive(model, x, age, gap + horizon)
+    before = _purchases_if_alive(model, x, age, gap) if gap > 0.0 else 0.0
+    return np.asarray(alive * (until - before))
+
+
+def _purchases_if_alive(model: BgNbd, x: Array, age: Array, span: float) -> Array:
+    """Expected purchases in (age, age + span] of customers alive at age; a Gauss sum where the closed form fails.
+
+    It fails at a = 1, where it is 0/0, and where the hypergeometric function overflows or its series has not converged.
+    No customer can be expected to buy oftener than at their expected rate without ever leaving.
+    """
+    r, a, b = model.r, model.a, model.b
+    s = model.alpha + age
+    most = (r + x) / s * span
+    with np.errstate(all="ignore"):
+        tail = np.exp((r + x) * np.log(s / (s + span))) * hyp2f1(r + x, b + x, a + b + x - 1.0, span / (s + span))
+        result = np.asarray((a + b + x - 1.0) / (a - 1.0) * (1.0 - tail))
+        failed = ~(np.isfinite(result) & (result >= 0.0) & (result <= most)) | (abs(a - 1.0) < _NEAR_ONE)
+    for repeats in np.unique(x[failed]):
+        rows = failed & (x == repeats)
+        nodes, weights = beta_nodes(a, b + float(repeats))
+        powers = (r + repeats) * np.log1p(nodes * span / s[rows][:, None])
+        result[rows] = (-np.expm1(-powers) / nodes) @ weights
+    return result
+
+
+def simulate_purchases(
+    model: BgNbd, x: Array, t_x: Array, age: Array, horizon: float, gap: float, draws: int, seed: int
+) -> NDArray[np.int64]:
+    """Numbers of purchases in (age + gap, age + gap + horizon] drawn from the posterior, shape (customers, draws)."""
+    generator = np.random.default_rng(seed)
+    shape = (len(x), draws)
+    counts = np.zeros(shape, dtype=np.int64)
+    rates = generator.gamma((model.r + x)[:, None], 1.0 / (model.alpha + age)[:, None], shape).ravel()
+    leaving = generator.beta(model.a, (model.b + x)[:, None], shape).ravel()
+    alive = generator.random(shape) < alive_probability(model, x, t_x, age)[:, None]
+    going, clock, flat = np.flatnonzero(alive), np.zeros(len(x) * draws), counts.ravel()
+    while len(going):
+        clock[going] += generator.exponential(1.0, len(going)) / np.maximum(rates[going], 1e-300)
+        going = going[clock[going] <= gap + horizon]
+        flat[going] += clock[going] > gap
+        going = going[generator.random(len(going)) >= leaving[going]]
+    return counts
 
 
 def beta_nodes(a: float, b: float) -> tuple[Array, Array]:

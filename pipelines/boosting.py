@@ -6,8 +6,9 @@ class imbalance: that would bias every probability.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,14 +39,21 @@ class LearningRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
-    """One fold of the train part: fitted on the rows of all other folds, judged on its own `rows`."""
+class BinnedFold:
+    """One fold as LightGBM sees it: `fit` are the rows of all other folds, `held_out` its own, `size` of them."""
 
     number: int
-    rows: NDArray[np.int64]
-    values: Floats
+    size: int
     fit: lgb.Dataset
     held_out: lgb.Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Fold(BinnedFold):
+    """A fold with its own rows at hand: their places among all rows that are learned from, and their values."""
+
+    rows: NDArray[np.int64]
+    values: Floats
 
 
 def parameters(chosen: Mapping[str, Any], seed: int, rows: int) -> dict[str, Any]:
@@ -68,20 +76,64 @@ def parameters(chosen: Mapping[str, Any], seed: int, rows: int) -> dict[str, Any
 
 def learning_rows(dataset: Dataset) -> LearningRows:
     """The train part of a dataset, all columns of its model."""
-    train = dataset.part("train")
-    snapshots = train["snapshot"].to_numpy(dtype="datetime64[us]")
-    inputs = dataset.inputs("train")
+    chosen = np.flatnonzero(dataset.rows["part"] == "train")
+    rows, features = dataset.rows, dataset.manifest.features
+    # Column by column: a million rows are not copied as a table first.
+    values = np.empty((len(chosen), len(features)))
+    for place, name in enumerate(features):
+        values[:, place] = rows[name].to_numpy()[chosen]
+    inputs = dataset.manifest.inputs
+    snapshots = rows["snapshot"].to_numpy(dtype="datetime64[us]")[chosen]
+    labels, folds = (rows[name].to_numpy()[chosen] for name in ("label", "fold"))
+    return LearningRows(inputs.matrix(values), inputs.names, labels, folds, snapshots)
+
+
+def learning_customers(dataset: Dataset) -> NDArray[Any]:
+    """The customer of each row of `learning_rows`, text."""
+    return dataset.rows["customer_id"].to_numpy()[np.flatnonzero(dataset.rows["part"] == "train")]
+
+
+def drawn(customers: NDArray[Any], most: int) -> NDArray[np.int64]:
+    """Places of at most `most` rows, ascending: all rows of customers drawn by a hash of their ids.
+
+    `customers` are the ids of the rows, shape (rows,). The same customers come first in every run, so a larger
+    draw holds a smaller one, and every snapshot stands in it as it does in all rows, the newest too.
+    """
+    if len(customers) <= most:
+        return np.arange(len(customers))
+    owners, ids = pd.factorize(customers)
+    counts = np.bincount(owners)
+    order = np.argsort(np.array([_place_in_line(str(customer)) for customer in ids], dtype=np.uint64), kind="stable")
+    chosen = np.zeros(len(ids), dtype=bool)
+    chosen[order[np.cumsum(counts[order]) <= most]] = True
+    return np.flatnonzero(chosen[owners])
+
+
+def sampled_rows(rows: LearningRows, customers: NDArray[Any], most: int) -> LearningRows:
+    """At most `most` of `rows`, whole customers as `drawn` says; `customers` are the ids of the rows."""
+    places = drawn(customers, most)
+    if len(places) == len(rows.labels):
+        return rows
     return LearningRows(
-        matrix(inputs), tuple(inputs.columns), train["label"].to_numpy(), train["fold"].to_numpy(), snapshots
+        rows.values[places], rows.names, rows.labels[places], rows.folds[places], rows.snapshots[places]
     )
 
 
-def make_folds(rows: LearningRows, seed: int) -> tuple[Fold, ...]:
-    """The grouped folds, binned once and shared by every fit."""
-    names = list(rows.names)
-    return tuple(
-        _fold(int(number), rows.folds, rows.values, rows.labels, names, seed) for number in np.unique(rows.folds)
-    )
+def make_folds(rows: LearningRows, seed: int, among: NDArray[np.int64] | None = None) -> tuple[Fold, ...]:
+    """The grouped folds, binned once and shared by every fit; of the rows at the places `among`, else of all."""
+    return tuple(each_fold(rows, seed, among))
+
+
+def each_fold(rows: LearningRows, seed: int, among: NDArray[np.int64] | None = None) -> Iterator[Fold]:
+    """As `make_folds`, one at a time."""
+    places = np.arange(len(rows.labels)) if among is None else among
+    numbers = rows.folds[places]
+    for number in np.unique(numbers):
+        own, others = places[numbers == number], places[numbers != number]
+        values = rows.values[own]
+        fit = bin_values(rows.values[others], rows.labels[others], list(rows.names), seed)
+        held_out = fit.create_valid(values, rows.labels[own], params=fit.params).construct()
+        yield Fold(int(number), len(own), fit, held_out, own, values)
 
 
 def matrix(features: pd.DataFrame) -> Floats:
@@ -96,7 +148,7 @@ def bin_values(values: Floats, labels: NDArray[Any], names: list[str], seed: int
     ).construct()
 
 
-def fit_fold(fold: Fold, settings: Mapping[str, Any], rounds: int, patience: int) -> lgb.Booster:
+def fit_fold(fold: BinnedFold, settings: Mapping[str, Any], rounds: int, patience: int) -> lgb.Booster:
     """Boost up to `rounds` trees, until the held-out log-loss has not fallen for `patience` of them."""
     stop = lgb.early_stopping(patience, verbose=False)
     return lgb.train(dict(settings), fold.fit, rounds, valid_sets=[fold.held_out], callbacks=[stop])
@@ -112,10 +164,6 @@ def probability(raw: Floats) -> Floats:
     return np.exp(-np.logaddexp(0.0, -raw))
 
 
-def _fold(
-    number: int, numbers: NDArray[Any], values: Floats, labels: NDArray[Any], names: list[str], seed: int
-) -> Fold:
-    own = numbers == number
-    fit = bin_values(values[~own], labels[~own], names, seed)
-    held_out = fit.create_valid(values[own], labels[own], params=fit.params).construct()
-    return Fold(number, np.flatnonzero(own), values[own], fit, held_out)
+def _place_in_line(customer: str) -> int:
+    # Another hash than the one that deals customers to folds, else a draw would not hold all folds alike.
+    return int.from_bytes(hashlib.blake2b(customer.encode(), digest_size=8, person=b"drawn").digest(), "big")

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MANIFEST_FILE = "manifest.json"
+# The file of a model by the `kind` of its manifest, which is `booster` where there is none.
+BOOSTER, LINEAR = "booster", "linear"
+MODEL_FILES = {BOOSTER: "model.lgb", LINEAR: "linear.json"}
 
 
 @dataclass(frozen=True, slots=True)

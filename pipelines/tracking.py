@@ -21,24 +21,28 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.time import get_current_time_millis
 
+from feature_repo.configuration import Problem
+from feature_repo.model_inputs import ModelInputs, inputs_from_json
 from pipelines.console import UserError
+from pipelines.model_store import BOOSTER, LINEAR, MODEL_FILES
 from pipelines.settings import CHECKOUT, Settings, Workspace
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import LearningConfig
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-BOOSTER_FILE = "model.lgb"
 _LONGEST_PARAM = 6000
 _PARAMS_A_CALL = 100
 _METRICS_A_CALL = 1000
+_VERSIONS_A_CALL = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Champion:
-    """The registered version that holds the alias `champion`; `folder` holds `model.lgb`, a text booster."""
+class RegisteredVersion:
+    """A version of a registered model, such as its champion, and the `folder` that holds its files."""
 
     name: str
     version: str
@@ -47,8 +51,23 @@ class Champion:
     manifest: dict[str, Any]
 
     @property
-    def booster(self) -> Path:
-        return self.folder / BOOSTER_FILE
+    def kind(self) -> str:
+        """`booster` or `linear`."""
+        return str(self.manifest.get("kind", BOOSTER))
+
+    @property
+    def file(self) -> Path:
+        """The model itself: a booster in LightGBM's text format, or a linear model as JSON."""
+        # MLflow keeps what a model from code reads in a folder of its own.
+        folder = self.folder / "artifacts" if self.kind == LINEAR else self.folder
+        return folder / MODEL_FILES[self.kind]
+
+    @property
+    def inputs(self) -> ModelInputs:
+        """How its columns are made of features."""
+        raw = self.manifest.get("inputs")
+        features = tuple(self.manifest["features"])
+        return ModelInputs(features, features) if raw is None else inputs_from_json(raw)
 
 
 def connect(workspace: Workspace) -> MlflowClient:
@@ -63,7 +82,7 @@ def connect(workspace: Workspace) -> MlflowClient:
 
 
 @contextmanager
-def tracked_run(settings: Settings, config: ModelConfig) -> Iterator[str]:
+def tracked_run(settings: Settings, config: LearningConfig) -> Iterator[str]:
     """A new run of the model's experiment, by its id; finished at the end, failed on an exception."""
     client = connect(settings.workspace)
     experiment = _experiment(client, settings.workspace, config)
@@ -73,7 +92,7 @@ def tracked_run(settings: Settings, config: ModelConfig) -> Iterator[str]:
 
 
 @contextmanager
-def inside_run(settings: Settings, config: ModelConfig, run_id: str | None) -> Iterator[str]:
+def inside_run(settings: Settings, config: LearningConfig, run_id: str | None) -> Iterator[str]:
     """The run `run_id` as MLflow's active one, or a new run if it is None."""
     if run_id is None:
         with tracked_run(settings, config) as made:
@@ -116,30 +135,67 @@ def log_input(rows: pd.DataFrame, source: Path, name: str, digest: str, context:
         mlflow.log_input(data, context=context)
 
 
-def champion(settings: Settings, config: ModelConfig) -> Champion | None:
+def champion(settings: Settings, config: LearningConfig) -> RegisteredVersion | None:
     """The present champion of a model, or None.
 
     Raises:
         UserError: there is one, but its files are gone.
     """
+    version = alias_version(settings, config.name, CHAMPION)
+    return None if version is None else _opened(config.name, version)
+
+
+def registered_version(settings: Settings, config: LearningConfig, version: str) -> RegisteredVersion:
+    """A registered version by its number.
+
+    Raises:
+        UserError: there is none, or its files are gone.
+    """
+    known = versions(settings, config.name)
+    found = next((item for item in known if str(item.version) == version), None)
+    if found is None:
+        numbers = ", ".join(str(item.version) for item in known) or "none"
+        problem = Problem("version", f"one of: {numbers}", repr(version), f"twin history {config.name} lists them")
+        raise UserError(f"{config.name} has no such version.", [problem])
+    return _opened(config.name, found)
+
+
+def versions(settings: Settings, model: str) -> list[ModelVersion]:
+    """All registered versions of a model, the oldest first."""
+    if not (settings.workspace.mlruns / "mlflow.db").exists():
+        return []
+    client = connect(settings.workspace)
+    found: list[ModelVersion] = []
+    page = client.search_model_versions(f"name='{model}'", max_results=_VERSIONS_A_CALL)
+    found += page
+    while page.token:
+        page = client.search_model_versions(f"name='{model}'", max_results=_VERSIONS_A_CALL, page_token=page.token)
+        found += page
+    return sorted(found, key=lambda item: int(item.version))
+
+
+def alias_version(settings: Settings, model: str, alias: str) -> ModelVersion | None:
+    """The version that holds an alias, or None."""
     if not (settings.workspace.mlruns / "mlflow.db").exists():
         return None
-    client = connect(settings.workspace)
     try:
-        version = client.get_model_version_by_alias(config.name, CHAMPION)
+        return connect(settings.workspace).get_model_version_by_alias(model, alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+
+
+def _opened(model: str, version: ModelVersion) -> RegisteredVersion:
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{config.name}/{version.version}"))
+        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model}/{version.version}"))
         manifest = mlflow.models.Model.load(str(folder)).metadata or {}
     except (MlflowException, OSError):
         raise UserError(
-            f"The files of {config.name} version {version.version} are not where MLflow's database says. "
+            f"The files of {model} version {version.version} are not where MLflow's database says. "
             "If the checkout was moved, train and register again: twin run"
         ) from None
-    return Champion(config.name, str(version.version), str(version.run_id), folder, manifest)
+    return RegisteredVersion(model, str(version.version), str(version.run_id), folder, manifest)
 
 
 def git_commit() -> str | None:
@@ -151,7 +207,7 @@ def git_commit() -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def _experiment(client: MlflowClient, workspace: Workspace, config: ModelConfig) -> str:
+def _experiment(client: MlflowClient, workspace: Workspace, config: LearningConfig) -> str:
     """The model's experiment, with artifacts under this workspace.
 
     MLflow stores absolute paths. Where a checkout was moved or copied the old experiment is renamed,

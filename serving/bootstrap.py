@@ -111,12 +111,18 @@ def wire(
         except ApiError as error:
             fallback = former.get(name) or _former(settings, model, reader)
             if fallback is None:
-                refusals[name] = error
+                refusals[name] = _to_be_told(error)
             else:
-                predictors[name], held_back[name] = fallback, error
+                predictors[name], held_back[name] = fallback, _to_be_told(error)
     made = Wiring(settings.models, predictors, refusals, held_back)
     _tell(made, before)
     return made
+
+
+def _to_be_told(error: ApiError) -> ApiError:
+    """The error alone: with it would be kept all that stood where it was raised, former predictors among it."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _tell(made: Wiring, before: Wiring | None) -> None:
@@ -199,9 +205,9 @@ def _over_states(
         hint = "build the states of the features that it was trained on: `twin state rebuild`"
         raise mismatch(stored, "spec_hash", stored.spec_hash, built, hint)
     champion = stored.load()
-    if tuple(champion.booster.feature_name()) != champion.features:
-        raise mismatch(stored, "model.lgb", "the features of manifest.json", "others, or another order")
-    meanings = {name: words_of(spec, name) for name in champion.features}
+    if tuple(champion.scorer.feature_name()) != champion.inputs.names:
+        raise mismatch(stored, stored.file.name, "the columns of manifest.json", "others, or another order")
+    meanings = {name: words_of(spec, name) for name in champion.features} | champion.inputs.words()
     return Predictor(champion, reader, meanings, _clock(settings, reader), lease)
 
 
@@ -230,6 +236,7 @@ def _lease(settings: Settings, stored: StoredChampion) -> SpecLease:
 def _check_features(champion: StoredChampion, spec: FeatureSpec, service: str) -> None:
     """Raises ApiError (503) where the model's manifest and its spec do not say the same."""
     known = spec.service_features(service) if service in spec.services else ()
+    _check_inputs(champion)
     if champion.features == known:
         return
     apart = [name for name in champion.features if name not in known] + [
@@ -237,6 +244,17 @@ def _check_features(champion: StoredChampion, spec: FeatureSpec, service: str) -
     ]
     difference = f"{len(known)} features, apart in {', '.join(apart[:5]) or 'their order'}"
     raise mismatch(champion, "features", f"{len(champion.features)} features", difference)
+
+
+def _check_inputs(champion: StoredChampion) -> None:
+    """Raises ApiError (503) where the columns are made of other features than the manifest says are read."""
+    inputs, said = champion.inputs, tuple(champion.manifest["features"])
+    rhythm = inputs.rhythm
+    used = (*inputs.direct, *((rhythm.recency, rhythm.frequency, rhythm.age) if rhythm else ()))
+    strange = [name for name in used if name not in said]
+    if inputs.features != said or strange:
+        got = ", ".join(strange[:5]) or "others, or another order"
+        raise mismatch(champion, "inputs", "made of the features of manifest.json", got)
 
 
 def _clock(settings: Settings, reader: FeatureReader) -> Callable[[], int | None]:

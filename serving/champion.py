@@ -6,53 +6,77 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException
 from numpy.typing import NDArray
 
-from pipelines.model_store import MANIFEST_FILE
+from feature_repo.linear_model import linear_from_json
+from feature_repo.model_inputs import ModelInputs, inputs_from_json
+from pipelines.model_store import BOOSTER, LINEAR, MANIFEST_FILE, MODEL_FILES
 from serving.api.errors import ApiError, ErrorDetail
 from serving.booster import Booster
 
-MODEL_FILE = "model.lgb"
+
+class Scorer(Protocol):
+    """What answers, of k columns: a booster or a linear model. Threads may share it."""
+
+    def feature_name(self) -> list[str]: ...
+
+    def predict(self, matrix: NDArray[np.float64], /) -> NDArray[np.float64]: ...
+
+    def raw_scores(self, matrix: NDArray[np.float64], /) -> NDArray[np.float64]: ...
+
+    def contributions(self, matrix: NDArray[np.float64], /) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """A calibrated LightGBM model of k features and what it was trained on. Threads may share it."""
+    """A calibrated model, how its k columns are made of the f features it reads, and what it was trained on.
+
+    Threads may share it.
+    """
 
     model: str
     version: str  # of the model registry
-    features: tuple[str, ...]
+    inputs: ModelInputs
     spec_hash: str
     manifest: Mapping[str, Any]
-    booster: Booster
+    scorer: Scorer
 
-    def probabilities(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Calibrated, shape (n,), of features of shape (n, k)."""
-        return self.booster.predict(matrix)
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What is read, in order."""
+        return self.inputs.features
 
-    def scores(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def columns(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the model is asked with, shape (n, k), of features as read, shape (n, f)."""
+        return self.inputs.matrix(features)
+
+    def probabilities(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrated, shape (n,), of columns of shape (n, k)."""
+        return self.scorer.predict(columns)
+
+    def scores(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds, shape (n,)."""
-        return self.booster.raw_scores(matrix)
+        return self.scorer.raw_scores(columns)
 
-    def in_population(self, matrix: NDArray[np.float64]) -> list[bool | None]:
+    def contributions(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each column adds in log-odds (SHAP values of a booster), base value last, shape (n, k + 1)."""
+        return self.scorer.contributions(columns)
+
+    def in_population(self, features: NDArray[np.float64]) -> list[bool | None]:
         """Whether each row is of the kind of customer the model was trained on; None where it does not say.
 
         The others get an extrapolation.
         """
         population = self.manifest.get("population")
         if population is None or population["feature"] not in self.features:
-            return [None] * len(matrix)
-        column = matrix[:, self.features.index(population["feature"])]
+            return [None] * len(features)
+        column = features[:, self.features.index(population["feature"])]
         return [bool(value <= population["at_most"]) for value in column]  # an empty value (NaN) is outside
-
-    def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """SHAP values in log-odds, base value last, shape (n, k + 1)."""
-        return self.booster.contributions(matrix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +86,38 @@ class StoredChampion:
     model: str
     version: str
     folder: Path
-    features: tuple[str, ...]
+    inputs: ModelInputs
     spec_hash: str
     manifest: Mapping[str, Any]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What is read, in order."""
+        return self.inputs.features
+
+    @property
+    def kind(self) -> str:
+        """`booster` or `linear`."""
+        return str(self.manifest.get("kind", BOOSTER))
+
+    @property
+    def file(self) -> Path:
+        """The model itself."""
+        return self.folder / MODEL_FILES[self.kind]
 
     def load(self) -> Champion:
         """Raises ApiError (503) where the model's file cannot be read."""
         try:
-            booster = Booster(self.folder / MODEL_FILE)
-        except (OSError, ValueError) as error:
+            scorer = _scorer(self.kind, self.file)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(self.model, error) from error
-        return Champion(self.model, self.version, self.features, self.spec_hash, self.manifest, booster)
+        return Champion(self.model, self.version, self.inputs, self.spec_hash, self.manifest, scorer)
+
+
+def _scorer(kind: str, file: Path) -> Scorer:
+    if kind == LINEAR:
+        return linear_from_json(json.loads(file.read_text(encoding="utf-8")))
+    return Booster(file)
 
 
 def load_champion(bentoml_home: Path, model: str) -> Champion:
@@ -99,8 +144,8 @@ def find_champion(bentoml_home: Path, model: str, version: str = "latest") -> St
     folder = Path(stored.path)
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        features, spec_hash = tuple(manifest["features"]), str(manifest["spec_hash"])
-        return StoredChampion(model, str(stored.tag.version), folder, features, spec_hash, manifest)
+        inputs, spec_hash = _inputs(manifest), str(manifest["spec_hash"])
+        return StoredChampion(model, str(stored.tag.version), folder, inputs, spec_hash, manifest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unreadable(model, error) from error
 
@@ -111,9 +156,15 @@ def former_versions(bentoml_home: Path, model: str) -> list[str]:
     return [file.parent.name for file in sorted(made, key=lambda file: file.stat().st_mtime_ns, reverse=True)]
 
 
+def _inputs(manifest: Mapping[str, Any]) -> ModelInputs:
+    """How columns are made of features; in a manifest that does not say, they are the features."""
+    features = tuple(manifest["features"])
+    return inputs_from_json(manifest["inputs"]) if "inputs" in manifest else ModelInputs(features, features)
+
+
 def _unreadable(model: str, error: Exception) -> ApiError:
     detail = ErrorDetail(
-        field=f"{MODEL_FILE}, {MANIFEST_FILE}",
+        field=f"{', '.join(MODEL_FILES.values())}, {MANIFEST_FILE}",
         expected="what `twin register` exports",
         got=type(error).__name__,
         hint="export the champion again",

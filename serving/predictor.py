@@ -151,26 +151,27 @@ class Predictor:
     def _predict(
         self, customer_ids: Sequence[str], matrix: NDArray[np.float64], reads: Sequence[Read], reasons: bool
     ) -> list[Prediction]:
-        """Predictions of n known customers; `matrix` has shape (n, k).
+        """Predictions of n known customers; `matrix` holds their f features as read, shape (n, f).
 
         Raises:
             AdditivityError: contributions do not sum to the score; nothing of this may be served.
         """
         if not customer_ids:
             return []
-        probabilities = self.champion.probabilities(matrix).tolist()
+        columns = self.champion.columns(matrix)
+        probabilities = self.champion.probabilities(columns).tolist()
         answers = list(zip(customer_ids, probabilities, self.champion.in_population(matrix), strict=True))
         if not reasons:
             return [Prediction(*answer, None, read) for answer, read in zip(answers, reads, strict=True)]
-        contributions = self.champion.contributions(matrix)
-        check_additive(contributions, self.champion.scores(matrix))
+        contributions = self.champion.contributions(columns)
+        check_additive(contributions, self.champion.scores(columns))
         return [
-            Prediction(*answer, self._reasons(contributions[row], matrix[row]), reads[row])
+            Prediction(*answer, self._reasons(contributions[row], columns[row]), reads[row])
             for row, answer in enumerate(answers)
         ]
 
     def _reasons(self, contributions: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[Reason, ...]:
-        return reason_codes(contributions, values, self.champion.features, meanings=self.meanings)
+        return reason_codes(contributions, values, self.champion.inputs.names, meanings=self.meanings)
 
 
 def _reads(rows: FeatureRows) -> list[Read]:

@@ -9,7 +9,20 @@ import typer
 
 from feature_repo.configuration import ConfigurationError
 from feature_repo.state.storage import StateUnavailable
-from pipelines.cli import access, consent, data, demo, features, identity, models, privacy, service, versions
+from pipelines.cli import (
+    access,
+    consent,
+    data,
+    demo,
+    features,
+    identity,
+    labels,
+    models,
+    privacy,
+    promotion,
+    service,
+    versions,
+)
 from pipelines.cli.output import Choice
 from pipelines.console import UserError, storage_failure
 
@@ -22,7 +35,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for module in (data, features, versions, identity, consent, models, service, access, privacy, demo):
+for module in (data, features, versions, identity, consent, labels, models, promotion, service, access, privacy, demo):
     module.register_commands(app)
 
 FAILED, MISUSED = 1, 2

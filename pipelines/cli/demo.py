@@ -36,6 +36,7 @@ def demo_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="another seed, another retailer")] = None,
     generate_only: Annotated[bool, typer.Option("--generate-only", help="write the source files, and no more")] = False,
+    ingest_only: Annotated[bool, typer.Option("--ingest-only", help="write and ingest them, and no more")] = False,
 ) -> None:
     """From nothing to predictions on a made-up retailer: its files, the whole run, the service, an answer.
 
@@ -57,6 +58,8 @@ def demo_command(
         report, _ = ingest_file(settings, source, file)
         print(report.text(), end="\n\n")
     print(match(settings).text(), end="\n\n")
+    if ingest_only:
+        return
     run_all(settings, settings.model(CHURN))
     _ask_the_service(settings)
 

@@ -6,29 +6,34 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.cli import companions
 from pipelines.cli.data import ingest_file
 from pipelines.cli.output import AsJson, ModelName, as_text, plain, settings_of, tell
 from pipelines.console import UserError
 from pipelines.state_build import build_state
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from pipelines.cli.output import Summary
     from pipelines.settings import Settings
-    from pipelines.settings.models import ModelConfig
+    from pipelines.settings.models import CompanionConfig, ModelConfig
 
 CHURN = "churn"
 
 
 def register_commands(app: typer.Typer) -> None:
     app.command("run")(run_command)
+    app.command("evaluate")(evaluate_command)
     for name, meaning in _HELP.items():
         app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
     app.command("leakage")(leakage_command)
     app.command("ablation")(ablation_command)
+    app.command("register")(register_command)
     app.command("train")(train_command)
     app.command("report")(report_command)
 
@@ -48,7 +53,8 @@ def search(settings: Settings, config: ModelConfig) -> Summary:
     from pipelines.tune import tune
 
     present = champion(settings, config)
-    return tune(settings, config, also_try=[present.manifest["params"]] if present else [])
+    params = present.manifest.get("params") if present else None  # a linear one has none
+    return tune(settings, config, also_try=[params] if params else [])
 
 
 def fit(settings: Settings, config: ModelConfig) -> Summary:
@@ -58,11 +64,21 @@ def fit(settings: Settings, config: ModelConfig) -> Summary:
 
 
 def compare(settings: Settings, config: ModelConfig) -> Summary:
+    return evaluate_against(settings, config, truth=None)
+
+
+def evaluate_against(settings: Settings, config: ModelConfig, truth: DataFrame | None) -> Summary:
+    """The evaluation, and what is true beside it where `truth` says it."""
     from pipelines.evaluate import evaluate
+    from pipelines.identity.consent_groups import consent_groups
     from pipelines.tracking import champion
 
     present = champion(settings, config)
-    return evaluate(settings, config, present.booster if present else None)
+    purposes = {cut.consent for cut in config.slices if cut.consent is not None}
+    consent = {purpose: consent_groups(settings, purpose) for purpose in sorted(purposes)}
+    return evaluate(
+        settings, config, present.file if present else None, present.inputs if present else None, consent, truth
+    )
 
 
 def doubt(settings: Settings, config: ModelConfig) -> Summary:
@@ -87,10 +103,10 @@ def report(settings: Settings, config: ModelConfig) -> Summary:
     return explain(settings, config, meanings)
 
 
-def publish(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.register import export_champion, register
+def publish(settings: Settings, config: ModelConfig, name: str | None = None) -> Summary:
+    from pipelines.register import TUNED, export_champion, register
 
-    registration = register(settings, config)
+    registration = register(settings, config, name=name or TUNED)
     if registration.is_champion:
         # A service that runs takes it from there.
         export_champion(settings, config)
@@ -109,13 +125,18 @@ STEPS = {
 }
 
 
+def steps_of(config: ModelConfig | CompanionConfig) -> dict[str, Callable[..., Summary]]:
+    """What is done to make it, in order, by the names of the commands."""
+    from pipelines.settings.models import CompanionConfig
+
+    return {"dataset": make_dataset, **companions.STEPS} if isinstance(config, CompanionConfig) else {**STEPS}
+
+
 _HELP = {
     "dataset": "Snapshots, labels and point-in-time features.",
     "tune": "Search for parameters; stopped in the middle, it goes on where it was.",
     "fit": "Fit and calibrate the tuned and the default model.",
-    "evaluate": "Compare with the baselines, out of time, with intervals.",
     "explain": "Write the reviewer's report.",
-    "register": "Log everything in MLflow, register the model, and make it champion if it passes its gates.",
 }
 
 
@@ -126,7 +147,48 @@ def _command_of(step: str) -> Callable[..., None]:
     return command
 
 
-def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
+def register_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    simple: Annotated[
+        str | None,
+        typer.Option("--model", help="a simple model in place of the tuned one: logistic or bg_nbd_calibrated"),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Log everything in MLflow, register the model, and make it champion if it passes its gates.
+
+    Example: twin register churn --model logistic
+    """
+    settings = settings_of(context)
+    config = settings.model(model)
+    with _steps_before("register"):
+        tell(publish(settings, config, simple), json)
+
+
+def evaluate_command(
+    context: typer.Context,
+    model: ModelName = CHURN,
+    truth: Annotated[
+        str | None,
+        typer.Option(help="a Parquet file of customer_id, as_of, probability; or `demo`: of the made-up retailer"),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Compare with the baselines, out of time, with intervals: scores, profit, slices, the champion.
+
+    Example: twin evaluate churn
+    """
+    from pipelines.cli.truth import read_truth
+
+    settings = settings_of(context)
+    config = settings.model(model)
+    found = None if truth is None else read_truth(settings, config, truth)
+    with _steps_before("evaluate"):
+        tell(evaluate_against(settings, config, found), json)
+
+
+def run_all(settings: Settings, config: ModelConfig | CompanionConfig, quiet: bool = False) -> dict[str, Summary]:
     """States of all events, then every step of the model, each one's result printed as it comes.
 
     Raises:
@@ -143,14 +205,14 @@ def run_all(settings: Settings, config: ModelConfig, quiet: bool = False) -> dic
     return results | train_model(settings, config, quiet)
 
 
-def train_model(settings: Settings, config: ModelConfig, quiet: bool = False) -> dict[str, Summary]:
-    """Every step of the model on what is in the lake, each one's result printed as it comes.
+def train_model(settings: Settings, config: ModelConfig | CompanionConfig, quiet: bool = False) -> dict[str, Summary]:
+    """Every step of the model or companion on what is in the lake, each one's result printed as it comes.
 
     Raises:
         UserError: a step cannot do its work.
     """
     results: dict[str, Summary] = {}
-    for name, step in STEPS.items():
+    for name, step in steps_of(config).items():
         results[name] = step(settings, config)
         if not quiet:
             print(results[name].text(), end="\n\n")
@@ -177,7 +239,7 @@ def run_command(
     if (file is None) != (source is None):
         raise typer.BadParameter("a file and --source go together")
     settings = settings_of(context)
-    config = settings.model(model)
+    config = settings.learned(model)
     results: dict[str, Summary] = {}
     if file is not None and source is not None:
         results["ingest"], validation = ingest_file(settings, source, file)
@@ -192,21 +254,24 @@ def run_command(
 
 
 def train_command(context: typer.Context, model: ModelName = CHURN, json: AsJson = False) -> None:
-    """A model from what is in the lake: dataset, tune, fit, evaluate, leakage, ablation, explain, register.
+    """A model or companion from what is in the lake: every step, from the dataset to the registered version.
 
     Example: twin train churn
     """
     settings = settings_of(context)
-    results = train_model(settings, settings.model(model), quiet=json)
+    results = train_model(settings, settings.learned(model), quiet=json)
     if json:
         print(as_text({name: plain(summary) for name, summary in results.items()}))
 
 
 def _step(context: typer.Context, name: str, model: str, json: bool) -> None:
     settings = settings_of(context)
-    config = settings.model(model)
+    config = settings.learned(model)
+    steps = steps_of(config)
+    if name not in steps:
+        raise UserError(f"{model} has no step {name!r} of its own; its steps are {', '.join(steps)}")
     with _steps_before(name):
-        tell(STEPS[name](settings, config), json)
+        tell(steps[name](settings, config), json)
 
 
 @contextmanager
@@ -256,15 +321,38 @@ def report_command(
     context: typer.Context,
     model: ModelName = CHURN,
     open_page: Annotated[bool, typer.Option("--open", help="open it in a browser")] = False,
+    json: AsJson = False,
 ) -> None:
-    """Say where the reviewer's report is, or open it.
+    """Say where the reviewer's report and the model card are, and open the report.
 
     Example: twin report churn --open
     """
+    from pipelines.artefacts import MODEL_CARD, REPORT
+
     settings = settings_of(context)
-    path = settings.workspace.artefacts(settings.model(model).name) / "report.html"
+    folder = settings.workspace.artefacts(settings.learned(model).name)
+    path = folder / REPORT
     if not path.exists():
-        raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} run")
-    print(path)
+        raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} train {model}")
+    if json:
+        print(as_text(_key_figures(folder)))
+    else:
+        print(path)
+        print(folder / MODEL_CARD)
     if open_page:
         webbrowser.open(path.as_uri())
+
+
+def _key_figures(folder: Path) -> dict[str, Any]:
+    """Where everything is, and what a reviewer asks first, from `report.json`."""
+    from pipelines.artefacts import MODEL_CARD, REPORT, REPORT_FIGURES, read_json
+
+    figures = read_json(folder / REPORT_FIGURES)
+    keys = ("model", "answers", "rates", "worst_additivity_gap", "rows_explained", "rows_available")
+    stable = figures["stability"] or {}
+    return {
+        "report": str(folder / REPORT), "figures": str(folder / REPORT_FIGURES), "card": str(folder / MODEL_CARD),
+        **{key: figures[key] for key in keys},
+        "stability": {key: stable.get(key) for key in ("seeds", "folds", "time")},
+        "top_features": [item["feature"] for item in figures["importances"][:10]],
+    }  # fmt: skip

@@ -1,5 +1,6 @@
 """Rows to learn from: as-of instants, matured labels, point-in-time features, and their split."""
 
 from pipelines.dataset.build import DatasetSummary, build_dataset
+from pipelines.dataset.overview import LabelOverview, label_overview
 
-__all__ = ["DatasetSummary", "build_dataset"]
+__all__ = ["DatasetSummary", "LabelOverview", "build_dataset", "label_overview"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,15 +18,17 @@ from feature_repo.event_table import register_customer_events
 from feature_repo.model_inputs import ModelInputs
 from pipelines.artefacts import DATASET, ID_COLUMNS, Dataset, DatasetManifest, Snapshot, save_dataset
 from pipelines.console import UserError, progress
+from pipelines.dataset.checks import check_inputs, check_labels
 from pipelines.dataset.consent import barred_from_training
 from pipelines.dataset.features import historical_features
 from pipelines.dataset.inputs import model_inputs
-from pipelines.dataset.labels import label_rows, log_range
+from pipelines.dataset.labels import LabelledRows, is_positive, log_range
+from pipelines.dataset.rows import DROPPED, PARTS, TEST, TRAIN, Populated, populated, rows_of
 from pipelines.dataset.snapshots import LogRange, SnapshotPlan, day, plan_snapshots
 from pipelines.identity.current import current_membership
 from pipelines.settings import Settings
-from pipelines.settings.labels import microseconds
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.labels import Label, microseconds
+from pipelines.settings.models import CompanionConfig, LearningConfig, ModelConfig
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
-    """What was made. Positive means churned; instants are int64 microseconds UTC."""
+    """What was made. Positive is a label above 0, or a next event in time; instants are int64 microseconds UTC."""
 
     model: str
     path: str
@@ -64,7 +67,7 @@ class DatasetSummary:
         return "\n".join(lines)
 
 
-def build_dataset(settings: Settings, config: ModelConfig, store: FeatureStore) -> DatasetSummary:
+def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, store: FeatureStore) -> DatasetSummary:
     """Make the dataset of one model from one version of the lake, and save it with its manifest.
 
     `store` is an open Feast feature store over the same lake; where it is pinned to a version of the
@@ -75,7 +78,7 @@ def build_dataset(settings: Settings, config: ModelConfig, store: FeatureStore) 
             lake that changed while its features were read.
     """
     lake = settings.workspace.lake
-    newest, pinned = _lake_version(lake), getattr(store.config.offline_store, "lake_version", None)
+    newest, pinned = lake_version(lake), getattr(store.config.offline_store, "lake_version", None)
     version = newest if pinned is None else int(pinned)
     membership = current_membership(settings)
     # Features are read as of the same version of the identity map as population and labels.
@@ -84,35 +87,35 @@ def build_dataset(settings: Settings, config: ModelConfig, store: FeatureStore) 
         register_customer_events(connection, lake, version, membership=membership)
         log = log_range(connection, config.label)
         plan = plan_snapshots(config, log)
-        train = label_rows(connection, config.label, plan.train, known_by=plan.test[0])
-        rows = pd.concat([train, label_rows(connection, config.label, plan.test)], ignore_index=True)
+        parts = {part: rows_of(connection, config, plan, part) for part in PARTS}
         barred = barred_from_training(connection, settings)
+    rows = pd.concat([parts[TRAIN].rows, parts[TEST].rows], ignore_index=True)
     kept = ~rows["customer_id"].isin(barred)
-    left_out = int(rows.loc[~kept, "customer_id"].nunique())
-    rows, notes = _populated(rows[kept].reset_index(drop=True), plan, config)
-    if left_out:
-        purpose = settings.consent.uses.training
-        notes.append(
-            f"{left_out:,} customers are left out: neither they nor all sources of their events allow {purpose}"
-        )
-    rows = _split(rows, plan, config)
-    _check(rows, config)
+    found = populated(rows[kept].reset_index(drop=True), plan, config)
+    notes = _notes(settings, config, plan, parts, int(rows.loc[~kept, "customer_id"].nunique()), found)
+    rows = _with_folds(found.rows, config)
+    check_labels(rows, config)
     names = settings.features.service_features(config.feature_service)
     with progress(f"Features of {len(rows):,} rows"):
         values = _values(settings, config, store, rows, names)
-    if pinned is None and _lake_version(lake) != version:
+    if pinned is None and lake_version(lake) != version:
         raise UserError("Events were ingested while the dataset was being made. Nothing was saved; run it again.")
     rows = pd.concat([rows, values], axis=1)
     inputs = model_inputs(config, rows, names)
     manifest = _manifest(settings, config, rows, names, (version, membership.version), log, inputs)
     dataset = Dataset(_typed(rows), manifest)
+    notes += check_inputs(dataset)
     folder = settings.workspace.artefacts(config.name)
     save_dataset(folder, dataset)
-    return _summary(dataset, folder, notes)
+    return _summary(dataset, config.label, folder, notes)
 
 
 def _values(
-    settings: Settings, config: ModelConfig, store: FeatureStore, rows: pd.DataFrame, names: tuple[str, ...]
+    settings: Settings,
+    config: ModelConfig | CompanionConfig,
+    store: FeatureStore,
+    rows: pd.DataFrame,
+    names: tuple[str, ...],
 ) -> pd.DataFrame:
     """The model's features, then those that only simple models and slices read: no input of the model."""
     values = historical_features(store, store.get_feature_service(config.feature_service), rows, names)
@@ -141,73 +144,70 @@ def content_hash(rows: pd.DataFrame, names: tuple[str, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _lake_version(lake: Path) -> int:
+def lake_version(lake: Path) -> int:
+    """The newest version of the lake. Raises UserError where there is none."""
     if not DeltaTable.is_deltatable(str(lake)):
         hint = "ingest a file first: twin ingest --source NAME FILE"
         raise UserError("There are no events yet.", [Problem("lake", "a table of events", "nothing there", hint)])
     return DeltaTable(str(lake)).version()
 
 
-def _populated(rows: pd.DataFrame, plan: SnapshotPlan, config: ModelConfig) -> tuple[pd.DataFrame, list[str]]:
-    """Drop train snapshots with too few customers, and say what was dropped and why."""
-    least = config.snapshots.at_least_customers
-    counts = rows.groupby("as_of").size()
-    sparse = [instant for instant in plan.train + plan.test if counts.get(instant, 0) < least]
-    usable = set(plan.train + plan.test) - set(sparse)
-    if not usable & set(plan.train) or not usable.issuperset(plan.test):
-        found = ", ".join(f"{day(instant)}: {counts.get(instant, 0)}" for instant in sparse)
-        hint = "lower it, lengthen label.activity_window, or ingest more customers"
-        problem = Problem("snapshots.at_least_customers", f"{least} active customers a snapshot", found, hint)
-        raise UserError(f"Too few customers to learn {config.name} from.", [problem])
+def _notes(
+    settings: Settings,
+    config: LearningConfig,
+    plan: SnapshotPlan,
+    parts: Mapping[str, LabelledRows],
+    barred: int,
+    found: Populated,
+) -> list[str]:
+    """What is not in the dataset, and why."""
     notes = []
-    if plan.dropped:
-        notes.append(
-            f"{len(plan.dropped)} snapshots from {day(plan.dropped[0])} to {day(plan.dropped[-1])} are left out: "
-            f"their labels reach past the first test instant {day(plan.test[0])}"
-        )
-    if sparse:
-        notes.append(f"{len(sparse)} snapshots with fewer than {least} customers are left out")
-    return rows[rows["as_of"].isin(usable)].reset_index(drop=True), notes
+    reason = f"their labels reach past the first test instant {day(plan.test[0])}"
+    between = parts[DROPPED].rows
+    if config.snapshots.at == "opening" and len(between):
+        first, last = day(between["as_of"].iloc[0]), day(between["as_of"].iloc[-1])
+        notes.append(f"{len(between):,} rows from {first} to {last} are left out: {reason}")
+    elif config.snapshots.at == "calendar" and plan.dropped:
+        first, last = day(plan.dropped[0]), day(plan.dropped[-1])
+        notes.append(f"{len(plan.dropped)} snapshots from {first} to {last} are left out: {reason}")
+    if found.sparse:
+        least = config.snapshots.at_least_customers
+        left = ", ".join(day(at) for at in found.sparse)
+        notes.append(f"snapshots with fewer than {least} customers are left out: {left}")
+    excluded = parts[TRAIN].left_out.excluded + parts[TEST].left_out.excluded
+    if excluded and config.label.exclude:
+        events = " or ".join(config.label.exclude.events)
+        notes.append(f"{excluded:,} rows are left out by label.exclude: {events}")
+    if barred:
+        purpose = settings.consent.uses.training
+        notes.append(f"{barred:,} customers are left out: neither they nor all sources of their events allow {purpose}")
+    return notes
 
 
-def _split(rows: pd.DataFrame, plan: SnapshotPlan, config: ModelConfig) -> pd.DataFrame:
-    """Out of time: the test is later. Inside train, all rows of a customer share a fold."""
-    is_test = rows["as_of"].isin(plan.test)
+def _with_folds(rows: pd.DataFrame, config: LearningConfig) -> pd.DataFrame:
+    """Inside train, all rows of a customer share a fold."""
     folds = rows["customer_id"].map(lambda customer: fold_of(customer, config.split.folds))
-    part = np.where(is_test, "test", "train")
-    rows.insert(2, "snapshot", rows["as_of"])
-    return rows.assign(part=part, fold=folds.where(~is_test, -1).astype("int64"))
-
-
-def _check(rows: pd.DataFrame, config: ModelConfig) -> None:
-    train = rows[rows["part"] == "train"]
-    if train["fold"].nunique() < config.split.folds:
-        found = f"{train['customer_id'].nunique()} customers"
-        raise UserError("Too few customers to cross-validate.", [Problem("split.folds", "a customer in each", found)])
-    for part, label in rows.groupby("part")["label"]:
-        if label.nunique() == 1:
-            got = f"{len(label):,} rows, all of them {label.iloc[0]}"
-            hint = "change label.horizon or label.activity_window"
-            raise UserError(
-                "There is nothing to tell apart.", [Problem(f"labels of {part}", "both 0 and 1", got, hint)]
-            )
+    return rows.assign(fold=folds.where(rows["part"] == TRAIN, -1).astype("int64"))
 
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:
-    instants = pd.to_datetime(rows["as_of"], unit="us", utc=True).astype("datetime64[us, UTC]")
-    return rows.assign(as_of=instants, snapshot=instants)
+    def instants(column: str) -> pd.Series:
+        return pd.to_datetime(rows[column], unit="us", utc=True).astype("datetime64[us, UTC]")
+
+    return rows.assign(as_of=instants("as_of"), snapshot=instants("snapshot"))
 
 
 def _manifest(
     settings: Settings,
-    config: ModelConfig,
+    config: LearningConfig,
     rows: pd.DataFrame,
     names: tuple[str, ...],
     pinned: tuple[int, int],
     log: LogRange,
     inputs: ModelInputs,
 ) -> DatasetManifest:
-    grouped = rows.groupby(["snapshot", "part"])["label"].agg(["size", "sum"]).reset_index()
+    positive = is_positive(rows["label"], config.label)
+    grouped = rows.assign(label=positive).groupby(["snapshot", "part"])["label"].agg(["size", "sum"]).reset_index()
     snapshots = (Snapshot(int(as_of), str(part), int(n), int(k)) for as_of, part, n, k in grouped.to_numpy())
     label = config.label
     return DatasetManifest(
@@ -227,7 +227,7 @@ def _manifest(
     )
 
 
-def _summary(dataset: Dataset, folder: Path, notes: list[str]) -> DatasetSummary:
+def _summary(dataset: Dataset, label: Label, folder: Path, notes: list[str]) -> DatasetSummary:
     manifest, rows = dataset.manifest, dataset.rows
     train, test = dataset.part("train"), dataset.part("test")
     return DatasetSummary(
@@ -237,8 +237,8 @@ def _summary(dataset: Dataset, folder: Path, notes: list[str]) -> DatasetSummary
         rows["customer_id"].nunique(),
         len(train),
         len(test),
-        float(train["label"].mean()),
-        float(test["label"].mean()),
+        float(is_positive(train["label"], label).mean()),
+        float(is_positive(test["label"], label).mean()),
         manifest.snapshots,
         tuple(notes),
         manifest.lake_version,

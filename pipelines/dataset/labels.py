@@ -1,87 +1,124 @@
-"""The churn label, as SQL over the lake.
+"""The label of every row, as SQL over the lake.
 
-At an as-of instant t a customer belongs to the population if a qualifying event lies in
-`[t - activity_window, t)` and had arrived by t (`available_at <= t`), which is what features see
-too. The label is 1 if no qualifying event lies in `[t + gap, t + gap + horizon)`, else 0: outcomes
-count by when they happened. For a test they count whenever they arrived; for training only if they
-had arrived by the first test instant, since a model made then could not know more.
-`label.arrival_delay` is how long a label waits for events that arrive late. Events in `[t, t + gap)`
-decide nothing. All times: int64 microseconds UTC.
+The outcome of a row is looked for in `[t + gap, t + gap + horizon)`, by when it happened. For a test it counts
+whenever it arrived; for training only if it had arrived by the first test instant, since a model
+made then could not know more. `label.arrival_delay` is how long a label waits for events that arrive late.
+Events in `[t, t + gap)` decide nothing. All times: int64 microseconds UTC.
+
+| kind | label |
+|---|---|
+| `churn` | 1 if no qualifying event lies in the window, else 0 |
+| `conversion` | 1 if a goal event of one of the row's opportunities lies in the window, else 0 |
+| `value` | sum of the window's `value` over `add` less that over `subtract`, minor units; 0 without any |
+| `next_event` | microseconds from `t + gap` to the window's first qualifying event, -1 without one |
+
+A `value` of more than 10^12 in size counts as empty, as in features, so that no sum leaves 64 bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 import pandas as pd
 
 from feature_repo.configuration import Problem
+from feature_repo.extract import LARGEST
 from pipelines.console import UserError
+from pipelines.dataset.population import LeftOut, When, make_population
 from pipelines.dataset.snapshots import LogRange
-from pipelines.settings.labels import ChurnLabel, Label, microseconds
+from pipelines.settings.labels import Label, ValueLabel, microseconds
 
 FOR_EVER = 2**63 - 1
 
-RANGE_SQL = """
+# Not dated later than it arrived: a wrong clock must not make labels look matured.
+_RANGE = """
 SELECT min(event_time), max(least(event_time, available_at)) + 1
 FROM customer_events WHERE list_contains($events, event)
 """
 
-LABEL_SQL = """
-WITH qualifying AS (
-    SELECT customer_id, event_time, available_at FROM customer_events WHERE list_contains($events, event)
-),
-snapshots AS (
-    SELECT unnest($instants::BIGINT[]) AS as_of
-)
-SELECT customer_id, as_of,
-       CASE WHEN bool_or(event_time >= as_of + $gap AND available_at <= $known_by) THEN 0 ELSE 1 END::TINYINT AS label
-FROM snapshots
-JOIN qualifying ON event_time >= as_of - $activity AND event_time < as_of + $gap + $horizon
-GROUP BY customer_id, as_of
-HAVING bool_or(event_time < as_of AND available_at <= as_of)
-ORDER BY as_of, customer_id
+_LABEL = {
+    "churn": "CASE WHEN count(e.event) = 0 THEN 1 ELSE 0 END",
+    "conversion": "CASE WHEN count(e.event) = 0 THEN 0 ELSE 1 END",
+    "value": f"coalesce(sum(CASE WHEN list_contains($subtract, e.event) THEN -e.value ELSE e.value END) "
+    f"FILTER (WHERE e.value BETWEEN -{LARGEST} AND {LARGEST}), 0)",
+    "next_event": "coalesce(min(e.event_time) - p.as_of - $gap, -1)",
+}
+
+_ROWS = """
+SELECT p.customer_id, p.as_of, ({label})::BIGINT AS label
+FROM population p
+LEFT JOIN (FROM label_events WHERE list_contains($events, event) AND available_at <= $known_by) e
+ON e.customer_id = p.customer_id AND e.opportunity = p.opportunity
+   AND e.event_time >= p.as_of + $gap AND e.event_time < p.as_of + $gap + $horizon
+GROUP BY p.customer_id, p.as_of
+ORDER BY p.as_of, p.customer_id
 """
 
 
-def log_range(connection: duckdb.DuckDBPyConnection, label: Label) -> LogRange:
-    """What the qualifying events cover.
+@dataclass(frozen=True, slots=True)
+class LabelledRows:
+    """`rows`: customer_id, as_of (int64 microseconds UTC), label (int64), one a customer of the population and instant,
+    ordered by instant and customer."""
 
-    The end is one microsecond after the newest of them that is not dated later than it arrived, so
-    a wrong clock does not make labels look matured; only qualifying events count, because other
-    feeds may run on while the one that decides the label has stopped.
+    rows: pd.DataFrame
+    left_out: LeftOut
+
+
+def log_range(connection: duckdb.DuckDBPyConnection, label: Label) -> LogRange:
+    """What the label's events cover.
+
+    Only the events that decide count, because other feeds may run on while these have stopped, or have begun before
+    these did: before the first outcome event, every outcome would look as if it had not come.
 
     Raises:
-        UserError: there are no qualifying events of known customers.
+        UserError: there are no such events of known customers.
     """
-    found = connection.execute(RANGE_SQL, {"events": list(label.population_events)}).fetchone()
-    if found is None or found[0] is None:
-        events = ", ".join(label.population_events)
-        hint = "ingest a source that has them, or change label.qualifying_events"
-        raise UserError(
-            "There is nothing to label.", [Problem("label.qualifying_events", events, "no such event", hint)]
-        )
-    return LogRange(int(found[0]), int(found[1]))
+    ranges = []
+    for field, events in _deciding(label).items():
+        start, end = connection.execute(_RANGE, {"events": list(events)}).fetchall()[0]
+        if start is None:
+            hint = f"ingest a source that has them, with consent, or change {field}"
+            problem = Problem(
+                field, f"events called {' or '.join(events)}", "none of a known customer who allows it", hint
+            )
+            raise UserError("There is nothing to label.", [problem])
+        ranges.append((int(start), int(end)))
+    return LogRange(*ranges[0], *ranges[-1])
 
 
 def label_rows(
-    connection: duckdb.DuckDBPyConnection, label: Label, instants: Sequence[int], known_by: int = FOR_EVER
+    connection: duckdb.DuckDBPyConnection, label: Label, when: When, known_by: int = FOR_EVER
 ) -> pd.DataFrame:
-    """Labels at `instants` from the view `customer_events`, outcomes as far as they had arrived by `known_by`.
+    """The rows of `labelled`, without the count of those that were excluded."""
+    return labelled(connection, label, when, known_by).rows
 
-    Returns:
-        columns customer_id, as_of (int64 microseconds UTC) and label (0 or 1), one row per customer
-        of the population and instant, ordered by instant and customer.
-    """
-    if not isinstance(label, ChurnLabel):
-        raise NotImplementedError(f"labels of kind {label.kind}")
+
+def labelled(connection: duckdb.DuckDBPyConnection, label: Label, when: When, known_by: int = FOR_EVER) -> LabelledRows:
+    """Labels at `when` from the view `customer_events`, outcomes as far as they had arrived by `known_by`."""
+    left_out = make_population(connection, label, when)
     values = {
-        "events": list(label.qualifying_events),
-        "instants": list(instants),
-        "activity": microseconds(label.activity_window),
+        "events": list(label.outcome_events),
         "gap": microseconds(label.gap),
         "horizon": microseconds(label.horizon),
         "known_by": known_by,
     }
-    return connection.execute(LABEL_SQL, values).df().astype({"as_of": "int64", "label": "int64"})
+    if isinstance(label, ValueLabel):
+        values["subtract"] = list(label.subtract)
+    sql = _ROWS.format(label=_LABEL[label.kind])
+    rows = connection.execute(sql, values).df().astype({"as_of": "int64", "label": "int64"})
+    return LabelledRows(rows, left_out)
+
+
+def is_positive(labels: pd.Series, label: Label) -> pd.Series:
+    """Which of `labels` are 1, an amount above 0, or the time to an event that came."""
+    return labels >= 0 if label.kind == "next_event" else labels > 0
+
+
+def _deciding(label: Label) -> dict[str, tuple[str, ...]]:
+    """Field and events: who is in the population, then what the outcome is."""
+    if label.kind == "conversion":
+        return {"label.opened_by": label.opened_by, "label.goal_events": label.goal_events}
+    if label.kind == "value":
+        return {"label.qualifying_events": label.qualifying_events, "label.add": label.add}
+    return {"label.qualifying_events": label.qualifying_events}

@@ -1,8 +1,9 @@
 """Which as-of instants a model learns from and is tested on.
 
-Everything is read from the log of qualifying events, whose range is `[start, end)`. An instant t is
-usable where its label is known, `t + gap + horizon + arrival_delay <= end`, and where a whole
-activity window lies behind it, `t - activity_window >= start`. All times: int64 microseconds UTC.
+Everything is read from the log of the events that decide the label. An instant t is usable where its label is
+known, `t + gap + horizon + arrival_delay <= outcomes_end`, and the population too, `t <= end`; and where nothing is
+cut off at the log's beginning: `t >= outcomes_start`, and for instants of the calendar a whole look-back,
+`t - look_back >= start`. All times: int64 microseconds UTC.
 """
 
 from __future__ import annotations
@@ -14,50 +15,69 @@ from feature_repo.configuration import Problem
 from feature_repo.windows import DAY, floor
 from pipelines.console import UserError
 from pipelines.settings.labels import microseconds
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import LearningConfig
 
 
 @dataclass(frozen=True, slots=True)
 class LogRange:
-    """The half-open range `[start, end)` the log of qualifying events covers."""
+    """The half-open ranges that the events of the population and those of the outcome cover."""
 
     start: int
     end: int
+    outcomes_start: int
+    outcomes_end: int
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPlan:
-    """As-of instants, oldest first. The labels of `dropped` ones would reach past the first test instant."""
+    """Snapshots, oldest first: as-of instants of the calendar, or the starts of spans of openings.
+
+    A span reaches from its start to `every` later, the newest to `end`; no instant is before `begin`. The labels of
+    `dropped` snapshots would reach past the first test instant; `window` is how long after t a label is known.
+    """
 
     train: tuple[int, ...]
     dropped: tuple[int, ...]
     test: tuple[int, ...]
+    begin: int
+    end: int
+    window: int
+
+    @property
+    def learns_until(self) -> int:
+        """The last instant whose label a model made where the test begins could know."""
+        return self.test[0] - self.window
 
 
-def plan_snapshots(config: ModelConfig, log: LogRange) -> SnapshotPlan:
-    """Instants `snapshots.every` apart, back from the newest usable midnight UTC.
+def plan_snapshots(config: LearningConfig, log: LogRange) -> SnapshotPlan:
+    """Snapshots `snapshots.every` apart, back from the newest usable midnight UTC.
 
     The newest `split.test_snapshots` are the test. Train instants are those whose label window ends
     by the first test instant, with its time to arrive; the ones between are dropped, and do not count
     for `snapshots.most`.
 
     Raises:
-        UserError: the log is too short for a test instant, or for a train instant before it.
+        UserError: the log is too short for a test snapshot, or for a train instant before it.
     """
-    label, every = config.label, microseconds(config.snapshots.every)
-    window = label.window
-    newest = floor(log.end - window, DAY)
-    oldest = log.start + microseconds(label.look_back)
+    every, window = microseconds(config.snapshots.every), config.label.window
+    if config.snapshots.at == "opening":
+        # Spans end where a day begins, the newest with the day of the last opening.
+        end = floor(min(log.outcomes_end - window, log.end + DAY - 1), DAY)
+        begin, newest = max(log.start, log.outcomes_start), end - every
+        oldest = begin - every + 1
+    else:
+        newest = end = floor(min(log.outcomes_end - window, log.end), DAY)
+        begin = oldest = max(log.start + microseconds(config.label.look_back), log.outcomes_start)
     usable = list(range(newest, oldest - 1, -every))
     test, earlier = usable[: config.split.test_snapshots], usable[config.split.test_snapshots :]
     if len(test) < config.split.test_snapshots:
-        raise _too_short(config, log, "no instant has a known label" if not test else "too few instants to test on")
+        raise _too_short(config, log, "no instant has a known label" if not test else "too few snapshots to test on")
     train = [instant for instant in earlier if instant + window <= test[-1]]
     if not train:
         raise _too_short(config, log, "no label ends before the test begins, so there is nothing to train on")
     dropped = earlier[: len(earlier) - len(train)]
     kept = train[: max(1, config.snapshots.most - len(test))]
-    return SnapshotPlan(_ascending(kept), _ascending(dropped), _ascending(test))
+    return SnapshotPlan(_ascending(kept), _ascending(dropped), _ascending(test), max(begin, kept[-1]), end, window)
 
 
 def day(instant: int) -> str:
@@ -69,17 +89,24 @@ def _ascending(instants: list[int]) -> tuple[int, ...]:
     return tuple(reversed(instants))
 
 
-def _too_short(config: ModelConfig, log: LogRange, finding: str) -> UserError:
+def _too_short(config: LearningConfig, log: LogRange, finding: str) -> UserError:
     label = config.label
-    test_span = microseconds(config.snapshots.every) * (config.split.test_snapshots - 1)
-    window = label.window
-    needed = microseconds(label.look_back) + 2 * window + test_span + 2 * DAY
+    opening = config.snapshots.at == "opening"
+    test_span = microseconds(config.snapshots.every) * (config.split.test_snapshots - (0 if opening else 1))
+    look_back = 0 if opening else microseconds(label.look_back)
+    needed = look_back + 2 * label.window + test_span + 2 * DAY
+    before = "" if opening else f"{label.look_back} to look back, then "
     problem = Problem(
         field="label.horizon",
-        expected=f"about {needed // DAY} days of qualifying events: {label.look_back} to look back, then gap "
+        expected=f"about {needed // DAY} days of {' and '.join(_deciding(config))}: {before}gap "
         f"{label.gap} and horizon {label.horizon} once for training and once for the test",
-        got=f"{(log.end - log.start) // DAY} days, {day(log.start)} to {day(log.end - 1)}",
+        got=f"{max(0, log.outcomes_end - log.start) // DAY} days, {day(log.start)} to {day(log.outcomes_end - 1)}",
         hint="shorten label.horizon, or ingest a longer history",
         file=f"configs/models/{config.name}.yaml",
     )
     return UserError(f"The history is too short for model {config.name}: {finding}.", [problem])
+
+
+def _deciding(config: LearningConfig) -> list[str]:
+    """The events by which the length of a history is judged."""
+    return list(dict.fromkeys((*config.label.population_events, *config.label.outcome_events)))

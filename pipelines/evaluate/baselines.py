@@ -1,6 +1,7 @@
 """The simple models every tuned one has to beat, each calibrated on training data like the tuned one.
 
-Calibration of all of them is Platt's line on the newest training snapshot, the one nearest the test.
+Calibration of all of them is Platt's line on the newest training snapshot, the one nearest the test. Those that can be
+served are `SimpleModel`s, line included, and predict as such: what is compared is what would be served.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from feature_repo.bg_nbd import BgNbd, history
+from feature_repo.linear_model import LinearModel, Term, transformed
+from feature_repo.model_inputs import ALIVE, NO_ORDER, BuyingRhythm, ModelInputs
 from feature_repo.windows import DAY
 from pipelines import bg_nbd
+from pipelines.fitted_model import SimpleModel
 from pipelines.scoring.metrics import Array, calibration_line, log_odds, on_line
 from pipelines.settings.labels import ChurnLabel, microseconds
 from pipelines.settings.models import BgNbdConfig, LogisticConfig
@@ -44,52 +48,52 @@ def _line(labels: Array, probabilities: Array) -> tuple[float, float]:
 # Logistic regression, such as on recency, frequency and monetary value -----------------------------------------
 
 
-class Logistic:
+def fit_logistic(rows: pd.DataFrame, columns: list[str]) -> LinearModel:
     """Logistic regression (ridge, C = 1) on log(1 + |v|) with the sign of v, standardised.
 
     An empty value becomes the training median, and a 0/1 column says so where training had empty ones.
     """
-
-    def __init__(self, rows: pd.DataFrame, columns: list[str]) -> None:
-        self._columns = columns
-        logs = self._logs(rows)
-        known = np.isfinite(logs)
-        self._gaps = ~known.all(axis=0)
-        self._medians = np.array([
-            np.median(column[there]) if there.any() else 0.0 for column, there in zip(logs.T, known.T, strict=True)
-        ])  # fmt: skip
-        filled = np.where(known, logs, self._medians)
-        self._means, self._scales = filled.mean(axis=0), np.maximum(filled.std(axis=0), 1e-9)
-        self._model = LogisticRegression(C=1.0, max_iter=1000).fit(self._inputs(rows), rows["label"].to_numpy())
-
-    def _logs(self, rows: pd.DataFrame) -> Array:
-        values = rows[self._columns].to_numpy(dtype=np.float64)
-        return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
-
-    def _inputs(self, rows: pd.DataFrame) -> Array:
-        logs = self._logs(rows)
-        known = np.isfinite(logs)
-        scaled = (np.where(known, logs, self._medians) - self._means) / self._scales
-        return np.hstack([scaled, (~known)[:, self._gaps]])
-
-    def predict(self, rows: pd.DataFrame) -> Array:
-        """Probability of the label, shape (rows,)."""
-        return np.asarray(self._model.predict_proba(self._inputs(rows))[:, 1], dtype=np.float64)
+    values = rows[columns].to_numpy(dtype=np.float64)
+    terms = [
+        Term(name, "signed_log", 1.0, 0.0, _median(column)) for name, column in zip(columns, values.T, strict=True)
+    ]
+    gaps = ~np.isfinite(values).all(axis=0)
+    terms += [Term(name, "is_empty", 1.0, 0.0) for name, has_gaps in zip(columns, gaps, strict=True) if has_gaps]
+    inputs = np.column_stack([term.contribution(values[:, columns.index(term.column)]) for term in terms])
+    means = inputs.mean(axis=0)
+    scales = np.array([
+        max(spread, 1e-9) if term.transform == "signed_log" else 1.0
+        for term, spread in zip(terms, inputs.std(axis=0), strict=True)
+    ])  # fmt: skip
+    found = LogisticRegression(C=1.0, max_iter=1000).fit((inputs - means) / scales, rows["label"].to_numpy())
+    fitted = tuple(
+        Term(term.column, term.transform, float(coefficient), float(mean), term.fill)
+        for term, coefficient, mean in zip(terms, found.coef_[0] / scales, means, strict=True)
+    )
+    return LinearModel(tuple(columns), float(found.intercept_[0]), fitted)
 
 
-def logistic(train: pd.DataFrame, test: pd.DataFrame, config: LogisticConfig) -> Array:
+def _median(column: Array) -> float:
+    logs = transformed("signed_log", column, np.nan)
+    there = np.isfinite(logs)
+    return float(np.median(logs[there])) if there.any() else 0.0
+
+
+def logistic(train: pd.DataFrame, config: LogisticConfig) -> SimpleModel:
     """Fitted on all training rows; its calibration line on out-of-fold predictions of the newest snapshot."""
-    columns = list(config.features)
+    columns = config.features
+    inputs = ModelInputs(columns, columns)
     late = newest(train)
     held_out = np.full(len(train), np.nan)
     for fold in sorted(train.loc[late, "fold"].unique()):
         inside = np.asarray(train["fold"] == fold)
         others = train[~inside]
         if others["label"].nunique() == 2:
-            held_out[inside & late] = Logistic(others, columns).predict(train[inside & late])
+            of_others = SimpleModel(inputs, fit_logistic(others, list(columns)))
+            held_out[inside & late] = of_others.predict(train[inside & late])
     known = np.isfinite(held_out)
     line = _line(train["label"].to_numpy(dtype=np.float64)[known], held_out[known])
-    return on_line(Logistic(train, columns).predict(test), *line)
+    return SimpleModel(inputs, fit_logistic(train, list(columns)).on_line(*line))
 
 
 # BG/NBD --------------------------------------------------------------------------------------------------------
@@ -97,12 +101,17 @@ def logistic(train: pd.DataFrame, test: pd.DataFrame, config: LogisticConfig) ->
 
 @dataclass(frozen=True, slots=True)
 class BgNbdBaseline:
-    """Probabilities on the test rows before and after calibration, and the parameters (time in days)."""
+    """Probabilities on the test rows before and after calibration, and the parameters (time in days).
+
+    `model` is the calibrated one as it can be served; None where there is a gap before the horizon, since the
+    service computes no probability of no order after one.
+    """
 
     raw: Array
     calibrated: Array
     parameters: BgNbd
     customers: int
+    model: SimpleModel | None
 
 
 def bg_nbd_baseline(
@@ -120,16 +129,32 @@ def bg_nbd_baseline(
     sample = late if len(late) <= _MOST_CUSTOMERS else late.sample(_MOST_CUSTOMERS, random_state=seed)
     x, t_x, age, known = _history(sample, config)
     model = bg_nbd.fit(x[known], t_x[known], age[known], active)
+    rate = float(train["label"].mean())
 
     def predict(rows: pd.DataFrame) -> Array:
         x, t_x, age, known = _history(rows, config)
-        result = np.full(len(rows), float(train["label"].mean()))
+        result = np.full(len(rows), rate)
         result[known] = bg_nbd.no_purchase_probability(model, x[known], t_x[known], age[known], horizon, gap)
         return result
 
-    raw = predict(test)
-    line = _line(late["label"].to_numpy(dtype=np.float64), predict(late))
-    return BgNbdBaseline(raw, on_line(raw, *line), model, int(known.sum()))
+    raw, before = predict(test), predict(late)
+    line = _line(late["label"].to_numpy(dtype=np.float64), before)
+    if gap > 0:
+        return BgNbdBaseline(raw, on_line(raw, *line), model, int(known.sum()), None)
+    rhythm = BuyingRhythm(model, config.recency, config.frequency, config.age, horizon)
+    served = SimpleModel(_rhythm_alone(rhythm), _on_no_order(before, rate).on_line(*line))
+    return BgNbdBaseline(raw, served.predict(test), model, int(known.sum()), served)
+
+
+def _rhythm_alone(rhythm: BuyingRhythm) -> ModelInputs:
+    return ModelInputs((rhythm.recency, rhythm.frequency, rhythm.age), (), rhythm)
+
+
+def _on_no_order(probabilities: Array, rate: float) -> LinearModel:
+    """The chance of no order, said as a linear model around the mean of its log-odds."""
+    mean = float(log_odds(probabilities).mean())
+    fill = float(log_odds(np.array([rate]))[0])
+    return LinearModel((ALIVE, NO_ORDER), mean, (Term(NO_ORDER, "log_odds", 1.0, mean, fill),))
 
 
 def _history(rows: pd.DataFrame, config: BgNbdConfig) -> tuple[Array, Array, Array, NDArray[np.bool_]]:

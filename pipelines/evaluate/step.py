@@ -1,22 +1,26 @@
-"""Compare the tuned model with simple ones, the default and the champion, out of time, in one table."""
+"""Compare the tuned model with simple ones, the default and the champion, out of time, on all that counts."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import lightgbm
 import numpy as np
 import pandas as pd
 
 from feature_repo.configuration import Problem
+from feature_repo.model_inputs import ModelInputs
 from pipelines.artefacts import (
     DEFAULT_MODEL,
     EVALUATION,
     MODEL,
     PREDICTIONS,
+    RANDOM_MODEL,
     TRAINING,
+    TUNING,
     Dataset,
     file_hash,
     load_dataset,
@@ -25,78 +29,132 @@ from pipelines.artefacts import (
 )
 from pipelines.console import UserError, progress
 from pipelines.evaluate.baselines import BgNbdBaseline, base_rate, bg_nbd_baseline, logistic
-from pipelines.evaluate.results import TUNED, Bin, Difference, Evaluation, ModelScores, verdict_sentences
-from pipelines.scoring.bootstrap import RESAMPLES, Resampled, resample
+from pipelines.evaluate.champion import CHAMPION, compare_with_champion
+from pipelines.evaluate.profit import profit_of
+from pipelines.evaluate.results import (
+    DEFAULT,
+    NAMES,
+    RANDOM,
+    TUNED,
+    Bin,
+    Difference,
+    Evaluation,
+    Judgement,
+    ModelScores,
+    SearchCost,
+    TuningGain,
+)
+from pipelines.evaluate.slices import FEWEST_ROWS, Band, Cut, Rows, judge_bands, worst_band
+from pipelines.evaluate.snapshots import base_rate_drift, per_snapshot, snapshots_of
+from pipelines.evaluate.trained import predict_booster, trained_booster
+from pipelines.evaluate.truth import against_truth
+from pipelines.evaluate.verdict import further_sentences, verdict_sentences
+from pipelines.fitted_model import SimpleModel, read_fitted, write_simple_models
+from pipelines.scoring.bootstrap import Interval, Resampled, resample, resamples_for
 from pipelines.scoring.metrics import (
     Array,
     bin_matrix,
     calibration_error,
     equal_mass_bins,
-    noise_floor,
+    floor_of,
     simulated_rates,
 )
 from pipelines.settings import Settings
 from pipelines.settings.labels import ChurnLabel
 from pipelines.settings.models import ModelConfig
+from pipelines.slicing import ConsentGroups, slice_rows
 
 SEED = 20050501
 
 
-def evaluate(settings: Settings, model_config: ModelConfig, champion_booster_path: Path | None = None) -> Evaluation:
-    """Score all models on the test part; writes `evaluation.json` and `predictions.parquet`.
+def evaluate(
+    settings: Settings,
+    model_config: ModelConfig,
+    champion_path: Path | None = None,
+    champion_inputs: ModelInputs | None = None,
+    consent: ConsentGroups | None = None,
+    truth: pd.DataFrame | None = None,
+) -> Evaluation:
+    """Score all models on the test part; writes `evaluation.json`, `predictions.parquet` and `simple_models.json`.
 
     Args:
         settings: whose workspace holds the artefacts.
-        model_config: which model, its label, and the features of the simple models.
-        champion_booster_path: LightGBM text file of the model served now, if there is one. It is left out, with
-            a note, when it reads features this dataset does not have.
+        model_config: which model, its label, profit and slices, and the features of the simple models.
+        champion_path: file of the model served now, if there is one. It is left out, with a note, when it reads
+            features this dataset does not have.
+        champion_inputs: what it makes of features; without it, its columns are features.
+        consent: of each purpose that a slice names, the group of each customer.
+        truth: true probabilities, where the customers were made up: customer_id, as_of, probability.
 
     Raises:
-        UserError: an artefact is missing, a part has no rows or one class only, or a column is missing.
+        UserError: an artefact is missing, a part has no rows or one class only, a column is missing, or the truth
+            is of other rows.
     """
     began = time.monotonic()
     folder = settings.workspace.artefacts(model_config.name)
     dataset = _load(folder, model_config)
     _refuse_foreign_training(folder, dataset)
-    boosters = {name: _booster(folder / file, dataset) for name, file in
-                (("lightgbm_default", DEFAULT_MODEL), (TUNED, MODEL))}  # fmt: skip
     train, test = dataset.part("train"), dataset.part("test")
-    notes = list(NOTES)
-    with progress("compare models", total=4) as advance:
+    notes = [*NOTES, *(BG_NBD_NOTES if model_config.label.kind == "churn" and model_config.baselines.bg_nbd else ())]
+    resamples = resamples_for(len(test))
+    with progress("compare models", total=5) as advance:
         simple = _bg_nbd(train, test, model_config)
+        servable = {"logistic": logistic(train, model_config.baselines.logistic)}
+        if simple is not None and simple.model is not None:
+            servable["bg_nbd_calibrated"] = simple.model
+        probabilities = _probabilities(folder, dataset, simple, servable)
+        served = _champion(champion_path, champion_inputs, test, notes)
+        if served is not None:
+            probabilities[CHAMPION] = served
         advance(1)
-        probabilities: dict[str, Array] = {
-            "base_rate": base_rate(train, test),
-            "logistic": logistic(train, test, model_config.baselines.logistic),
-        }
-        if simple is not None:
-            probabilities |= {"bg_nbd": simple.raw, "bg_nbd_calibrated": simple.calibrated}
-        inputs = dataset.inputs("test")
-        probabilities |= {name: _predict(booster, inputs) for name, booster in boosters.items()}
-        champion = _champion(champion_booster_path, inputs, notes)
-        if champion is not None:
-            probabilities["champion"] = champion
-        advance(1)
-        labels = test["label"].to_numpy(dtype=np.float64)
+        labels, train_labels = (part["label"].to_numpy(dtype=np.float64) for part in (test, train))
         customers = pd.factorize(test["customer_id"])[0].astype(np.int64)
-        resampled = resample(labels, probabilities, customers, RESAMPLES, SEED)
-        advance(1)
+        resampled = resample(labels, probabilities, customers, resamples, SEED)
         scores = tuple(_scores(name, labels, probabilities[name], resampled[name]) for name in probabilities)
         advance(1)
-    differences = _differences(resampled)
-    sentences = verdict_sentences(differences)
+        money = model_config.profit
+        profit = profit_of(money, labels, probabilities, customers, TUNED, resamples, SEED) if money else None
+        advance(1)
+        cuts = [Cut(slice_rows(cut, test, train, consent), slice_rows(cut, train, train, consent))
+                for cut in model_config.slices]  # fmt: skip
+        rows = {name: Rows(labels, values, probabilities.get(CHAMPION), customers)
+                for name, values in probabilities.items()}  # fmt: skip
+        bands = judge_bands(cuts, train_labels, rows[TUNED], resamples, SEED)
+        advance(1)
+
+        def judgement(name: str, of: tuple[Band, ...]) -> Judgement:
+            comparison = compare_with_champion(
+                model_config, rows[name], snapshots_of(test), cuts, train_labels, resamples, SEED
+            )
+            return Judgement(_differences(resampled, name), worst_band(of), comparison)
+
+        own = judgement(TUNED, bands)
+        others = {name: judgement(name, judge_bands(cuts, train_labels, rows[name], resamples, SEED))
+                  for name in servable}  # fmt: skip
+        advance(1)
+    notes += _slice_notes(bands)
+    names = {**NAMES, "logistic": model_config.baselines.logistic.name}
+    gain = _tuning_gain(folder, own.differences)
+    sentences = verdict_sentences(own.differences, model_config.name, names, gain)
+    sentences += further_sentences(profit, own.worst_slice, names)
     result = Evaluation(
-        model=model_config.name, test_rows=len(test), test_customers=int(customers.max()) + 1,
+        model=model_config.name, label_kind=model_config.label.kind,
+        test_rows=len(test), test_customers=int(customers.max()) + 1,
         test_as_of=tuple(item.as_of for item in dataset.manifest.snapshots if item.part == "test"),
-        train_rows=len(train), positive_rate=float(labels.mean()), train_positive_rate=float(train["label"].mean()),
-        resamples=RESAMPLES, seed=SEED, models=scores, differences=differences,
+        train_rows=len(train), positive_rate=float(labels.mean()), train_positive_rate=float(train_labels.mean()),
+        base_rate_drift=base_rate_drift(train, test, resamples, SEED), resamples=resamples, seed=SEED,
+        names={name: names[name] for name in probabilities}, models=scores, differences=own.differences,
+        tuning_gain=gain, per_snapshot=per_snapshot(test, probabilities, SEED), profit=profit, slices=bands,
+        worst_slice=own.worst_slice, champion_comparison=own.champion_comparison, candidates=others,
+        truth=None if truth is None else against_truth(test, probabilities, truth),
         bg_nbd=asdict(simple.parameters) | {"customers": simple.customers} if simple else {},
         notes=tuple(notes), verdict=" ".join(sentences), verdict_sentences=sentences,
         dataset_hash=dataset.manifest.dataset_hash, model_hash=file_hash(folder / MODEL),
-        champion_hash=file_hash(champion_booster_path) if champion_booster_path and champion is not None else None,
+        champion_hash=file_hash(champion_path) if champion_path and served is not None else None,
         seconds=round(time.monotonic() - began, 2),
     )  # fmt: skip
     _predictions(test, probabilities).to_parquet(folder / PREDICTIONS, index=False)
+    write_simple_models(folder, servable, dataset.manifest.dataset_hash)
     write_json(folder / EVALUATION, asdict(result))
     return result
 
@@ -105,12 +163,26 @@ NOTES = (
     "All values are on the test part, which is later than every training label.",
     "Intervals are 95 % percentile intervals over resamples of whole customers; differences use the same resamples.",
     "Calibration is Platt's line on training rows only: out-of-fold predictions of the newest training snapshot "
-    "for RFM and LightGBM, plain ones for calibrated BG/NBD.",
-    "BG/NBD is fitted to purchase histories at the newest training snapshot and learns from no label. It is fitted "
-    "given that a customer was active, as all rows of the dataset are; it takes the first purchase in the data for "
-    "the first ever.",
+    "for the logistic regression and LightGBM. No rows are re-weighted for imbalance; thresholds move instead.",
     "The calibration error is over ten bins of equal mass; its noise floor is what exact probabilities would show.",
+    "The profit threshold follows from the money and the probabilities alone; it was never chosen on test labels. The "
+    "expected maximum profit (EMPC) is: it finds its own best threshold there, and judges the ranking.",
 )
+BG_NBD_NOTES = (
+    "BG/NBD is fitted to purchase histories at the newest training snapshot and learns from no label; calibrated, "
+    "from that snapshot's labels. It is fitted given that a customer was active, as all rows of the dataset are; it "
+    "takes the first purchase in the data for the first ever.",
+)
+
+
+def _slice_notes(bands: tuple[Band, ...]) -> list[str]:
+    if not bands:
+        return []
+    judged = sum(band.judged for band in bands)
+    return [
+        f"{len(bands)} kinds of customers were looked at, {judged} of them judged ({FEWEST_ROWS} rows and both "
+        "classes). Of 20 such intervals one lies beside the truth by chance: the worst of many looks worse than it is."
+    ]
 
 
 def _load(folder: Path, config: ModelConfig) -> Dataset:
@@ -126,9 +198,11 @@ def _load(folder: Path, config: ModelConfig) -> Dataset:
                 "use more data, another horizon, or more snapshots")
         for part in ("train", "test") if dataset.part(part)["label"].nunique() < 2
     ]  # fmt: skip
+    cuts = [name for name in config.other_features if name not in config.baselines.features]
     problems += [
-        Problem("baselines", "columns of the dataset", repr(name), "make the dataset again")
-        for name in config.baselines.features if name not in dataset.rows
+        Problem(place, "columns of the dataset", repr(name), "make the dataset again")
+        for place, names in (("baselines", config.baselines.features), ("slices", cuts))
+        for name in names if name not in dataset.rows
     ]  # fmt: skip
     if problems:
         raise UserError("The models cannot be compared on this dataset.", problems)
@@ -137,30 +211,6 @@ def _load(folder: Path, config: ModelConfig) -> Dataset:
 
 def _classes(labels: pd.Series) -> str:
     return "no rows" if labels.empty else f"only {labels.iloc[0]:.0f} in {len(labels):,} rows"
-
-
-def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig) -> BgNbdBaseline | None:
-    if config.baselines.bg_nbd is None or not isinstance(config.label, ChurnLabel):
-        return None
-    try:
-        return bg_nbd_baseline(train, test, config.baselines.bg_nbd, config.label, SEED)
-    except ValueError:
-        problem = Problem(
-            "baselines", "features with the purchase history of the newest training snapshot", "empty ones",
-            "frequency counts, recency and age are days since the last and first of the label's events",
-        )  # fmt: skip
-        raise UserError("BG/NBD cannot be fitted.", [problem]) from None
-
-
-def _booster(path: Path, dataset: Dataset) -> lightgbm.Booster:
-    if not path.exists():
-        problem = Problem(path.name, "a file made by the train step", "nothing there", "train the model first")
-        raise UserError("There is no trained model to evaluate.", [problem])
-    booster = lightgbm.Booster(model_file=path)
-    if booster.feature_name() != list(dataset.manifest.inputs.names):
-        problem = Problem(path.name, "the inputs of the dataset, in order", "others", "train the model again")
-        raise UserError("The model was trained on another dataset.", [problem])
-    return booster
 
 
 def _refuse_foreign_training(folder: Path, dataset: Dataset) -> None:
@@ -173,54 +223,97 @@ def _refuse_foreign_training(folder: Path, dataset: Dataset) -> None:
         raise UserError("The model was trained on another dataset.", [problem])
 
 
-def _predict(booster: lightgbm.Booster, inputs: pd.DataFrame) -> Array:
-    return np.asarray(booster.predict(inputs.to_numpy(dtype=np.float64)), dtype=np.float64)
+# Probabilities of every model ----------------------------------------------------------------------------------
 
 
-def _champion(path: Path | None, inputs: pd.DataFrame, notes: list[str]) -> Array | None:
+def _probabilities(
+    folder: Path, dataset: Dataset, simple: BgNbdBaseline | None, servable: Mapping[str, SimpleModel]
+) -> dict[str, Array]:
+    """From the simplest to the tuned one, each shape (test rows,)."""
+    files = {DEFAULT: DEFAULT_MODEL, RANDOM: RANDOM_MODEL, TUNED: MODEL}
+    boosters = {name: trained_booster(folder / file, dataset) for name, file in files.items()
+                if name != RANDOM or (folder / file).exists()}  # fmt: skip
+    train, test = dataset.part("train"), dataset.part("test")
+    found = {"base_rate": base_rate(train, test), "logistic": servable["logistic"].predict(test)}
+    if simple is not None:
+        found |= {"bg_nbd": simple.raw, "bg_nbd_calibrated": simple.calibrated}
+    inputs = dataset.inputs("test")
+    return found | {name: predict_booster(booster, inputs) for name, booster in boosters.items()}
+
+
+def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig) -> BgNbdBaseline | None:
+    """None where the label is not of buying."""
+    if config.baselines.bg_nbd is None or not isinstance(config.label, ChurnLabel):
+        return None
+    try:
+        return bg_nbd_baseline(train, test, config.baselines.bg_nbd, config.label, SEED)
+    except ValueError:
+        problem = Problem(
+            "baselines", "features with the purchase history of the newest training snapshot", "empty ones",
+            "frequency counts, recency and age are days since the last and first of the label's events",
+        )  # fmt: skip
+        raise UserError("BG/NBD cannot be fitted.", [problem]) from None
+
+
+def _champion(path: Path | None, inputs: ModelInputs | None, test: pd.DataFrame, notes: list[str]) -> Array | None:
     """The champion's probabilities; None, and a line in `notes`, where it cannot read this dataset."""
     if path is None:
         notes.append("There is no champion to compare with.")
         return None
-    booster = lightgbm.Booster(model_file=path)
-    missing = [name for name in booster.feature_name() if name not in inputs]
+    fitted = read_fitted(path, inputs)
+    missing = fitted.missing(test)
     if missing:
         notes.append(f"The champion is not compared: it reads {len(missing)} features which this dataset lacks.")
         return None
     notes.append("The champion may have been trained on customers, or days, of this test; that flatters it.")
-    return _predict(booster, inputs[booster.feature_name()])
+    return fitted.predict(test)
+
+
+# Scores --------------------------------------------------------------------------------------------------------
 
 
 def _scores(name: str, labels: Array, probabilities: Array, resampled: Resampled) -> ModelScores:
     slope = resampled.interval("calibration_slope")
+    rates = simulated_rates(probabilities, seed=SEED)
     return ModelScores(
         name=name,
         log_loss=resampled.interval("log_loss"), auc=resampled.interval("auc"), brier=resampled.interval("brier"),
         calibration_error=calibration_error(labels, probabilities),
         calibration_error_interval=resampled.interval("calibration_error"),
-        calibration_noise_floor=noise_floor(probabilities, seed=SEED),
+        calibration_noise_floor=floor_of(probabilities, rates),
         calibration_intercept=resampled.interval("calibration_intercept"),
         calibration_slope=slope.estimate, calibration_slope_interval=slope,
-        curve=_curve(labels, probabilities),
+        curve=_curve(labels, probabilities, rates),
     )  # fmt: skip
 
 
-def _curve(labels: Array, probabilities: Array) -> tuple[Bin, ...]:
+def _curve(labels: Array, probabilities: Array, rates: Array) -> tuple[Bin, ...]:
     members = bin_matrix(equal_mass_bins(probabilities))
     sizes = members.sum(axis=0)
-    low, high = np.quantile(simulated_rates(probabilities, seed=SEED), [0.025, 0.975], axis=0)
+    low, high = np.quantile(rates, [0.025, 0.975], axis=0)
     columns = (sizes.astype(int), probabilities @ members / sizes, labels @ members / sizes, low, high)
     return tuple(Bin(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 
-def _differences(resampled: dict[str, Resampled]) -> tuple[Difference, ...]:
-    """Tuned minus each other model, in log-loss and AUC."""
-    tuned = resampled[TUNED]
+def _differences(resampled: dict[str, Resampled], model: str) -> tuple[Difference, ...]:
+    """A model minus each other one, in log-loss and AUC."""
+    own = resampled[model]
     return tuple(
-        Difference(TUNED, name, metric, interval.estimate, interval.low, interval.high)
-        for name, other in resampled.items() if name != TUNED
-        for metric in ("log_loss", "auc") for interval in [tuned.difference(other, metric)]
+        Difference(model, name, metric, interval.estimate, interval.low, interval.high)
+        for name, other in resampled.items() if name != model
+        for metric in ("log_loss", "auc") for interval in [own.difference(other, metric)]
     )  # fmt: skip
+
+
+def _tuning_gain(folder: Path, differences: tuple[Difference, ...]) -> TuningGain:
+    found = {item.against: Interval(item.estimate, item.low, item.high)
+             for item in differences if item.metric == "log_loss"}  # fmt: skip
+    tuning = read_json(folder / TUNING) if (folder / TUNING).exists() else {}
+    return TuningGain(found[DEFAULT], found.get(RANDOM), _cost(tuning), _cost(tuning.get("random")))
+
+
+def _cost(search: Mapping[str, Any] | None) -> SearchCost | None:
+    return SearchCost(float(search["seconds"]), int(search["trials"])) if search else None
 
 
 def _predictions(test: pd.DataFrame, probabilities: dict[str, Array]) -> pd.DataFrame:

@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-
-from pipelines.settings.labels import ChurnLabel, ConversionLabel
-
-_UNITS = {"m": "minute", "h": "hour", "d": "day"}
-
-
-def duration(label: str) -> str:
-    """`90d` as `90 days`."""
-    number, unit = label[:-1], _UNITS[label[-1]]
-    return f"{number} {unit}" if number == "1" else f"{number} {unit}s"
 
 
 def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
@@ -26,52 +15,3 @@ def number(value: float | None, digits: int = 3, signed: bool = False) -> str:
 def day(instant: int) -> str:
     """Calendar day in UTC of int64 microseconds, as `2011-09-01`."""
     return datetime.fromtimestamp(instant / 1_000_000, UTC).strftime("%Y-%m-%d")
-
-
-def label_definition(label: ChurnLabel | ConversionLabel) -> str:
-    """Who is in the dataset, and what label 1 means."""
-    events = " or ".join(f"“{name}”" for name in label.population_events)
-    window, horizon = duration(label.look_back), duration(label.horizon)
-    after = f"the {horizon} after it"
-    if label.gap != "0d":
-        after = f"the {horizon} that begin {duration(label.gap)} after it"
-    return (
-        f"At an as-of instant, everyone with at least one event {events} in the {window} before it is a customer to "
-        f"predict for. The label is 1 (churned) if {after} hold no such event, and 0 if they hold one. The model gives "
-        f"the probability of label 1. It reads only what had arrived by the as-of instant."
-    )
-
-
-def left_out(label: ChurnLabel | ConversionLabel, train_days: Sequence[str], test_day: str) -> str:
-    """What a reviewer would else miss: events without a customer, and the days between train and test."""
-    waits = [duration(span) for span in (label.gap, label.horizon, label.arrival_delay) if span != "0d"]
-    return (
-        "Left out are events without a known customer, customers without such an event in the "
-        f"{duration(label.look_back)} before, and all as-of days between {max(train_days)} and {test_day}: "
-        f"what decides their label ({' + '.join(waits)}) reaches past {test_day}, where the test begins."
-    )
-
-
-OUTCOMES = {0: "bought again (label 0)", 1: "did not buy (label 1)"}
-
-NOT_FOR = (
-    "To say that changing a feature would change what a customer does. Contributions describe the model, "
-    "not causes; what an action brings is measured by a randomised trial.",
-    "To choose whom to give an offer by risk alone. "
-    "The customers likeliest to leave are often not those an offer keeps.",
-    "For customers outside the definition above, such as those who have been silent for longer, or who are new since.",
-    "To decide on prices, credit, employment, or anything else with legal or similar effect on a person.",
-    "Long after the newest as-of instant, or after a change of shop, channel or tracking, without a new evaluation.",
-)
-
-CAVEATS = (
-    "Contributions are path-dependent TreeSHAP values (LightGBM's pred_contrib): what is unknown is averaged "
-    "over the training rows that took the same paths through the trees. They are exact for the model, in log-odds.",
-    "They share credit among features that move together, and how they share it is partly accident. "
-    "Read groups of related features as one; a small bar does not prove that a feature does not matter.",
-    "They start from the mean score of the training rows, so “raises” and “lowers” are against that mean, not "
-    "against the same customer yesterday.",
-    "A change in probability is p − sigmoid(log-odds − contribution): what p would lose if that contribution alone "
-    "were taken away. These changes do not add up over features; contributions do.",
-    "Amounts of money are in minor units, such as pence or satang.",
-)

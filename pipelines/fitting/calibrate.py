@@ -7,7 +7,6 @@ calibrated probability, `raw_score` its log-odds, and `pred_contrib` still sums 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines.boosting import Floats, probability
+from pipelines.fitting.average import leaf_counts
 
 ENOUGH_ROWS = 500
 ENOUGH_OF_A_CLASS = 50
 LEAST_SLOPE = 0.05
-_LEAVES = re.compile(r"^num_leaves=(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def bake(booster: lgb.Booster, calibration: Calibration) -> lgb.Booster:
     """
     text = booster.model_to_string(num_iteration=-1)
     baked = lgb.Booster(model_str=text)
-    for tree, leaves in enumerate(int(count) for count in _LEAVES.findall(text)):
+    for tree, leaves in enumerate(leaf_counts(text)):
         shift = calibration.intercept if tree == 0 else 0.0
         for leaf in range(leaves):
             baked.set_leaf_output(tree, leaf, calibration.slope * baked.get_leaf_output(tree, leaf) + shift)

@@ -1,9 +1,10 @@
-"""From parameters and rows to a calibrated booster."""
+"""From parameters and rows to a calibrated booster: the mean over several seeds, and monotone where it is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import lightgbm as lgb
@@ -11,9 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from feature_repo.configuration import Problem
 from pipelines.boosting import Floats, Fold, LearningRows, bin_values, fit_fold, log_loss, parameters, probability
+from pipelines.console import UserError
+from pipelines.fitting.average import average
 from pipelines.fitting.calibrate import Calibration, bake, calibrate
 from pipelines.settings.models import FitConfig, TuneConfig
+
+# What LightGBM draws while it grows trees. Its own `seed` also decides which rows it bins by, once for all boosters.
+_DRAWS = ("bagging_seed", "feature_fraction_seed", "extra_seed", "objective_seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,37 +36,79 @@ class OutOfFold:
 
 @dataclass(frozen=True, slots=True)
 class FitSummary:
-    """One fitted model: LightGBM parameters that differ from its defaults, trees, calibration."""
+    """One fitted model: LightGBM parameters that differ from its defaults, trees a seed, calibration."""
 
     params: dict[str, Any]
     rounds: int
     calibration: Calibration
     out_of_fold: OutOfFold
+    seeds: tuple[int, ...] = ()
+    monotone: dict[str, str] = field(default_factory=dict)
 
 
 def fit_calibrated(
     rows: LearningRows, folds: Sequence[Fold], params: Mapping[str, Any], tune: TuneConfig, how: FitConfig
 ) -> tuple[FitSummary, lgb.Booster]:
-    """Cross-validate on `folds` of `rows`, calibrate on the out-of-fold scores, and fit on all rows.
+    """Cross-validate on `folds`, of all `rows` or a draw of them, calibrate on their scores, and fit on all rows.
 
-    The number of trees is the mean over folds of the best number. Out-of-fold scores are read at
-    that one number too, so no fold profits from having chosen its own.
+    The number of trees is the mean over folds and seeds of the best number. Out-of-fold scores are read at
+    that one number too, so no fold profits from having chosen its own; they are means over the seeds, as the
+    scores of the model are.
+
+    Raises:
+        UserError: `how.monotone` names what is no column of the model.
     """
-    chosen = parameters(params, tune.seed, len(rows.values))
-    boosters = [fit_fold(fold, chosen, tune.rounds, tune.early_stopping_rounds) for fold in folds]
-    rounds = max(1, round(np.mean([booster.best_iteration for booster in boosters])))
-    raw = _out_of_fold(folds, boosters, rounds, len(rows.values))
-    calibration = calibrate(raw, rows.labels, rows.snapshots)
+    chosen = {**parameters(params, tune.seed, len(rows.values)), **_monotone(how, rows.names)}
+    seeds = tuple(range(tune.seed, tune.seed + how.seeds))
+    drawn = [_drawing(chosen, seed, tune.seed) for seed in seeds]
+    boosters = [[fit_fold(fold, each, tune.rounds, tune.early_stopping_rounds) for each in drawn] for fold in folds]
+    rounds = max(1, round(np.mean([booster.best_iteration for of_fold in boosters for booster in of_fold])))
+    judged, raw = _out_of_fold(folds, boosters, rounds)
+    labels = rows.labels[judged]
+    calibration = calibrate(raw, labels, rows.snapshots[judged])
     data = bin_values(rows.values, rows.labels, list(rows.names), tune.seed)
-    booster = bake(lgb.train(chosen, data, rounds), calibration)
-    return FitSummary(dict(params), rounds, calibration, _judge(raw, calibration, rows.labels)), booster
+    booster = bake(average([lgb.train(each, data, rounds) for each in drawn]), calibration)
+    figures = _judge(raw, calibration, labels)
+    return FitSummary(dict(params), rounds, calibration, figures, seeds, dict(how.monotone)), booster
 
 
-def _out_of_fold(folds: Sequence[Fold], boosters: Sequence[lgb.Booster], rounds: int, count: int) -> Floats:
-    raw = np.empty(count)
-    for fold, booster in zip(folds, boosters, strict=True):
-        raw[fold.rows] = booster.predict(fold.values, raw_score=True, num_iteration=rounds)
-    return raw
+def _drawing(chosen: Mapping[str, Any], seed: int, first: int) -> dict[str, Any]:
+    """The parameters with draws of another seed; those of the first seed are LightGBM's own."""
+    return dict(chosen) if seed == first else {**chosen, **dict.fromkeys(_DRAWS, seed)}
+
+
+def _monotone(how: FitConfig, names: Sequence[str]) -> dict[str, Any]:
+    problems = [
+        Problem("fit.monotone", "a column of the model", repr(name), _close(name, names))
+        for name in how.monotone
+        if name not in names
+    ]
+    if problems:
+        raise UserError("A direction is asked for of what the model does not read.", problems)
+    if not how.monotone:
+        return {}
+    signs = {"raises": 1, "lowers": -1}
+    return {"monotone_constraints": [signs[how.monotone[name]] if name in how.monotone else 0 for name in names]}
+
+
+def _close(name: str, names: Sequence[str]) -> str:
+    close = get_close_matches(name, names, 3)
+    return f"did you mean {' or '.join(close)}?" if close else "features that are read but are no columns have none"
+
+
+def _out_of_fold(
+    folds: Sequence[Fold], boosters: Sequence[Sequence[lgb.Booster]], rounds: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """Which rows the folds hold, ascending, and their log-odds: means over the seeds."""
+    rows = np.concatenate([fold.rows for fold in folds])
+    raw = np.concatenate([_mean_score(fold, of_fold, rounds) for fold, of_fold in zip(folds, boosters, strict=True)])
+    order = np.argsort(rows)
+    return rows[order], raw[order]
+
+
+def _mean_score(fold: Fold, boosters: Sequence[lgb.Booster], rounds: int) -> Floats:
+    scores = [booster.predict(fold.values, raw_score=True, num_iteration=rounds) for booster in boosters]
+    return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
 
 
 def _judge(raw: Floats, calibration: Calibration, labels: NDArray[Any]) -> OutOfFold:

@@ -1,7 +1,12 @@
-"""Registered models: manifest, gates, aliases, and the way into the service's model store."""
+"""Registered models: manifest, gates, aliases and who moved them, and the way into the service's model store."""
 
+from pipelines.register.candidate import TUNED
 from pipelines.register.export import export_champion
-from pipelines.register.gates import Gate, check_gates
+from pipelines.register.gates import Evidence, Gate, check_gates
+from pipelines.register.promotion import History, Promotion, history, promote, rollback
 from pipelines.register.registration import Registration, register
 
-__all__ = ["Gate", "Registration", "check_gates", "export_champion", "register"]
+__all__ = [
+    "TUNED", "Evidence", "Gate", "History", "Promotion", "Registration", "check_gates", "export_champion", "history",
+    "promote", "register", "rollback",
+]  # fmt: skip

@@ -5,9 +5,11 @@ The champion `<model>` version `<n>` becomes the BentoML model `<model>:<n>` of 
 holds beside BentoML's own `model.yaml`:
 
 - `model.lgb`: the calibrated booster in LightGBM's text format. `predict` gives the probability,
-  `raw_score` the log-odds, `pred_contrib` their parts, the last column being the base.
+  `raw_score` the log-odds, `pred_contrib` their parts, the last column being the base. Or, where the manifest's `kind`
+  is `linear`, `linear.json`: what `feature_repo/linear_model.py` reads, and answers the same of.
 - `manifest.json`: what the model is and was made from; to serve it, `model`, `version`, `run_id`,
-  `spec_hash`, `feature_service` and `features`, the columns of the booster in order.
+  `spec_hash`, `feature_service`, `features`, which are read, and `inputs`, how the columns of the model are made
+  of them (`feature_repo/model_inputs.py`).
 - `features.json`: what the features were compiled from (`feature_repo/spec_content.py`), so that the model is
   served with them when `configs/features.yaml` says others.
 
@@ -30,14 +32,14 @@ from feature_repo.configuration import Problem
 from feature_repo.spec_content import FILE, text_of
 from pipelines.artefacts import read_json, write_json
 from pipelines.console import UserError
-from pipelines.model_store import MANIFEST_FILE
+from pipelines.model_store import MANIFEST_FILE, MODEL_FILES
 from pipelines.settings import Settings
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import LearningConfig
 from pipelines.spec_versions import content_behind
-from pipelines.tracking import BOOSTER_FILE, Champion, champion
+from pipelines.tracking import RegisteredVersion, champion
 
 
-def export_champion(settings: Settings, config: ModelConfig) -> Path:
+def export_champion(settings: Settings, config: LearningConfig) -> Path:
     """Copy the champion into BentoML's store; the folder of the BentoML model.
 
     Nothing is written where the store already has this version as its latest.
@@ -49,7 +51,7 @@ def export_champion(settings: Settings, config: ModelConfig) -> Path:
     if found is None:
         hint = (
             "run the pipeline: twin run. If it ran, a gate failed (registration.json says which); "
-            "a version can still be made champion by hand, with that alias in MLflow"
+            f"a version can be made champion all the same: twin promote {config.name} VERSION --despite-gates"
         )
         problem = Problem("champion", "a version with the alias champion", "none", hint)
         raise UserError(f"There is no champion of {config.name} to serve.", [problem])
@@ -70,13 +72,13 @@ def export_champion(settings: Settings, config: ModelConfig) -> Path:
         # BentoML calls what its own dependency pathspec has deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         with bentoml.models.create(tag, labels=labels, _model_store=store) as model:
-            shutil.copyfile(found.booster, model.path_of(BOOSTER_FILE))
+            shutil.copyfile(found.file, model.path_of(MODEL_FILES[found.kind]))
             _add_content(Path(model.path), content)
             write_json(Path(model.path_of(MANIFEST_FILE)), manifest)
     return Path(store.get(tag).path)
 
 
-def _content(settings: Settings, found: Champion) -> str | None:
+def _content(settings: Settings, found: RegisteredVersion) -> str | None:
     """What the model's features were compiled from; a model that was registered without is of features known here."""
     beside = found.folder / FILE
     if beside.exists():

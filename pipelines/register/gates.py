@@ -1,15 +1,19 @@
-"""What a model must show before it may become champion, read off `evaluation.json`."""
+"""What a model must show before it may become champion, read off `evaluation.json` and `leakage.json`.
+
+What a gate needs and does not find is not known, and what is not known is not passed.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from pipelines.register.candidate import TUNED, differences, of_candidate
 from pipelines.settings.models import GateConfig
 
-CANDIDATE = "lightgbm_tuned"
+Against = Literal["none", "comparable", "foreign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,71 +33,143 @@ class Gate:
         return f"{outcome}  {self.name}: {self.meaning}: {figure}, threshold {self.threshold:g}"
 
 
-def check_gates(
-    gates: GateConfig, evaluation: Mapping[str, Any], must_compare: bool = False, has_champion: bool = False
-) -> tuple[Gate, ...]:
-    """All gates, passed or not. `must_compare`: there is a champion on the same features to be compared with.
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one candidate.
 
-    A champion of another version of the features (`has_champion` alone) cannot be compared: the dataset lacks what
-    it reads. It stands in nobody's way, for a changed spec must be able to become current.
+    `leakage` is None where nobody looked for it. `champion`: there is none; one on the same features, which must be
+    compared with; or one of another version of the features (`foreign`), whose features the dataset lacks. The last
+    stands in nobody's way, for a changed spec must be able to become current.
     """
+
+    evaluation: Mapping[str, Any]
+    candidate: str = TUNED
+    leakage: Mapping[str, Any] | None = None
+    has_slices: bool = False
+    champion: Against = "none"
+
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        """Values of the candidate on the test."""
+        return next(model for model in self.evaluation["models"] if model["name"] == self.candidate)
+
+    @property
+    def own(self) -> Mapping[str, Any]:
+        """What the evaluation says of the candidate alone."""
+        return of_candidate(self.evaluation, self.candidate)
+
+
+def check_gates(gates: GateConfig, evidence: Evidence) -> tuple[Gate, ...]:
+    """All gates that are asked for, passed or not."""
     return (
-        _test_rows(gates, evaluation),
-        _base_rate(gates, evaluation),
-        _auc(gates, evaluation),
-        _calibration(gates, evaluation),
-        _champion(gates, evaluation, must_compare, has_champion),
+        _test_rows(gates, evidence),
+        _base_rate(gates, evidence),
+        _auc(gates, evidence),
+        _calibration(gates, evidence),
+        *_slices(gates, evidence),
+        *_leakage(gates, evidence),
+        *_champion(gates, evidence),
     )
 
 
-def _test_rows(gates: GateConfig, evaluation: Mapping[str, Any]) -> Gate:
-    rows = evaluation["test_rows"]
-    meaning = "rows the test has, at least"
-    return Gate("minimum_test_rows", rows >= gates.minimum_test_rows, rows, gates.minimum_test_rows, meaning)
+def failed(gates: tuple[Gate, ...]) -> tuple[str, ...]:
+    """Names of the gates that were not passed."""
+    return tuple(gate.name for gate in gates if not gate.passed)
 
 
-def _base_rate(gates: GateConfig, evaluation: Mapping[str, Any]) -> Gate:
+def _at_most(name: str, figure: float | None, limit: float, meaning: str) -> Gate:
+    return Gate(name, figure is not None and figure <= limit, figure, limit, meaning)
+
+
+def _test_rows(gates: GateConfig, evidence: Evidence) -> Gate:
+    rows, least = evidence.evaluation["test_rows"], gates.minimum_test_rows
+    return Gate("minimum_test_rows", rows >= least, rows, least, "rows the test has, at least")
+
+
+def _base_rate(gates: GateConfig, evidence: Evidence) -> Gate:
     """The interval of the gain must lie above the threshold, not only its middle."""
-    found = _difference(evaluation, "base_rate")
-    gain = None if found is None else -found["high"]
+    rows = differences(evidence.evaluation, evidence.candidate)
+    found = next((row for row in rows if (row["against"], row["metric"]) == ("base_rate", "log_loss")), None)
+    gain = None if found is None or found["high"] is None else -found["high"]
     passed = gain is not None and gain > gates.beats_base_rate_by
     meaning = "log-loss gained on the base rate (nats), lower bound, more than"
     return Gate("beats_base_rate_by", passed, gain, gates.beats_base_rate_by, meaning)
 
 
-def _auc(gates: GateConfig, evaluation: Mapping[str, Any]) -> Gate:
-    auc = _candidate(evaluation)["auc"]["estimate"]
-    return Gate("minimum_auc", auc >= gates.minimum_auc, auc, gates.minimum_auc, "AUC on the test, at least")
+def _auc(gates: GateConfig, evidence: Evidence) -> Gate:
+    auc = evidence.scores["auc"]["estimate"]
+    passed = auc is not None and auc >= gates.minimum_auc
+    return Gate("minimum_auc", passed, auc, gates.minimum_auc, "AUC on the test, at least")
 
 
-def _calibration(gates: GateConfig, evaluation: Mapping[str, Any]) -> Gate:
-    figures = _candidate(evaluation)
-    error, floor = figures["calibration_error"], figures["calibration_noise_floor"]
+def _calibration(gates: GateConfig, evidence: Evidence) -> Gate:
+    error, floor = evidence.scores["calibration_error"], evidence.scores["calibration_noise_floor"]
     ratio = error / floor if floor > 0 else (0.0 if error == 0 else math.inf)
-    limit = gates.calibration_error_over_noise
     meaning = "calibration error over what noise alone gives, at most"
-    return Gate("calibration_error_over_noise", ratio <= limit, ratio, limit, meaning)
+    return _at_most("calibration_error_over_noise", ratio, gates.calibration_error_over_noise, meaning)
 
 
-def _champion(gates: GateConfig, evaluation: Mapping[str, Any], must_compare: bool, has_champion: bool) -> Gate:
-    found = _difference(evaluation, "champion")
-    worst = None if found is None else found["high"]
-    limit = gates.maximum_loss_against_champion
-    passed = not must_compare if worst is None else worst <= limit
-    meaning = "log-loss lost to the champion (nats), upper bound, at most"
+def _slices(gates: GateConfig, evidence: Evidence) -> Iterator[Gate]:
+    """The worst slice must not be worse, beyond chance, than its own base rate."""
+    if not evidence.has_slices:
+        return
+    name, limit = "worst_slice_loss_over_base_rate", gates.worst_slice_loss_over_base_rate
+    if "worst_slice" not in evidence.own:
+        yield Gate(name, False, None, limit, "the evaluation says nothing of slices; evaluate again")
+        return
+    worst = evidence.own["worst_slice"]
     if worst is None:
-        alone = "there is no champion to compare with"
-        foreign = "the champion is of another version of the features, and is not compared"
-        meaning = "the champion was not compared on this test" if must_compare else foreign if has_champion else alone
-    return Gate("maximum_loss_against_champion", passed, worst, limit, meaning)
+        yield Gate(name, True, None, limit, "no slice of the test has enough rows to be judged")
+        return
+    meaning = f"log-loss of {_slice(worst)} over that of its base rate (nats), lower bound, at most"
+    yield _at_most(name, worst["log_loss_over_base_rate"]["low"], limit, meaning)
 
 
-def _candidate(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next(model for model in evaluation["models"] if model["name"] == CANDIDATE)
+def _leakage(gates: GateConfig, evidence: Evidence) -> Iterator[Gate]:
+    if not gates.leakage:
+        return
+    found, dataset = evidence.leakage, evidence.evaluation.get("dataset_hash")
+    if found is None:
+        yield Gate("leakage", False, None, 0, "leakage was not looked for; run twin leakage")
+        return
+    if found.get("dataset_hash", dataset) != dataset:
+        yield Gate("leakage", False, None, 0, "leakage was looked for in another dataset; run twin leakage")
+        return
+    raised = [alarm for alarm in found["alarms"] if alarm["raised"]]
+    which = "".join(f" ({alarm['name']}: {alarm['meaning']})" for alarm in raised)
+    yield _at_most("leakage", len(raised), 0, f"leakage alarms{which}, at most")
 
 
-def _difference(evaluation: Mapping[str, Any], against: str) -> Mapping[str, Any] | None:
-    """Log-loss of the candidate minus that of `against`: negative is better."""
-    wanted = (CANDIDATE, against, "log_loss")
-    rows = (row for row in evaluation["differences"] if (row["model"], row["against"], row["metric"]) == wanted)
-    return next(rows, None)
+def _champion(gates: GateConfig, evidence: Evidence) -> Iterator[Gate]:
+    """Not worse than the champion by more than is allowed, on the whole and in the worst slice."""
+    name, limit = "maximum_loss_against_champion", gates.maximum_loss_against_champion
+    if evidence.champion == "none":
+        yield Gate(name, True, None, limit, "there is no champion to compare with")
+        return
+    if evidence.champion == "foreign":
+        yield Gate(name, True, None, limit, "the champion is of another version of the features, and is not compared")
+        return
+    found = evidence.own.get("champion_comparison")
+    if found is None:
+        yield Gate(name, False, None, limit, "the champion was not compared on this test")
+        return
+    meaning = "log-loss lost to the champion (nats), upper bound, at most"
+    yield _at_most(name, found["log_loss"]["high"], limit, meaning)
+    if found.get("worst_slice") is not None:
+        worst = found["worst_slice"]
+        words = f"log-loss lost to the champion in {_slice(worst)} (nats), upper bound, at most"
+        yield _at_most(f"{name}.worst_slice", worst["log_loss"]["high"], limit, words)
+    yield from _profit(gates, found.get("profit"))
+
+
+def _profit(gates: GateConfig, found: Mapping[str, Any] | None) -> Iterator[Gate]:
+    limit = gates.maximum_profit_lost_to_champion
+    if limit is None:
+        return
+    meaning = "profit a row lost to the champion, upper bound, at most"
+    lost = None if found is None else found["high"]
+    yield _at_most("maximum_profit_lost_to_champion", lost, limit, meaning)
+
+
+def _slice(worst: Mapping[str, Any]) -> str:
+    return f"the worst slice ({worst['slice']}: {worst['band']}, {worst['rows']:,} rows)"

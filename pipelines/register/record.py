@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,17 @@ from pipelines.settings.models import ModelConfig
 from pipelines.tracking import git_commit, log_input, log_values
 
 FILES = (
-    artefacts.DATASET_MANIFEST, artefacts.TUNING, artefacts.TRAINING, artefacts.DEFAULT_MODEL,
-    artefacts.EVALUATION, artefacts.REPORT, artefacts.REPORT_FIGURES,
+    artefacts.DATASET_MANIFEST, artefacts.TUNING, artefacts.TRAINING, artefacts.DEFAULT_MODEL, artefacts.SIMPLE_MODELS,
+    artefacts.EVALUATION, artefacts.LEAKAGE, artefacts.ABLATION, artefacts.REPORT,
+    artefacts.REPORT_FIGURES, artefacts.MODEL_CARD,
 )  # fmt: skip
 
 
-SECTIONS = {"label", "snapshots", "split", "inputs", "tune", "fit", "baselines", "profit", "leakage", "gates"}
+SECTIONS = ("label", "snapshots", "split", "inputs", "tune", "fit", "baselines", "profit", "leakage", "gates")
+LISTS = ("slices", "actionable")
+# Parts of an evaluation with figures of their own, beside its table of models.
+_PARTS = ("champion_comparison", "worst_slice", "profit")
+_UNFIT = re.compile(r"[^A-Za-z0-9_\-./ ]")
 
 
 def record(client: MlflowClient, run_id: str, config: ModelConfig, folder: Path, dataset: Dataset) -> None:
@@ -46,6 +52,7 @@ def record(client: MlflowClient, run_id: str, config: ModelConfig, folder: Path,
         (artefacts.TUNING, _tuning),
         (artefacts.TRAINING, _training),
         (artefacts.EVALUATION, _evaluation),
+        (artefacts.LEAKAGE, _leakage),
     ):
         if (folder / name).exists():
             log(client, run_id, read_json(folder / name))
@@ -68,17 +75,18 @@ def record_registration(
 
 
 def _record_settings(client: MlflowClient, run_id: str, config: ModelConfig) -> None:
-    sections = config.model_dump(mode="json", include=SECTIONS)
+    sections = config.model_dump(mode="json", include=set(SECTIONS))
     params = {
         f"{section}.{name}": value for section, values in sections.items() for name, value in (values or {}).items()
     }
+    params |= {name: value for name, value in config.model_dump(mode="json", include=set(LISTS)).items() if value}
     log_values(client, run_id, params={"feature_service": config.feature_service, **params})
 
 
 def _tuning(client: MlflowClient, run_id: str, tuning: Mapping[str, Any]) -> None:
     figures = ("trials", "pruned", "seconds", "default_loss", "best_loss")
     params = {f"lightgbm.{name}": value for name, value in tuning["params"].items()}
-    log_values(client, run_id, params, {f"tuning.{name}": tuning[name] for name in figures})
+    log_values(client, run_id, params, {f"tuning.{name}": tuning.get(name) for name in figures})
     if tuning.get("history"):
         client.log_table(run_id, pd.DataFrame(tuning["history"]), "trials.json")
 
@@ -91,6 +99,7 @@ def _training(client: MlflowClient, run_id: str, training: Mapping[str, Any]) ->
             "calibration.slope": training["calibration"]["slope"],
             "calibration.intercept": training["calibration"]["intercept"],
             "training.rounds": training["rounds"],
+            "training.seeds": len(training.get("seeds", ())),
             **{f"out_of_fold.{name}": value for name, value in training["out_of_fold"].items()},
         },
     )
@@ -112,5 +121,22 @@ def _evaluation(client: MlflowClient, run_id: str, evaluation: Mapping[str, Any]
     for item in evaluation["differences"]:
         name = f"difference.{item['metric']}.{item['model']}.minus.{item['against']}"
         metrics |= {f"{name}.{bound}": item[bound] for bound in ("estimate", "low", "high")}
+    for part in _PARTS:
+        metrics |= _figures(part, evaluation.get(part))
     log_values(client, run_id, metrics=metrics, tags={"verdict": evaluation["verdict"]})
     client.log_table(run_id, pd.json_normalize(evaluation["models"]), "baselines.json")
+
+
+def _leakage(client: MlflowClient, run_id: str, leakage: Mapping[str, Any]) -> None:
+    alarms = leakage["alarms"]
+    metrics = {f"leakage.{alarm['name']}": alarm["figure"] for alarm in alarms}
+    raised = ", ".join(alarm["name"] for alarm in alarms if alarm["raised"]) or "none"
+    log_values(client, run_id, metrics=metrics, tags={"leakage_alarms": raised})
+
+
+def _figures(name: str, value: Any) -> dict[str, float | None]:
+    """Every number below `value`, by the path to it; MLflow allows few characters in a name."""
+    if isinstance(value, Mapping):
+        return {path: number for key, part in value.items() for path, number in _figures(f"{name}.{key}", part).items()}
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {_UNFIT.sub("_", name): value} if is_number else {}

@@ -66,10 +66,16 @@ def calibration_error(labels: Array, probabilities: Array, bins: int = BINS) -> 
 
 def simulated_rates(probabilities: Array, bins: int = BINS, simulations: int = 500, seed: int = 0) -> Array:
     """Rates of positives a bin, shape (simulations, bins), if the probabilities were exactly right."""
-    members = bin_matrix(equal_mass_bins(probabilities, bins))
+    numbers = equal_mass_bins(probabilities, bins)
+    order = np.argsort(numbers, kind="stable")
+    sizes = np.bincount(numbers)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    chances = probabilities[order]
     generator = np.random.default_rng(seed)
-    drawn = [(generator.random(len(probabilities)) < probabilities) @ members for _ in range(simulations)]
-    return np.asarray(drawn / members.sum(axis=0), dtype=np.float64)
+    drawn = np.empty((simulations, len(sizes)))
+    for number in range(simulations):
+        drawn[number] = np.add.reduceat(generator.random(len(chances)) < chances, starts, dtype=np.int64)
+    return drawn / sizes
 
 
 def noise_floor(probabilities: Array, bins: int = BINS, simulations: int = 500, seed: int = 0) -> float:
@@ -77,9 +83,13 @@ def noise_floor(probabilities: Array, bins: int = BINS, simulations: int = 500, 
 
     An estimate near it shows no miscalibration: bins of finite size never meet their mean exactly.
     """
+    return floor_of(probabilities, simulated_rates(probabilities, bins, simulations, seed), bins)
+
+
+def floor_of(probabilities: Array, rates: Array, bins: int = BINS) -> float:
+    """The noise floor where `simulated_rates` are there already."""
     members = bin_matrix(equal_mass_bins(probabilities, bins))
     sizes = members.sum(axis=0)
-    rates = simulated_rates(probabilities, bins, simulations, seed)
     errors = np.abs(rates - probabilities @ members / sizes) @ sizes / len(probabilities)
     return float(errors.mean())
 
@@ -131,3 +141,8 @@ def _newton_step(lines: Array, labels: Array, scores: Array, weights: Array) -> 
 def on_line(probabilities: Array, intercept: float, slope: float) -> Array:
     """Probabilities moved along a calibration line: sigmoid(intercept + slope * log-odds)."""
     return np.asarray(expit(intercept + slope * log_odds(probabilities)), dtype=np.float64)
+
+
+def known(value: float) -> float | None:
+    """None for NaN: JSON has no such number."""
+    return float(value) if np.isfinite(value) else None

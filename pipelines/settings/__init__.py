@@ -67,6 +67,11 @@ class Settings:
         """The configuration of the companion called `name`. Raises as `model`."""
         return _pick(self.companions, name, "companion", "configs/models")
 
+    def learned(self, name: str) -> ModelConfig | CompanionConfig:
+        """The configuration of the model or companion called `name`. Raises as `model`."""
+        known: dict[str, ModelConfig | CompanionConfig] = {**self.models, **self.companions}
+        return _pick(known, name, "model", "configs/models")
+
 
 def load_settings(workspace: str | None = None, config_dir: Path | None = None) -> Settings:
     """Load every file of `configs/`, and check each one and all of them together.

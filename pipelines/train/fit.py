@@ -1,4 +1,4 @@
-"""The calibrated boosters of a model: with the tuned parameters, and with LightGBM's own to compare with."""
+"""The calibrated boosters of a model: with the tuned parameters, and to compare with LightGBM's own and random ones."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from pathlib import Path
 
 import lightgbm as lgb
 
-from pipelines.artefacts import DEFAULT_MODEL, MODEL, TRAINING, TUNING, load_dataset, read_json, write_json
-from pipelines.boosting import learning_rows, make_folds
+from pipelines.artefacts import (
+    DEFAULT_MODEL,
+    MODEL,
+    RANDOM_MODEL,
+    TRAINING,
+    TUNING,
+    load_dataset,
+    read_json,
+    write_json,
+)
+from pipelines.boosting import drawn, learning_customers, learning_rows, make_folds
 from pipelines.console import progress
 from pipelines.fitting import FitSummary, fit_calibrated
 from pipelines.settings import Settings
@@ -18,20 +27,23 @@ from pipelines.settings.models import FitConfig, ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
-    """The two fitted models, and where they are."""
+    """The fitted models, and where they are; `random` has the parameters of random search, where there was one."""
 
     model: str
     path: str
     tuned: FitSummary
     default: FitSummary
+    random: FitSummary | None
 
     def text(self) -> str:
         """The summary for a person."""
         lines = [f"Training of {self.model} (out-of-fold figures on the train part)"]
-        for name, fit in (("tuned", self.tuned), ("default", self.default)):
+        for name, fit in (("tuned", self.tuned), ("default", self.default), ("random", self.random)):
+            if fit is None:
+                continue
             figures, scale = fit.out_of_fold, fit.calibration
             lines.append(
-                f"  {name:<8} {fit.rounds:>4} rounds  log-loss {figures.calibrated_log_loss:.4f}  "
+                f"  {name:<8} {fit.rounds:>4} rounds{_seeds(fit)}  log-loss {figures.calibrated_log_loss:.4f}  "
                 f"AUC {figures.auc:.4f}  calibrated with slope {scale.slope:.3f}, intercept {scale.intercept:+.3f}"
             )
             if scale.note:
@@ -40,10 +52,11 @@ class TrainSummary:
 
 
 def train(settings: Settings, config: ModelConfig) -> TrainSummary:
-    """Fit and calibrate both models on the train part of the saved dataset.
+    """Fit and calibrate all models on the train part of the saved dataset.
 
-    Writes `model.txt` (tuned), `default_model.txt` and `training.json`. Both text models are
-    calibrated already: `Booster.predict` gives probabilities to be used as they are.
+    Writes `model.txt` (tuned), `default_model.txt`, `random_model.txt` where there was a random search
+    (fitted as the tuned one is), and `training.json`. All text models are calibrated already:
+    `Booster.predict` gives probabilities to be used as they are.
 
     Raises:
         FileNotFoundError: there is no dataset, or no tuning.
@@ -51,21 +64,33 @@ def train(settings: Settings, config: ModelConfig) -> TrainSummary:
     folder = settings.workspace.artefacts(config.name)
     dataset, tuning = load_dataset(folder), read_json(folder / TUNING)
     rows = learning_rows(dataset)
-    folds = make_folds(rows, config.tune.seed)
-    with progress("Training", 2) as advance:
+    folds = make_folds(rows, config.tune.seed, drawn(learning_customers(dataset), config.tune.most_rows))
+    random, random_booster = None, None
+    with progress("Training", 3 if "random" in tuning else 2) as advance:
         tuned, tuned_booster = fit_calibrated(rows, folds, tuning["params"], config.tune, config.fit)
         advance(1)
         default, default_booster = fit_calibrated(rows, folds, {}, config.tune, FitConfig())
         advance(1)
+        if "random" in tuning:
+            random, random_booster = fit_calibrated(rows, folds, tuning["random"]["params"], config.tune, config.fit)
+            advance(1)
     _save(tuned_booster, folder / MODEL)
     _save(default_booster, folder / DEFAULT_MODEL)
+    # One of an earlier search is not of this dataset.
+    (folder / RANDOM_MODEL).unlink(missing_ok=True)
+    if random_booster is not None:
+        _save(random_booster, folder / RANDOM_MODEL)
     shared = {
         "model": config.name,
         "dataset_hash": dataset.manifest.dataset_hash,
-        "seeds": {"lightgbm": config.tune.seed},
     }
-    write_json(folder / TRAINING, {**shared, **asdict(tuned), "default": asdict(default)})
-    return TrainSummary(config.name, str(folder / MODEL), tuned, default)
+    beside = {"random": asdict(random)} if random is not None else {}
+    write_json(folder / TRAINING, {**shared, **asdict(tuned), "default": asdict(default), **beside})
+    return TrainSummary(config.name, str(folder / MODEL), tuned, default, random)
+
+
+def _seeds(fit: FitSummary) -> str:
+    return f" × {len(fit.seeds)} seeds" if len(fit.seeds) > 1 else ""
 
 
 def _save(booster: lgb.Booster, path: Path) -> None:

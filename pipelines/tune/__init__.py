@@ -1,5 +1,6 @@
-"""Search for LightGBM's parameters, resumable after a kill."""
+"""Search for LightGBM's parameters, in several processes, resumable after a kill."""
 
-from pipelines.tune.search import TuneSummary, tune
+from pipelines.tune.result import TuneSummary
+from pipelines.tune.search import tune
 
 __all__ = ["TuneSummary", "tune"]

@@ -1,58 +1,47 @@
-"""The search: ask for parameters, judge them fold by fold, stop when trials or time are spent."""
+"""The search: by TPE, then at random in the same wall-clock, in one process or several, resumable after a kill."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+import pandas as pd
 
 from pipelines.artefacts import TUNING, load_dataset, write_json
-from pipelines.boosting import Fold, fit_fold, learning_rows, make_folds, parameters
+from pipelines.boosting import (
+    LearningRows,
+    drawn,
+    learning_customers,
+    learning_rows,
+    make_folds,
+    parameters,
+    sampled_rows,
+)
 from pipelines.console import progress
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig, TuneConfig
-from pipelines.tune.space import ALWAYS, DEFAULTS, SPACE, inside, space_hash
-from pipelines.tune.study import finished, of_origin, open_study, queue_once, seconds_spent
+from pipelines.tune.result import Difference, JudgedRows, TuneSummary, difference, found_by
+from pipelines.tune.space import DEFAULTS, inside, space_hash
+from pipelines.tune.study import finished, of_origin, open_journal, queue_once, resume_study, storage_of
+from pipelines.tune.trials import (
+    DEFAULT,
+    Bench,
+    Limits,
+    is_over,
+    limits_of_random,
+    random_name,
+    search_all,
+    share_spent,
+)
+from pipelines.tune.workers import processes_of, remove_leftovers, search_in_processes
 
 JOURNAL = "tuning.journal"
-
-
-@dataclass(frozen=True, slots=True)
-class TuneSummary:
-    """What was found. Losses are grouped out-of-fold log-loss in nats; `resumed` trials were there already."""
-
-    model: str
-    path: str
-    params: dict[str, Any]
-    rounds: int
-    trials: int
-    pruned: int
-    resumed: int
-    seconds: float
-    default_loss: float | None
-    best_loss: float
-    stopped_by: str
-    study: str
-
-    def text(self) -> str:
-        """The summary for a person."""
-        resumed = f", {self.resumed} of them from an earlier run" if self.resumed else ""
-        chosen = ", ".join(f"{name} {_short(value)}" for name, value in self.params.items())
-        default = "not known" if self.default_loss is None else f"{self.default_loss:.4f}"
-        return "\n".join(
-            [
-                f"Tuning of {self.model}: {self.trials} trials{resumed}, {self.pruned} pruned, "
-                f"{self.seconds:.0f} s, stopped by {self.stopped_by}",
-                f"  cross-validated log-loss {default} by default, {self.best_loss:.4f} tuned",
-                f"  {chosen}; {self.rounds} rounds",
-                f"  {self.path}",
-            ]
-        )
+_TOLD = ("params", "rounds", "trials", "pruned", "seconds", "default_loss", "best_loss", "study", "processes")
 
 
 def tune(settings: Settings, config: ModelConfig, also_try: Sequence[Mapping[str, Any]] = ()) -> TuneSummary:
@@ -60,108 +49,124 @@ def tune(settings: Settings, config: ModelConfig, also_try: Sequence[Mapping[str
 
     LightGBM's defaults are tried first, then `also_try` (such as the champion's parameters), then
     TPE. The study goes on where a killed run stopped, and is over once `tune.trials` trials or
-    `tune.budget_seconds` seconds are spent over all runs; a study that is over is not repeated.
+    `tune.budget_seconds` of wall-clock are spent over all runs; a study that is over is not repeated.
+    With `tune.random_search` a second study begins with the same candidates and draws at random, in
+    the wall-clock that the first one took. At most `tune.most_rows` rows are cross-validated.
 
     Raises:
         FileNotFoundError: there is no dataset.
-        UserError: another process is tuning this model.
+        UserError: another process is tuning this model, or a process of the search was killed.
     """
     folder = settings.workspace.artefacts(config.name)
+    dataset_hash, rows, judged = _judged_rows(folder, config.tune.most_rows)
+    name = study_name(dataset_hash, judged.rows, config.tune)
+    journal = folder / JOURNAL
+    with open_journal(journal) as lock:
+        remove_leftovers(journal)
+        studies = _open_studies(journal, name, config.tune, also_try)
+        resumed = len(finished(studies[0].trials))
+        if not _all_over(studies, config.tune):
+            _search(journal, studies, config.tune, rows, lock)
+        result = _result(studies, config.tune, judged)
+    write_json(folder / TUNING, result)
+    return TuneSummary(
+        model=config.name,
+        path=str(folder / TUNING),
+        resumed=resumed,
+        stopped_by="trials" if result["trials"] >= config.tune.trials else "the time budget",
+        judged=judged,
+        differences=_differences(studies),
+        random_loss=result.get("random", {}).get("best_loss"),
+        random_trials=result.get("random", {}).get("trials", 0),
+        **{name: result[name] for name in _TOLD},
+    )
+
+
+def study_name(dataset_hash: str, rows: int, config: TuneConfig) -> str:
+    """Same data, space and way of judging, same study; more trials or time continue it."""
+    return f"{dataset_hash}-{rows}-{space_hash()}-{config.rounds}-{config.early_stopping_rounds}-{config.seed}"
+
+
+def _judged_rows(folder: Path, most: int) -> tuple[str, LearningRows, JudgedRows]:
+    """The hash of the dataset and what is cross-validated of it. The dataset itself is not held while we search."""
     dataset = load_dataset(folder)
-    name = study_name(dataset.manifest.dataset_hash, config.tune)
-    with open_study(folder / JOURNAL, name, config.tune.seed) as study:
-        resumed = len(finished(study.trials))
-        queue_once(study, "default", DEFAULTS)
+    every, customers = learning_rows(dataset), learning_customers(dataset)
+    rows, places = sampled_rows(every, customers, most), drawn(customers, most)
+    judged = JudgedRows(len(places), len(pd.unique(customers[places])), len(customers))
+    return dataset.manifest.dataset_hash, rows, judged
+
+
+def _open_studies(
+    journal: Path, name: str, config: TuneConfig, also_try: Sequence[Mapping[str, Any]]
+) -> list[optuna.Study]:
+    """The study of TPE, and the one at random where it is wanted. Both begin with the same candidates."""
+    storage = storage_of(journal)
+    studies = [resume_study(storage, each) for each in (name, random_name(name))[: 1 + config.random_search]]
+    for study in studies:
+        queue_once(study, DEFAULT, DEFAULTS)
         for number, candidate in enumerate(also_try):
             queue_once(study, f"candidate {number}", inside(candidate))
-        if not _spent(study, config.tune):
-            _search(study, make_folds(learning_rows(dataset), config.tune.seed), config.tune)
-        result = _result(study, config.tune)
-    write_json(folder / TUNING, result)
-    stopped_by = "trials" if result["trials"] >= config.tune.trials else "the time budget"
-    figures = {
-        key: result[key] for key in ("params", "rounds", "trials", "pruned", "seconds", "default_loss", "best_loss")
-    }
-    return TuneSummary(config.name, str(folder / TUNING), **figures, resumed=resumed, stopped_by=stopped_by, study=name)
+    return studies
 
 
-def study_name(dataset_hash: str, config: TuneConfig) -> str:
-    """Same data, space and way of judging, same study; more trials or time continue it."""
-    return f"{dataset_hash}-{space_hash()}-{config.rounds}-{config.early_stopping_rounds}-{config.seed}"
+def _limits(studies: Sequence[optuna.Study], config: TuneConfig) -> list[Limits]:
+    tuned = Limits(config.trials, config.budget_seconds)
+    return [tuned, limits_of_random(studies[0], config)][: len(studies)]
 
 
-def _search(study: optuna.Study, folds: Sequence[Fold], config: TuneConfig) -> None:
-    told = _share_spent(study, config)
-    with progress("Tuning (percent)", 100) as advance:
-        advance(100 * told)
-        while not _spent(study, config):
-            deadline = time.monotonic() + config.budget_seconds - seconds_spent(study.trials)
-            _run_trial(study, folds, config, deadline)
-            share = _share_spent(study, config)
-            advance(100 * (share - told))
-            told = share
+def _all_over(studies: Sequence[optuna.Study], config: TuneConfig) -> bool:
+    return all(is_over(study, limits) for study, limits in zip(studies, _limits(studies, config), strict=True))
 
 
-def _run_trial(study: optuna.Study, folds: Sequence[Fold], config: TuneConfig, deadline: float) -> None:
-    trial = study.ask(SPACE)
-    chosen = parameters({**ALWAYS, **trial.params}, config.seed, sum(len(fold.rows) for fold in folds))
-    # The first trial has nothing to be compared with: it is the default, and always runs to its end.
-    may_stop = any(other.state == TrialState.COMPLETE for other in study.get_trials(deepcopy=False))
-    losses: dict[int, float] = {}
-    rounds: dict[int, int] = {}
-    for index in np.random.default_rng([config.seed, trial.number]).permutation(len(folds)):
-        fold = folds[int(index)]
-        booster = fit_fold(fold, chosen, config.rounds, config.early_stopping_rounds)
-        losses[int(index)] = booster.best_score["valid_0"]["binary_logloss"]
-        rounds[int(index)] = booster.best_iteration
-        trial.report(losses[int(index)], step=fold.number)
-        if len(losses) < len(folds) and may_stop and (trial.should_prune() or time.monotonic() > deadline):
-            study.tell(trial, state=TrialState.PRUNED)
+def _search(journal: Path, studies: Sequence[optuna.Study], config: TuneConfig, rows: LearningRows, lock: int) -> None:
+    name = studies[0].study_name
+    with _telling(studies, config) as tell:
+        if processes_of(config) > 1:
+            search_in_processes(journal, name, config, rows, lock, tell)
             return
-    trial.set_user_attr("rounds", round(np.mean(list(rounds.values()))))
-    weights = [len(folds[index].rows) for index in losses]
-    study.tell(trial, float(np.average(list(losses.values()), weights=weights)))
+        folds = make_folds(rows, config.seed)
+        bench = Bench(folds, parameters({}, config.seed, len(rows.labels)), 0, nullcontext, tell)
+        search_all(storage_of(journal), name, config, bench)
 
 
-def _share_spent(study: optuna.Study, config: TuneConfig) -> float:
-    """Of whichever is nearer its end, trials or time; from 0 to 1."""
-    trials = study.get_trials(deepcopy=False)
-    return min(1.0, max(len(finished(trials)) / config.trials, seconds_spent(trials) / config.budget_seconds))
+@contextmanager
+def _telling(studies: Sequence[optuna.Study], config: TuneConfig) -> Iterator[Callable[[], None]]:
+    """Shows how far all studies are, each as long as the others; yields what is to be called now and then."""
+    told = 0.0
+    with progress("Tuning (percent)", 100) as advance:
+
+        def tell() -> None:
+            nonlocal told
+            shares = [share_spent(studies[0], _limits(studies, config)[0])]
+            # How long the search at random may take is known when the other one is over.
+            if len(studies) > 1:
+                shares.append(share_spent(studies[1], _limits(studies, config)[1]) if shares[0] >= 1.0 else 0.0)
+            share = float(np.mean(shares))
+            advance(max(0.0, 100 * (share - told)))
+            told = max(told, share)
+
+        tell()
+        yield tell
 
 
-def _spent(study: optuna.Study, config: TuneConfig) -> bool:
-    return _share_spent(study, config) >= 1.0 and any(t.state == TrialState.COMPLETE for t in study.trials)
-
-
-def _result(study: optuna.Study, config: TuneConfig) -> dict[str, Any]:
-    best, default = study.best_trial, of_origin(study, "default")
-    counted = finished(study.trials)
+def _result(studies: Sequence[optuna.Study], config: TuneConfig, judged: JudgedRows) -> dict[str, Any]:
+    """The content of `tuning.json`."""
+    default = of_origin(studies[0], DEFAULT)
+    beside = {"random": asdict(found_by(studies[1]))} if len(studies) > 1 else {}
     return {
-        "params": {**ALWAYS, **best.params},
-        "rounds": best.user_attrs["rounds"],
-        "trials": len(counted),
-        "pruned": sum(trial.state == TrialState.PRUNED for trial in counted),
-        "seconds": round(seconds_spent(counted), 3),
+        **asdict(found_by(studies[0])),
         "default_loss": default.value if default else None,
-        "best_loss": best.value,
-        "study": study.study_name,
+        "study": studies[0].study_name,
         "seed": config.seed,
-        "history": [_row(trial) for trial in counted],
+        "processes": processes_of(config),
+        "judged": asdict(judged),
+        "differences": {other: asdict(measured) for other, measured in _differences(studies).items()},
+        **beside,
     }
 
 
-def _row(trial: FrozenTrial) -> dict[str, Any]:
-    return {
-        "trial": trial.number,
-        "state": trial.state.name.lower(),
-        "origin": trial.user_attrs.get("origin", "sampler"),
-        "loss": trial.value if trial.state == TrialState.COMPLETE else None,
-        "folds": len(trial.intermediate_values),
-        "rounds": trial.user_attrs.get("rounds"),
-        "seconds": round(trial.duration.total_seconds(), 3) if trial.duration else None,
-        **trial.params,
-    }
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _differences(studies: Sequence[optuna.Study]) -> dict[str, Difference]:
+    """Of the tuned parameters, against `default` and `random`."""
+    tuned = studies[0].best_trial
+    others = {"default": of_origin(studies[0], DEFAULT), "random": studies[1].best_trial if len(studies) > 1 else None}
+    return {name: difference(tuned, trial) for name, trial in others.items() if trial is not None}

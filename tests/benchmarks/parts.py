@@ -28,6 +28,7 @@ from tests.benchmarks.measure import Figure, interleave
 from tests.benchmarks.place import Place, Size
 from tests.benchmarks.servers import SERVERS, KeepAlive, Predict, serving
 from tests.benchmarks.services import pyfunc_of
+from tests.benchmarks.train.run import train
 
 
 def http(place: Place, size: Size) -> list[Figure]:
@@ -134,4 +135,5 @@ PARTS: dict[str, Callable[[Place, Size], list[Figure]]] = {
     "training": training,
     "growth": growth,
     "history": history,
+    "train": train,
 }

@@ -34,6 +34,9 @@ class Size:
     # Events of one customer, over two years and within half an hour.
     history: tuple[int, ...] = (1_000, 10_000, 100_000)
     recent_history: tuple[int, ...] = (100, 1_000, 5_000)
+    # As-of points of whole training runs, and the seconds that each of their tunings has.
+    train_points: tuple[int, ...] = (10_000, 100_000)
+    train_budget: float = 60
     identifiers: int = 100_000
     rounds: int = 7
     calls: int = 100
@@ -49,6 +52,8 @@ TINY = Size(
     growth=((10, 1_000),),
     history=(10, 100),
     recent_history=(10, 20),
+    train_points=(2_000,),
+    train_budget=1,
     identifiers=300,
     rounds=1,
     calls=1,
@@ -62,6 +67,7 @@ FULL = Size(
     growth_rounds=1,
     history=(1_000, 10_000, 100_000, 1_000_000),
     recent_history=(100, 1_000, 10_000),
+    train_points=(10_000, 100_000, 1_000_000),
     rounds=3,
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,8 +41,8 @@ def quick_configs(folder: Path, trials: int = 4, customers: int | None = None) -
     """The checkout's configuration with a short tuning, and perhaps a small demo."""
     copy = folder / "configs"
     shutil.copytree(CHECKOUT / "configs", copy)
-    churn = copy / "models" / "churn.yaml"
-    churn.write_text(churn.read_text().replace("trials: 40", f"trials: {trials}"))
+    for model in (copy / "models").glob("*.yaml"):
+        model.write_text(re.sub(r"trials: \d+", f"trials: {trials}", model.read_text()))
     if customers is not None:
         demo = copy / "demo.yaml"
         demo.write_text(demo.read_text().replace("customers: 4000", f"customers: {customers}"))

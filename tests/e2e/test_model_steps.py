@@ -27,10 +27,10 @@ Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def quick() -> ModelConfig:
+    """A search of seconds, and no look for leakage, which is a step of its own."""
     config = churn_artefacts.config()
-    return config.model_copy(
-        update={"tune": config.tune.model_copy(update={"trials": 2, "budget_seconds": 60, "rounds": 30})}
-    )
+    tune = config.tune.model_copy(update={"trials": 2, "budget_seconds": 60, "rounds": 30})
+    return config.model_copy(update={"tune": tune, "gates": config.gates.model_copy(update={"leakage": False})})
 
 
 def run(settings: Settings, change: Change, customers: int = 500) -> Registration:
@@ -41,7 +41,7 @@ def run(settings: Settings, change: Change, customers: int = 500) -> Registratio
     tune(settings, config)
     train(settings, config)
     present = champion(settings, config)
-    evaluate(settings, config, present.booster if present else None)
+    evaluate(settings, config, present.file if present else None, present.inputs if present else None)
     explain(settings, config)
     return register(settings, config)
 

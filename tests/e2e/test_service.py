@@ -153,7 +153,7 @@ def test_predictions_are_the_models_on_the_states_features(client: httpx.Client,
     reader = open_reader(spec, workspace.state, shop.features)
     as_of = reader.data_end()
     assert as_of is not None
-    booster = load_champion(workspace.bentoml_home, "churn").booster
+    booster = load_champion(workspace.bentoml_home, "churn").scorer
     expected = booster.predict(reader.read(CUSTOMERS, as_of).matrix).tolist()
     content = client.post("/v1/predict_many", json={"customer_ids": [*CUSTOMERS, "nobody"]}).json()
     assert [item["probability"] for item in content["results"]] == [*expected, None]

@@ -45,6 +45,8 @@ def check(figures: list[Figure]) -> None:
         # A process that imports Feast.
         pytest.param("growth", marks=pytest.mark.slow),
         "history",
+        # All steps of a training run, in a process.
+        pytest.param("train", marks=pytest.mark.slow),
     ],
 )
 def test_a_part_gives_figures_beside_their_peer(place: Place, part: str) -> None:

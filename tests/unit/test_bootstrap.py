@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from pipelines.scoring.bootstrap import METRICS, customer_weights, resample
+from pipelines.scoring.bootstrap import METRICS, customer_weights, resample, resample_sums, resamples_for
 from pipelines.scoring.metrics import calibration_line, log_odds
 
 
@@ -32,13 +32,36 @@ def test_a_draw_is_the_metric_of_the_rows_drawn() -> None:
     for number, weights in enumerate(np.concatenate(list(customer_weights(customers, 8, seed=2)))):
         rows = np.repeat(np.arange(300), weights.astype(int))
         y, p = labels[rows], probabilities[rows]
-        line = calibration_line(y, log_odds(p))
-        expected = {
-            "log_loss": log_loss(y, p), "auc": roc_auc_score(y, p), "brier": brier_score_loss(y, p),
-            "calibration_intercept": line[0][0], "calibration_slope": line[1][0],
-        }  # fmt: skip
+        expected = {"log_loss": log_loss(y, p), "auc": roc_auc_score(y, p), "brier": brier_score_loss(y, p)}
         for metric, value in expected.items():
-            assert drawn.draws[METRICS.index(metric), number] == pytest.approx(value, abs=1e-6), metric
+            assert drawn.draws[METRICS.index(metric), number] == pytest.approx(value, abs=1e-9), metric
+
+
+@pytest.mark.parametrize(("rows", "share"), [(300, 0.15), (3000, 0.05)])
+def test_one_step_of_the_calibration_line_gives_the_interval_of_the_whole_fit(rows: int, share: float) -> None:
+    """It is off by a small share of the interval's width, and by less in larger samples."""
+    labels, probabilities = _sample(rows, 5)
+    customers = np.arange(rows) // 2
+    drawn = resample(labels, {"model": probabilities}, customers, resamples=200, seed=2)["model"]
+    weights = np.concatenate(list(customer_weights(customers, 200, seed=2)))
+    exact = np.stack(calibration_line(labels, log_odds(probabilities), weights))
+    for metric, values in zip(("calibration_intercept", "calibration_slope"), exact, strict=True):
+        interval = drawn.interval(metric)
+        off = np.quantile(values, [0.025, 0.975]) - [interval.low, interval.high]
+        assert np.abs(off).max() < share * (interval.high - interval.low), metric
+
+
+def test_sums_are_drawn_as_the_metrics_are() -> None:
+    labels, probabilities = _sample(300, 5)
+    customers = np.arange(300) // 2
+    sums = resample_sums(np.stack([(probabilities - labels) ** 2, np.ones(300)], axis=1), customers, 50, seed=3)
+    brier = resample(labels, {"model": probabilities}, customers, 50, seed=3)["model"].interval("brier")
+    assert sums.ratio(0, 1).low == pytest.approx(brier.low)
+    assert sums.ratio(0, 1).estimate == pytest.approx(brier.estimate)
+
+
+def test_a_large_test_has_fewer_resamples() -> None:
+    assert [resamples_for(rows) for rows in (1, 100_000, 200_000, 10**9)] == [1000, 1000, 500, 200]
 
 
 def test_same_seed_same_interval_and_a_model_does_not_differ_from_itself() -> None:

@@ -15,20 +15,17 @@ from hypothesis import strategies as st
 
 from feature_repo.event_table import EVENT_SCHEMA
 from feature_repo.windows import DAY
-from pipelines.artefacts import load_dataset
+from pipelines.artefacts import DATASET, DATASET_MANIFEST, load_dataset
 from pipelines.console import UserError
 from pipelines.dataset import build_dataset
 from pipelines.dataset.build import content_hash, fold_of
-from pipelines.dataset.labels import label_rows, log_range
 from pipelines.dataset.snapshots import LogRange, plan_snapshots
 from pipelines.settings import Settings
-from pipelines.settings.labels import ChurnLabel, microseconds
+from pipelines.settings.labels import microseconds
 from pipelines.settings.models import ModelConfig
-from tests.reference.churn_labels import Event, churn_labels
 from tests.unit.model_parts import make_dataset, make_settings
 
 BEGIN = 1_290_000_000_000_000 // DAY * DAY
-STEP = DAY // 2
 
 
 @pytest.fixture
@@ -44,89 +41,9 @@ def churn_config(project: Settings, label: dict[str, Any] | None = None, **secti
     return ModelConfig.model_validate(raw)
 
 
-def with_view(events: list[Event]) -> duckdb.DuckDBPyConnection:
-    columns = {name: [getattr(event, name) for event in events] for name in Event.__dataclass_fields__}
-    kinds = {"customer_id": pa.string(), "event": pa.string(), "event_time": pa.int64(), "available_at": pa.int64()}
-    connection = duckdb.connect()
-    table = pa.table({name: pa.array(columns[name], kind) for name, kind in kinds.items()})
-    connection.register("customer_events", table)
-    return connection
-
-
-# Times on a coarse grid, so that window edges and equal instants are met often.
-EVENTS = st.builds(
-    lambda customer, kind, step, delay: Event(customer, kind, step * STEP, (step + delay) * STEP),
-    st.sampled_from(["a", "b", "c"]),
-    st.sampled_from(["Order Completed", "Order Refunded"]),
-    st.integers(0, 40),
-    st.integers(-1, 8),
-)
-
-
-def as_tuples(rows: pd.DataFrame) -> list[tuple[int, str, int]]:
-    return sorted(zip(rows["as_of"].tolist(), rows["customer_id"], rows["label"].tolist(), strict=True))
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    events=st.lists(EVENTS, max_size=25),
-    instants=st.lists(st.integers(0, 40).map(lambda step: step * STEP), min_size=1, max_size=4, unique=True),
-    activity=st.integers(1, 6),
-    gap=st.integers(0, 3),
-    horizon=st.integers(1, 6),
-)
-def test_labels_are_those_of_the_oracle(
-    events: list[Event], instants: list[int], activity: int, gap: int, horizon: int
-) -> None:
-    label = ChurnLabel(
-        kind="churn",
-        qualifying_events=("Order Completed",),
-        activity_window=f"{activity}d",
-        gap=f"{gap}d",
-        horizon=f"{horizon}d",
-    )
-    with with_view(events) as connection:
-        found = label_rows(connection, label, instants)
-    expected = churn_labels(events, {"Order Completed"}, instants, activity * DAY, gap * DAY, horizon * DAY)
-    assert as_tuples(found) == expected
-
-
-@settings(max_examples=60, deadline=None)
-@given(events=st.lists(EVENTS, max_size=25), step=st.integers(0, 40))
-def test_the_population_is_known_from_what_had_arrived(events: list[Event], step: int) -> None:
-    label = ChurnLabel(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
-    cut = [event for event in events if event.available_at <= step * STEP and event.event_time < step * STEP]
-    with with_view(events) as whole, with_view(cut) as truncated:
-        everything = label_rows(whole, label, [step * STEP])
-        known_then = label_rows(truncated, label, [step * STEP])
-    assert everything["customer_id"].tolist() == known_then["customer_id"].tolist()
-
-
-@settings(max_examples=100, deadline=None)
-@given(events=st.lists(EVENTS, max_size=25), step=st.integers(0, 30), later=st.integers(0, 20))
-def test_train_labels_are_those_of_the_log_cut_where_the_test_begins(
-    events: list[Event], step: int, later: int
-) -> None:
-    label = ChurnLabel(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
-    cutoff = (step + later) * STEP
-    with with_view(events) as connection:
-        found = label_rows(connection, label, [step * STEP], known_by=cutoff)
-    cut = [event for event in events if event.available_at <= cutoff]
-    assert as_tuples(found) == churn_labels(cut, {"Order Completed"}, [step * STEP], 5 * DAY, 0, 4 * DAY)
-
-
-def test_the_log_ends_with_its_newest_event_that_is_not_dated_ahead() -> None:
-    label = ChurnLabel(kind="churn", qualifying_events=("Order Completed",), activity_window="5d", horizon="4d")
-    events = [
-        Event("a", "Order Completed", 10 * DAY, 10 * DAY),
-        Event("a", "Order Completed", 90 * DAY, 20 * DAY),  # a clock that ran ahead
-        Event("a", "Order Completed", 12 * DAY, 50 * DAY),  # arrived late
-        Event("b", "Order Refunded", 99 * DAY, 99 * DAY),  # another feed
-    ]
-    with with_view(events) as connection:
-        assert log_range(connection, label) == LogRange(10 * DAY, 20 * DAY + 1)
-    with with_view([]) as connection, pytest.raises(UserError, match="Order Completed"):
-        log_range(connection, label)
+def whole_log(start: int, end: int) -> LogRange:
+    """Where the same events decide the population and the outcome."""
+    return LogRange(start, end, start, end)
 
 
 @settings(max_examples=200, deadline=None)
@@ -156,7 +73,7 @@ def test_snapshots_keep_their_promises(
             "split": PLAIN.split.model_copy(update={"test_snapshots": tests}),
         }
     )
-    log = LogRange(BEGIN, BEGIN + length * DAY + ragged)
+    log = whole_log(BEGIN, BEGIN + length * DAY + ragged)
     try:
         plan = plan_snapshots(config, log)
     except UserError:
@@ -173,6 +90,42 @@ def test_snapshots_keep_their_promises(
     assert all(at + gap + horizon + delay > plan.test[0] for at in plan.dropped)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    openings=st.tuples(st.integers(0, 60), st.integers(1, 400), st.integers(0, DAY - 1)),
+    outcomes=st.tuples(st.integers(0, 60), st.integers(1, 400)),
+    every=st.integers(1, 60),
+    tests=st.integers(1, 3),
+    horizon=st.integers(1, 90),
+)
+def test_spans_of_openings_keep_their_promises(
+    openings: tuple[int, int, int], outcomes: tuple[int, int], every: int, tests: int, horizon: int
+) -> None:
+    raw = {"kind": "conversion", "opened_by": ["A"], "open_for": "9d", "goal_events": ["B"], "horizon": f"{horizon}d"}
+    config = ModelConfig.model_validate(
+        PLAIN.model_dump()
+        | {"label": raw, "split": {"test_snapshots": tests}}
+        | {"snapshots": {"at": "opening", "every": f"{every}d", "most": 400}}
+    )
+    start, outcomes_start = BEGIN + openings[0] * DAY, BEGIN + outcomes[0] * DAY
+    end, outcomes_end = start + openings[1] * DAY + openings[2], outcomes_start + outcomes[1] * DAY
+    try:
+        plan = plan_snapshots(config, LogRange(start, end, outcomes_start, outcomes_end))
+    except UserError:
+        whole = min(end, outcomes_end - horizon * DAY) - max(start, outcomes_start)
+        assert whole < horizon * DAY + (tests + 1) * every * DAY + 2 * DAY
+        return
+    every_one = [*plan.train, *plan.dropped, *plan.test, plan.end]
+    assert plan.end % DAY == 0
+    assert np.all(np.diff(every_one) == every * DAY)
+    assert plan.end + horizon * DAY <= outcomes_end, "the newest label is known"
+    assert end - DAY < plan.end or plan.end > outcomes_end - (horizon + 1) * DAY, "nothing new is left out for nothing"
+    assert plan.begin >= max(start, outcomes_start)
+    assert plan.begin < plan.train[0] + every * DAY
+    assert plan.learns_until == plan.test[0] - horizon * DAY
+    assert plan.train[-1] <= plan.learns_until < min([*plan.dropped, plan.test[0]])
+
+
 PLAIN = ModelConfig.model_validate({
     "name": "churn", "description": "-", "owner": "-", "feature_service": "churn",
     "label": {"kind": "churn", "qualifying_events": ["Order Completed"], "activity_window": "90d", "horizon": "60d"},
@@ -184,7 +137,7 @@ PLAIN = ModelConfig.model_validate({
 
 def test_a_short_history_says_what_to_change() -> None:
     with pytest.raises(UserError) as caught:
-        plan_snapshots(PLAIN, LogRange(BEGIN, BEGIN + 100 * DAY))
+        plan_snapshots(PLAIN, whole_log(BEGIN, BEGIN + 100 * DAY))
     text = str(caught.value)
     assert "label.horizon" in text
     assert "100 days" in text
@@ -272,8 +225,11 @@ def test_a_dataset_from_a_lake(with_lake: Settings) -> None:
     assert recency.between(0, 91).all(), (
         "features stand beside the row they are of: everybody ordered in the last 90 days"
     )
-    again = build_dataset(with_lake, config, store)
+    files = [with_lake.workspace.artefacts("churn") / name for name in (DATASET, DATASET_MANIFEST)]
+    first = [file.read_bytes() for file in files]
+    again = build_dataset(with_lake, config, open_store(with_lake))
     assert again.dataset_hash == summary.dataset_hash
+    assert [file.read_bytes() for file in files] == first
     write_orders(with_lake, seed=1)
     store.config.offline_store.lake_version = summary.lake_version
     pinned = build_dataset(with_lake, config, store)

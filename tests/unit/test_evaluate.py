@@ -25,7 +25,8 @@ from pipelines.artefacts import (
 )
 from pipelines.console import UserError
 from pipelines.evaluate import Evaluation, evaluate, table_lines
-from pipelines.evaluate.results import Difference, verdict_sentences
+from pipelines.evaluate.results import Difference
+from pipelines.evaluate.verdict import verdict_sentences
 from pipelines.settings import Settings
 from tests.reference import churn_artefacts
 
@@ -106,21 +107,24 @@ def test_a_simple_model_that_is_as_good_is_said_to_be_and_the_simplest_is_named(
     text = " ".join(verdict_sentences([
         _difference("base_rate", -0.2, -0.1), _difference("logistic", -0.003, 0.005),
         _difference("bg_nbd", -0.01, 0.01),
-    ]))  # fmt: skip
+    ], "churn"))  # fmt: skip
     assert "logistic regression is not worse than the tuned LightGBM: difference in log-loss +0.0010 nats" in text
     assert "[-0.0030, +0.0050]" in text
-    assert text.endswith("no reason to prefer the tuned LightGBM to the simplest of these, the logistic regression.")
+    assert "no reason to prefer the tuned LightGBM to the simplest of these, the logistic regression." in text
+    assert text.endswith("The logistic regression can be served: twin register churn --model logistic")
 
 
 def test_a_simple_model_that_is_better_is_said_to_be() -> None:
-    text = " ".join(verdict_sentences([_difference("bg_nbd", 0.01, 0.03)]))
+    text = " ".join(verdict_sentences([_difference("bg_nbd", 0.01, 0.03)], "churn"))
     assert "BG/NBD is better than the tuned LightGBM: difference in log-loss +0.0200 nats" in text
 
 
 def test_tuning_that_bought_nothing_is_said_to() -> None:
-    assert "tuning bought nothing" in verdict_sentences([_difference("lightgbm_default", -0.01, 0.01)])[0]
-    assert "tuning made it worse" in verdict_sentences([_difference("lightgbm_default", 0.01, 0.02)])[0]
-    assert "is better than the default" in verdict_sentences([_difference("lightgbm_default", -0.02, -0.01)])[0]
+    assert "tuning bought nothing" in verdict_sentences([_difference("lightgbm_default", -0.01, 0.01)], "churn")[0]
+    assert "tuning made it worse" in verdict_sentences([_difference("lightgbm_default", 0.01, 0.02)], "churn")[0]
+    assert (
+        "is better than the default" in verdict_sentences([_difference("lightgbm_default", -0.02, -0.01)], "churn")[0]
+    )
 
 
 def test_a_champion_with_other_features_is_left_out_and_noted(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def test_every_feature_has_its_words_owner_view_and_readers(settings: Settings) 
     assert all(feature.meaning and feature.owner and feature.view for feature in found)
     orders = named(found, "order_completed_count_30d")
     assert (orders.meaning, orders.view, orders.owner) == ("number of orders in the last 30 days", "orders", "commerce")
-    assert (orders.services, orders.models, orders.champions) == (("visit", "profile", "churn"), ("churn",), ())
+    assert orders.services == ("visit", "profile", "churn", "conversion", "coupon_redemption")
+    assert (orders.models, orders.champions) == (("churn", "conversion", "coupon_redemption"), ())
     for feature in found:
         reads = feature.name in settings.features.service_features("churn")
         assert ("churn" in feature.models) == reads
@@ -54,7 +55,7 @@ def test_every_feature_has_its_words_owner_view_and_readers(settings: Settings) 
 def test_champions_are_told_by_what_they_read(settings: Settings) -> None:
     register_champion(settings, settings.features.hash)
     found = listed_features(settings)
-    assert named(found, "order_completed_count_30d").readers == "churn, churn version 4 (champion)"
+    assert named(found, "order_completed_count_30d").champions == ("churn version 4 (champion)",)
     manifest = settings.workspace.bentoml_home / "models" / "churn" / "4" / "manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_text(json.dumps({"features": ["page_viewed_count_7d"]}))

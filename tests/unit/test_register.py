@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from feature_repo.spec_content import FILE, compile_content, content_of, text_of
-from pipelines.artefacts import EVALUATION, MODEL, TUNING, file_hash, load_dataset, read_json, write_json
+from pipelines.artefacts import EVALUATION, LEAKAGE, MODEL, TUNING, file_hash, load_dataset, read_json, write_json
 from pipelines.boosting import matrix
 from pipelines.champions import registered_champions
 from pipelines.console import UserError
-from pipelines.register import check_gates, export_champion, register
+from pipelines.register import Evidence, check_gates, export_champion, register
 from pipelines.settings import Settings
 from pipelines.settings.models import GateConfig
 from pipelines.spec_versions import SpecVersions, content_behind
 from pipelines.tracking import champion, connect
 from pipelines.train import train
 from tests.changed_spec import changed_settings
-from tests.unit.model_parts import make_evaluation, make_settings, saved_dataset, small_config
+from tests.unit.model_parts import make_evaluation, make_leakage, make_settings, saved_dataset, small_config
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def evaluated(project: Settings, **changes: Any) -> None:
     folder = project.workspace.artefacts("churn")
     belongs = {"dataset_hash": load_dataset(folder).manifest.dataset_hash, "model_hash": file_hash(folder / MODEL)}
     write_json(folder / EVALUATION, make_evaluation(**{**belongs, **changes}))
+    write_json(folder / LEAKAGE, make_leakage())
 
 
 def trained_again(project: Settings, nudge: float) -> None:
@@ -55,11 +56,13 @@ def trained_again(project: Settings, nudge: float) -> None:
     booster.save_model(file)
 
 
-def failed(**changes: Any) -> set[str]:
-    champion = {name: changes.pop(name, False) for name in ("must_compare", "has_champion")}
-    gates = check_gates(GateConfig(), make_evaluation(**changes), **champion)
-    assert all(gate.text() for gate in gates)
-    return {gate.name for gate in gates if not gate.passed}
+def failed(gates: GateConfig | None = None, **changes: Any) -> set[str]:
+    known = {"leakage": make_leakage(), "has_slices": True}
+    of = {name: changes.pop(name, known.get(name)) for name in ("leakage", "has_slices")}
+    against = changes.pop("champion", "none")
+    checked = check_gates(gates or GateConfig(), Evidence(make_evaluation(**changes), champion=against, **of))
+    assert all(gate.text() for gate in checked)
+    return {gate.name for gate in checked if not gate.passed}
 
 
 def test_each_gate_holds_back_what_it_is_for() -> None:
@@ -67,16 +70,98 @@ def test_each_gate_holds_back_what_it_is_for() -> None:
     assert failed(test_rows=199) == {"minimum_test_rows"}
     assert failed(log_loss=0.645) == {"beats_base_rate_by"}, "an interval that reaches zero is no gain"
     assert failed(differences=[]) == {"beats_base_rate_by"}
-    assert failed(against_champion=-0.01) == set()
-    assert failed(against_champion=0.0) == {"maximum_loss_against_champion"}, "0.01 may be lost, 0.005 is allowed"
-    assert failed(must_compare=True) == {"maximum_loss_against_champion"}
-    assert failed(has_champion=True) == set(), "a champion of other features stands in nobody's way"
-    assert (
-        "another version of the features" in check_gates(GateConfig(), make_evaluation(), has_champion=True)[-1].meaning
-    )
     models = make_evaluation()["models"]
     models[1] |= {"auc": {"estimate": 0.54, "low": 0.5, "high": 0.6}, "calibration_error": 0.1}
     assert failed(models=models) == {"minimum_auc", "calibration_error_over_noise"}
+    models[1] |= {"auc": {"estimate": None, "low": None, "high": None}}
+    assert "minimum_auc" in failed(models=models), "what is not known is not passed"
+
+
+def test_a_candidate_must_not_be_worse_than_the_champion() -> None:
+    name = "maximum_loss_against_champion"
+    assert failed(champion="comparable", against_champion=-0.01) == set()
+    assert failed(champion="comparable", against_champion=0.0) == {name}, "0.01 may be lost, 0.005 is allowed"
+    assert failed(champion="comparable") == {name}, "it was not compared"
+    assert failed(champion="foreign") == set(), "a champion of other features stands in nobody's way"
+    foreign = check_gates(GateConfig(), Evidence(make_evaluation(), leakage=make_leakage(), champion="foreign"))
+    assert "another version of the features" in foreign[-1].meaning
+    comparison = make_evaluation(against_champion=-0.01)["champion_comparison"]
+    comparison["worst_slice"] = {
+        "slice": "recency", "band": "over 60 days", "rows": 120,
+        "log_loss": {"estimate": 0.0, "low": -0.01, "high": 0.01},
+    }  # fmt: skip
+    assert failed(champion="comparable", champion_comparison=comparison) == {f"{name}.worst_slice"}
+    comparison["worst_slice"]["log_loss"]["high"] = 0.005
+    assert failed(champion="comparable", champion_comparison=comparison) == set()
+
+
+def test_profit_counts_where_it_is_asked_for() -> None:
+    asked = GateConfig(maximum_profit_lost_to_champion=0.5)
+    comparison = make_evaluation(against_champion=-0.01)["champion_comparison"]
+    assert failed(asked) == set(), "without a champion there is nothing to lose"
+    assert failed(asked, champion="comparable", champion_comparison=comparison) == {"maximum_profit_lost_to_champion"}
+    comparison["profit"] = {"estimate": 0.2, "low": -0.1, "high": 0.5}
+    assert failed(asked, champion="comparable", champion_comparison=comparison) == set()
+    comparison["profit"]["high"] = 0.51
+    assert failed(asked, champion="comparable", champion_comparison=comparison) == {"maximum_profit_lost_to_champion"}
+    assert failed(champion="comparable", champion_comparison=comparison) == set(), "nobody asked"
+
+
+def test_no_slice_may_be_worse_than_its_own_base_rate() -> None:
+    name = "worst_slice_loss_over_base_rate"
+    worst = {"slice": "value", "band": "high", "rows": 150, "log_loss_over_base_rate": {"estimate": 0.05}}
+    worst["log_loss_over_base_rate"] |= {"low": 0.021, "high": 0.08}
+    assert failed(worst_slice=worst) == {name}
+    worst["log_loss_over_base_rate"]["low"] = 0.02
+    assert failed(worst_slice=worst) == set()
+    assert failed(worst_slice=None) == set(), "no slice has enough rows"
+    evaluation = make_evaluation()
+    del evaluation["worst_slice"]
+    gates = check_gates(GateConfig(), Evidence(evaluation, leakage=make_leakage(), has_slices=True))
+    assert {gate.name for gate in gates if not gate.passed} == {name}
+    assert "evaluate again" in next(gate.meaning for gate in gates if gate.name == name)
+    gates = check_gates(GateConfig(), Evidence(evaluation, leakage=make_leakage(), has_slices=False))
+    assert all(gate.passed for gate in gates), "no slices are configured"
+
+
+def test_a_leakage_alarm_holds_back_and_so_does_not_having_looked() -> None:
+    assert failed(leakage=make_leakage(shuffled_labels="shuffled labels are learned")) == {"leakage"}
+    assert failed(leakage=None) == {"leakage"}
+    assert failed(GateConfig(leakage=False), leakage=None) == set()
+    assert failed(leakage=make_leakage() | {"dataset_hash": "old"}, dataset_hash="new") == {"leakage"}
+    gate = next(
+        gate
+        for gate in check_gates(GateConfig(), Evidence(make_evaluation(), leakage=make_leakage(random_split="a gap")))
+        if gate.name == "leakage"
+    )
+    assert "random_split: a gap" in gate.text()
+    unseen = check_gates(GateConfig(), Evidence(make_evaluation()))
+    assert any("run twin leakage" in gate.text() for gate in unseen)
+
+
+def test_a_simple_candidate_is_judged_by_its_own_figures() -> None:
+    """What the evaluation says of the tuned one says nothing of it."""
+    evaluation = make_evaluation(against_champion=-0.02)
+    evaluation["models"].append({**evaluation["models"][1], "name": "logistic"})
+    simple = Evidence(evaluation, "logistic", make_leakage(), True, "comparable")
+    expected = {"beats_base_rate_by", "worst_slice_loss_over_base_rate", "maximum_loss_against_champion"}
+    assert {gate.name for gate in check_gates(GateConfig(), simple) if not gate.passed} == expected
+    gain = {
+        "model": "logistic",
+        "against": "base_rate",
+        "metric": "log_loss",
+        "estimate": -0.1,
+        "low": -0.2,
+        "high": -0.05,
+    }
+    evaluation["candidates"] = {
+        "logistic": {
+            "differences": [gain],
+            "worst_slice": None,
+            "champion_comparison": evaluation["champion_comparison"],
+        }
+    }
+    assert all(gate.passed for gate in check_gates(GateConfig(), simple))
 
 
 def test_without_a_champion_there_is_nothing_to_serve(tmp_path: Path) -> None:
@@ -108,7 +193,7 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
 
     features = matrix(dataset.features("test"))
     expected = lgb.Booster(model_file=folder / MODEL).predict(features)
-    np.testing.assert_array_equal(lgb.Booster(model_file=found.booster).predict(features), expected)
+    np.testing.assert_array_equal(lgb.Booster(model_file=found.file).predict(features), expected)
     served = mlflow.pyfunc.load_model("models:/churn@champion").predict(dataset.features("test"))
     np.testing.assert_array_equal(served, expected)
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feature_repo.model_inputs import ModelInputs
 from feature_repo.served import FeatureList, LostVectors, Record, ServedVector, decode_line, encode_line
 from pipelines.events.exclusion import nothing_taken
 from pipelines.identity.store import open_identity
@@ -43,7 +44,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 # A log needs of a champion what it is called and reads; no model is asked here.
-CHAMPION = Champion("churn", "7", ("a", "b"), "0123", {}, Booster.__new__(Booster))
+CHAMPION = Champion("churn", "7", ModelInputs(("a", "b"), ("a", "b")), "0123", {}, Booster.__new__(Booster))
 
 
 def add(log: ServedLog, number: int, customers: Sequence[str] = ("c1",), named: str = "request") -> None:

@@ -50,7 +50,7 @@ def empty_shop(tmp_path: Path) -> Shop:
 
 
 def test_the_probability_is_the_models(client: TestClient, shop: Shop) -> None:
-    booster = wire(shop.settings, shop.open_reader).predictor("churn").champion.booster
+    booster = wire(shop.settings, shop.open_reader).predictor("churn").champion.scorer
     customer = CUSTOMERS[5]
     answer = client.post("/v1/predict", json={"customer_id": customer}, headers={"X-Request-Id": "call-1"})
     assert answer.status_code == 200

@@ -1,27 +1,27 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from scipy.stats import ttest_rel
 
 from pipelines.artefacts import TUNING, read_json
 from pipelines.console import UserError
-from pipelines.settings import CHECKOUT, Settings
+from pipelines.settings import Settings
 from pipelines.tune import tune
+from pipelines.tune.result import JudgedRows, paired
 from pipelines.tune.search import JOURNAL
 from pipelines.tune.space import ALWAYS, DEFAULTS, SPACE, inside
-from pipelines.tune.study import open_study
+from pipelines.tune.study import open_journal, resume_study, seconds_spent, storage_of
 from tests.unit.model_parts import make_settings, saved_dataset, small_config
 
 
@@ -30,10 +30,10 @@ def project(tmp_path: Path) -> Settings:
     return make_settings(tmp_path)
 
 
-def trials_of(journal: Path) -> list[optuna.trial.FrozenTrial]:
+def trials_of(journal: Path, at_random: bool = False) -> list[optuna.trial.FrozenTrial]:
     storage = JournalStorage(JournalFileBackend(str(journal)))
-    (summary,) = optuna.get_all_study_summaries(storage)
-    return optuna.load_study(study_name=summary.study_name, storage=storage).trials
+    (name,) = [name for name in optuna.get_all_study_names(storage) if name.endswith("-random") == at_random]
+    return optuna.load_study(study_name=name, storage=storage).trials
 
 
 def test_the_defaults_come_first_and_are_never_beaten_by_the_result(project: Settings) -> None:
@@ -80,74 +80,77 @@ def test_the_time_budget_counts_over_all_runs(project: Settings) -> None:
     assert tune(project, config).trials == first.trials
 
 
-TUNER = """
-import sys, threading
-from pathlib import Path
-from tests.unit.model_parts import make_settings, small_config
-from pipelines.tune import tune
-project = make_settings(Path(sys.argv[1]))
-tune(project, small_config(project, trials=8, rounds=60))
-"""
-
-
-def test_a_killed_tuning_goes_on_where_it_was(project: Settings) -> None:
-    """SIGKILL in the middle of a trial, a line cut short and a lock left over: nothing lost, nothing twice."""
-    config = small_config(project, trials=8, rounds=60)
-    saved_dataset(project, config, customers=1000)
-    journal = project.workspace.artefacts("churn") / JOURNAL
-    process = subprocess.Popen(
-        [sys.executable, "-c", TUNER, str(project.workspace.checkout)], cwd=CHECKOUT, stderr=subprocess.DEVNULL
-    )
-    _wait_until_running(journal, after=2)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-
-    before = trials_of(journal)
-    done = [trial for trial in before if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    interrupted = [trial for trial in before if trial.state == TrialState.RUNNING]
-    assert 2 <= len(done) < 8
-    assert interrupted
-    with journal.open("ab") as file:
-        file.write(b'{"op_code":5,"study_id"')
-    lock = Path(f"{journal}.lock")
-    if not lock.is_symlink():  # the kill may have left one itself
-        lock.symlink_to(journal)
-
-    began = time.monotonic()
+def test_random_search_stands_beside_it_in_the_same_wall_clock(project: Settings) -> None:
+    config = small_config(project, trials=6)
+    saved_dataset(project, config)
     summary = tune(project, config)
-    assert time.monotonic() - began < 25, "the lock that was left over is not waited for"
-    after = trials_of(journal)
-    assert summary.trials == 8
-    assert summary.resumed == len(done)
-    assert after[: len(before)][0].params == DEFAULTS
-    for old, new in zip(done, after, strict=False):
-        assert (old.number, old.params, old.value) == (new.number, new.params, new.value)
-    finished = [trial for trial in after if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert not [trial for trial in after if trial.state == TrialState.RUNNING]
-    counted = Counter(tuple(sorted(trial.params.items())) for trial in finished)
-    assert max(counted.values()) == 1, "no parameters were judged twice"
-    for trial in interrupted:
-        retried = [other for other in finished if trial.params.items() <= other.params.items()]
-        assert retried, "the interrupted parameters were tried again"
+    written = read_json(project.workspace.artefacts("churn") / TUNING)
+    beside = written["random"]
+    assert set(beside) == {"params", "rounds", "trials", "pruned", "seconds", "best_loss", "history"}
+    assert beside["best_loss"] == summary.random_loss
+    assert 1 <= beside["trials"] <= 6
+    last = max((row for row in beside["history"]), key=lambda row: row["trial"])
+    assert beside["seconds"] <= written["seconds"] + last["seconds"], "stopped within the trial that spent it"
+    assert beside["history"][0]["origin"] == "default"
+    assert beside["history"][0]["loss"] == written["default_loss"]
+    drawn_at_random = trials_of(project.workspace.artefacts("churn") / JOURNAL, at_random=True)
+    assert len({str(trial.params) for trial in drawn_at_random}) == len(drawn_at_random)
+    against = written["differences"]["random"]
+    assert len(against["folds"]) == 5
+    assert against["mean"] == pytest.approx(written["best_loss"] - beside["best_loss"], abs=1e-3)
+    assert "random search of the same time" in summary.text()
+    alone = tune(project, small_config(project, trials=6, random_search=False))
+    assert alone.random_loss is None
+    assert "random" not in read_json(project.workspace.artefacts("churn") / TUNING)
 
 
-def _wait_until_running(journal: Path, after: int) -> None:
-    """Until `after` trials are finished and one more is being judged."""
-    for _ in range(1200):
-        time.sleep(0.05)
-        try:
-            states = Counter(trial.state for trial in trials_of(journal))
-        except (ValueError, OSError, KeyError):
-            continue
-        if states[TrialState.COMPLETE] + states[TrialState.PRUNED] >= after and states[TrialState.RUNNING]:
-            return
-    raise AssertionError("tuning did not get going")
+def test_differences_over_folds_have_the_interval_of_a_paired_t_test() -> None:
+    ours, theirs = np.array([0.50, 0.47, 0.52, 0.49, 0.51]), np.array([0.51, 0.49, 0.52, 0.50, 0.53])
+    found, oracle = paired(list(ours - theirs)), ttest_rel(ours, theirs)
+    assert (found.low, found.high) == pytest.approx(tuple(oracle.confidence_interval(0.95)))
+    assert found.mean == pytest.approx((ours - theirs).mean())
+
+
+def test_more_rows_than_wanted_are_cut_to_whole_customers(project: Settings) -> None:
+    config = small_config(project, most_rows=1000)
+    dataset = saved_dataset(project, config, customers=600)
+    summary = tune(project, config)
+    assert summary.judged == JudgedRows(rows=999, customers=333, of_rows=1800)
+    assert "999 of 1,800 rows: all those of 333 customers" in summary.text()
+    written = read_json(project.workspace.artefacts("churn") / TUNING)
+    assert written["judged"] == {"rows": 999, "customers": 333, "of_rows": 1800}
+    everything = small_config(project, most_rows=1800)
+    assert tune(project, everything).study != summary.study
+    assert dataset.manifest.dataset_hash in summary.study
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30), st.sampled_from(TrialState))), st.integers(0, 100))
+def test_wall_clock_counts_what_ran_side_by_side_once(spans: list[tuple[int, int, TrialState]], now: int) -> None:
+    """Against a count of all seconds in which a trial ran."""
+    midnight = datetime(2011, 3, 1)
+    trials, ran = [], set()
+    for start, length, state in spans:
+        end = now if state == TrialState.RUNNING else start + length
+        if state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
+            ran |= set(range(start, end))
+        trials.append(
+            trial_of(state, midnight + timedelta(seconds=start), midnight + timedelta(seconds=start + length))
+        )
+    assert seconds_spent(trials, midnight + timedelta(seconds=now)) == len(ran)
+
+
+def trial_of(state: TrialState, start: datetime, end: datetime) -> optuna.trial.FrozenTrial:
+    trial = optuna.trial.create_trial(state=state, value=0.5 if state == TrialState.COMPLETE else None)
+    trial.datetime_start = None if state == TrialState.WAITING else start
+    trial.datetime_complete = end if state.is_finished() else None
+    return trial
 
 
 def test_parameters_that_always_kill_are_given_up(project: Settings, tmp_path: Path) -> None:
     journal = tmp_path / JOURNAL
     for _ in range(5):
-        with open_study(journal, "study", seed=1) as study:
+        with open_journal(journal):
+            study = resume_study(storage_of(journal), "study")
             study.enqueue_trial(DEFAULTS, skip_if_exists=True)
             if any(trial.state == TrialState.WAITING for trial in study.trials):
                 study.ask(SPACE)  # and the process dies here
