@@ -11,8 +11,9 @@ import pandas as pd
 
 from feature_repo.event_table import register_customer_events
 from feature_repo.membership import Membership
-from pipelines.dataset.build import _values as values_of_rows
+from pipelines.dataset.build import feature_values
 from pipelines.dataset.labels import label_rows
+from pipelines.dataset.population import Openings, When
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
 
@@ -44,11 +45,15 @@ class DatasetAgain:
         offline.lake, offline.lake_version = str(log.lake.resolve()), None
         offline.membership_version = log.membership.version
         names = self.settings.features.service_features(self.config.feature_service)
-        return values_of_rows(self.settings, self.config, self.store, points, names)
+        return feature_values(self.settings, self.config, self.store, points, names)
 
     def labels(self, log: Log, points: pd.DataFrame) -> pd.DataFrame:
-        """customer_id, as_of and label of the whole population at the instants of `points`."""
-        instants = sorted({int(instant) for instant in points["as_of"]})
+        """customer_id, as_of and label of the population at the instants of `points`, or at all openings between."""
         with duckdb.connect() as connection:
             register_customer_events(connection, log.lake, membership=log.membership)
-            return label_rows(connection, self.config.label, instants)
+            return label_rows(connection, self.config.label, self._when(points["as_of"]))
+
+    def _when(self, instants: pd.Series) -> When:
+        if self.config.snapshots.at == "opening":
+            return Openings(int(instants.min()), int(instants.max()) + 1)
+        return sorted({int(instant) for instant in instants})

@@ -97,7 +97,7 @@ def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, sto
     check_labels(rows, config)
     names = settings.features.service_features(config.feature_service)
     with progress(f"Features of {len(rows):,} rows"):
-        values = _values(settings, config, store, rows, names)
+        values = feature_values(settings, config, store, rows, names)
     if pinned is None and lake_version(lake) != version:
         raise UserError("Events were ingested while the dataset was being made. Nothing was saved; run it again.")
     rows = pd.concat([rows, values], axis=1)
@@ -110,7 +110,7 @@ def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, sto
     return _summary(dataset, config.label, folder, notes)
 
 
-def _values(
+def feature_values(
     settings: Settings,
     config: ModelConfig | CompanionConfig,
     store: FeatureStore,

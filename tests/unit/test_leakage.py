@@ -23,7 +23,6 @@ from pipelines.leakage.areas import area_within
 from pipelines.leakage.columns import single_feature
 from pipelines.leakage.learning import Rows, random_split_gap, rows_of, shuffled_labels, time_in_features
 from pipelines.leakage.truncated import sample_rows, truncated_log
-from pipelines.scoring.customers import whole_customers
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
 from pipelines.train import train
@@ -127,6 +126,27 @@ def test_customers_who_were_not_in_the_population_are_found(project: Settings, d
     alarm = truncated(project, Dataset(rows, dataset.manifest), len(rows))
     assert alarm.raised
     assert "population" in alarm.detail
+
+
+def test_rows_right_after_openings_are_made_again_at_an_instant_each(tmp_path: Path) -> None:
+    project = make_settings(tmp_path)
+    write_lake(project.workspace.lake, 2_500, CUSTOMERS)
+    raw = config_of(project).model_dump()
+    raw["label"] = {
+        "kind": "conversion", "opened_by": ["Email Opened"], "open_for": "30d", "goal_events": ["Order Completed"],
+        "horizon": "20d",
+    }  # fmt: skip
+    raw["snapshots"] |= {"at": "opening", "every": "90d", "at_least_customers": 5}
+    config = ModelConfig.model_validate(raw)
+    build_dataset(project, config, open_feature_store(project))
+    made = load_dataset(project.workspace.artefacts("churn"))
+    again = DatasetAgain(project, config, open_feature_store(project))
+    alarm = truncated_log(project, made, again, 20 * DAY, 300)
+    assert not alarm.raised, alarm.detail
+    assert alarm.figures["rows"] == 300
+    assert alarm.figures["instants"] > 50
+    wrong = Dataset(made.rows.assign(label=1 - made.rows["label"]), made.manifest)
+    assert truncated_log(project, wrong, again, 20 * DAY, 60).figure == 60
 
 
 def test_a_dataset_of_other_features_or_labels_is_refused(project: Settings) -> None:
@@ -272,14 +292,6 @@ def test_samples_are_spread_over_snapshots_and_hold_a_customer_once_a_copy(wante
     assert sample["copy"].nunique() == -(-min(wanted, len(rows)) // 100)
     assert not sample.duplicated(["copy", "customer_id"]).any()
     assert not sample.duplicated(["as_of", "customer_id"]).any()
-
-
-def test_part_of_many_rows_holds_customers_whole() -> None:
-    rows = make_dataset(100).rows
-    assert whole_customers(rows, 400, 1) is rows
-    part = whole_customers(rows, 203, 1)
-    assert len(part) == 200
-    assert (part.groupby("customer_id").size() == 4).all()
 
 
 def test_rows_hold_both_parts() -> None:
