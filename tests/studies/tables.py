@@ -121,7 +121,7 @@ def _slices(evaluation: Figures) -> str:
     rows = [
         [f"{row['slice']}: {row['band']}", f"{row['rows']:,}", f"{row['positive_rate']:.1%}", f"{row['log_loss']:.3f}",
          _of(row["log_loss_over_base_rate"], 3, True), _number(row["auc"]),
-         f"{row['calibration_error']:.3f} ({row['noise_floor']:.3f})"]
+         f"{row['calibration_error']:.3f} ({row['calibration_noise_floor']:.3f})"]
         for row in found
     ]  # fmt: skip
     names = ("slice", "rows", "positive", "log-loss", "over the slice's base rate", "AUC", "ECE (noise floor)")
@@ -160,10 +160,15 @@ def _ablation(ablation: Figures | None) -> str:
 def _trust(report: Figures | None) -> str:
     if not report:
         return ""
-    stability = report.get("stability") or {}
-    overlap = stability.get("mean_jaccard")
     told = f"Additivity: worst miss {report['worst_additivity_gap']:.1e} log-odds."
-    return told if overlap is None else f"{told} Top-10 overlap over seeds and snapshots (Jaccard): {overlap:.2f}."
+    stable = report.get("stability")
+    if not stable:
+        return told
+    overlaps = ", ".join(f"{stable[key]:.2f} over {what}" for key, what in _OVER.items() if stable[key] is not None)
+    return f"{told} Agreement of the {stable['top']} strongest features (mean Jaccard): {overlaps}."
+
+
+_OVER = {"seeds": "5 seeds", "folds": "folds", "time": "snapshots"}
 
 
 def _gates(registration: Figures | None) -> str:
