@@ -76,7 +76,7 @@ def shuffled_labels(rows: Rows, tolerance: float) -> Alarm:
         f"AUC {mean:.4f}, standard error {error:.4f} over {PERMUTATIONS} permutations of {len(train.labels):,} labels"
     )
     if threshold > tolerance:
-        detail += f"; so few rows are off by up to {threshold:.3f} by chance, so no less raises the alarm"
+        detail += f"; with so few, chance alone may be off by {threshold:.3f}, and less raises no alarm"
     return Alarm(
         "shuffled_labels", abs(mean - 0.5) > threshold, abs(mean - 0.5), threshold,
         "AUC off .5 where labels are shuffled, so that nothing can be learned", detail,
