@@ -12,12 +12,10 @@ import pandas as pd
 from feature_repo.model_inputs import ModelInputs
 from pipelines.ablation.variants import Variant
 from pipelines.artefacts import Dataset
-from pipelines.boosting import Floats, LearningRows, make_folds, probability
+from pipelines.boosting import Floats, LearningRows, drawn, make_folds, probability
 from pipelines.fitting import FitSummary, fit_calibrated
-from pipelines.scoring.customers import whole_customers
 from pipelines.settings.models import FitConfig, ModelConfig, TuneConfig
 
-SEED = 20050501
 # Cells (rows * columns) times trees that two cores get through in about half a minute.
 MOST_WORK = 10_000_000_000
 LEAST_ROWS = 5_000
@@ -60,14 +58,14 @@ def trial_of(
         notes.append(
             f"To save time, each row is cross-validated on {folds} folds, the model itself on {config.split.folds}."
         )
-    drawn = whole_customers(train, rows, SEED)
-    sampled = len(drawn) < len(train)
+    part = train.iloc[drawn(train["customer_id"].to_numpy(), rows)].reset_index(drop=True)
+    sampled = len(part) < len(train)
     if sampled:
         notes.append(
-            f"Trained, the whole too, on {len(drawn):,} of {len(train):,} rows, all of "
-            f"{drawn['customer_id'].nunique():,} customers; --rows {len(train)} takes all."
+            f"Trained, the whole too, on {len(part):,} of {len(train):,} rows, all of "
+            f"{part['customer_id'].nunique():,} customers; --rows {len(train)} takes all."
         )
-    return Trial(drawn, dataset.part("test"), training["params"], config.tune, folds, sampled, tuple(notes))
+    return Trial(part, dataset.part("test"), training["params"], config.tune, folds, sampled, tuple(notes))
 
 
 def _work(training: Mapping[str, Any], config: ModelConfig, tried: Sequence[Variant], folds: int) -> float:

@@ -97,11 +97,11 @@ def sentence(ingredient: str, adds: bool, difference: Interval) -> str:
         if low == high == 0.0:
             return f"{subject}: no difference at all {numbers}."
         would = "would help" if adds else "helps"
-        return f"{subject}: this test cannot tell whether it {would}; the interval holds 0 {numbers}."
+        return f"{subject}: this test cannot tell whether this {would}; the interval holds 0 {numbers}."
     worse = low > 0.0
     if adds:
-        return f"{subject}: with it the model would be {'worse' if worse else 'better'} {numbers}."
-    found = "helps; without it the model is worse" if worse else "harms; without it the model is better"
+        return f"{subject}: with this the model would be {'worse' if worse else 'better'} {numbers}."
+    found = "this helps; without it the model is worse" if worse else "this harms; without it the model is better"
     return f"{subject}: {found} {numbers}."
 
 

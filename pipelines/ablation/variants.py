@@ -77,9 +77,9 @@ def _rfm(config: ModelConfig, inputs: ModelInputs) -> Iterator[Variant]:
 def _fit(config: ModelConfig, inputs: ModelInputs) -> Iterator[Variant]:
     how = config.fit
     if how.monotone:
-        words = f"{len(how.monotone)} monotone columns"
+        words = f"the directions of {len(how.monotone)} columns"
         free = how.model_copy(update={"monotone": {}})
-        yield Variant("without_monotone", f"without the directions of {words}", words, inputs, free)
+        yield Variant("without_monotone", f"without {words}", words, inputs, free)
     if how.seeds > 1:
         one = how.model_copy(update={"seeds": 1})
         yield Variant("one_seed", f"one seed, not {how.seeds}", f"the mean over {how.seeds} seeds", inputs, one)

@@ -48,10 +48,12 @@ class DatasetAgain:
         return feature_values(self.settings, self.config, self.store, points, names)
 
     def labels(self, log: Log, points: pd.DataFrame) -> pd.DataFrame:
-        """customer_id, as_of and label of the whole population at the instants of `points`, perhaps of others too."""
-        instants = sorted({int(instant) for instant in points["as_of"]})
-        right_after_openings = self.config.snapshots.at == "opening"
-        when: When = Openings(instants[0], instants[-1] + 1) if right_after_openings else instants
+        """customer_id, as_of and label of the population at the instants of `points`, or at all openings between."""
         with duckdb.connect() as connection:
             register_customer_events(connection, log.lake, membership=log.membership)
-            return label_rows(connection, self.config.label, when)
+            return label_rows(connection, self.config.label, self._when(points["as_of"]))
+
+    def _when(self, instants: pd.Series) -> When:
+        if self.config.snapshots.at == "opening":
+            return Openings(int(instants.min()), int(instants.max()) + 1)
+        return sorted({int(instant) for instant in instants})

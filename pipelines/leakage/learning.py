@@ -66,7 +66,7 @@ def shuffled_labels(rows: Rows, tolerance: float) -> Alarm:
     found = []
     for seed in range(PERMUTATIONS):
         labels = _permuted(train.labels, train.snapshots, seed)
-        scores = _cross_validated(train, labels, folds, np.ones(len(labels), dtype=bool), FEW_ROUNDS)
+        scores = _held_out(train, labels, folds, FEW_ROUNDS)
         found.append(area_within(labels, scores, train.snapshots * SPLITS + folds))
     areas = np.asarray([area.auc for area in found])
     mean, error = float(areas.mean()), float(areas.std(ddof=1) / np.sqrt(PERMUTATIONS))
@@ -76,7 +76,7 @@ def shuffled_labels(rows: Rows, tolerance: float) -> Alarm:
         f"AUC {mean:.4f}, standard error {error:.4f} over {PERMUTATIONS} permutations of {len(train.labels):,} labels"
     )
     if threshold > tolerance:
-        detail += f"; so few rows are off by up to {threshold:.3f} by chance, so no less raises the alarm"
+        detail += f"; with so few, chance alone may be off by {threshold:.3f}, and less raises no alarm"
     return Alarm(
         "shuffled_labels", abs(mean - 0.5) > threshold, abs(mean - 0.5), threshold,
         "AUC off .5 where labels are shuffled, so that nothing can be learned", detail,
@@ -87,48 +87,55 @@ def shuffled_labels(rows: Rows, tolerance: float) -> Alarm:
 def random_split_gap(rows: Rows, largest: float) -> Alarm:
     """The AUC that a random split would have read on its held-out rows, above that out of time.
 
-    Taken apart by three more splits: by whole customers, and out of time with other customers.
+    Taken apart by two more splits: by whole customers, and out of time with other customers.
     """
-    by_row = np.random.default_rng(SEED).permutation(len(rows.labels)) % SPLITS
-    by_customer, earlier = _shuffled(rows.customers, SEED), ~rows.is_test
-    everything = np.ones(len(earlier), dtype=bool)
-    later_only, of_others = np.where(earlier, -1, 0), np.where(earlier, -1, by_customer)
-    scores = {
-        "random": _cross_validated(rows, rows.labels, by_row, everything, ROUNDS),
-        "by_customers": _cross_validated(rows, rows.labels, by_customer, everything, ROUNDS),
-        "out_of_time": _cross_validated(rows, rows.labels, later_only, earlier, ROUNDS),
-        "out_of_time_and_customers": _cross_validated(rows, rows.labels, of_others, earlier, ROUNDS),
-    }
-    areas, losses, chance = {}, {}, {}
+    scores = _on_four_splits(rows)
+    figures, chance = {}, {}
     for name, probabilities in scores.items():
         judged = np.isfinite(probabilities)
         area = area_within(rows.labels[judged], probabilities[judged], np.zeros(int(judged.sum())))
-        areas[name], chance[name] = area.auc, area.chance_error
-        losses[name] = float(log_losses(rows.labels[judged], probabilities[judged]).mean())
+        chance[name] = area.chance_error
+        figures[f"{name}_auc"] = area.auc
+        figures[f"{name}_log_loss"] = float(log_losses(rows.labels[judged], probabilities[judged]).mean())
     at_test = auc(rows.labels[rows.is_test], scores["by_customers"][rows.is_test])
-    gap, customers = areas["random"] - areas["out_of_time"], areas["random"] - areas["by_customers"]
-    same_time = at_test - areas["out_of_time_and_customers"]
+    gap = figures["random_auc"] - figures["out_of_time_auc"]
+    figures["same_customers"] = figures["random_auc"] - figures["by_customers_auc"]
+    figures["same_time"] = at_test - figures["out_of_time_and_customers_auc"]
     threshold = max(largest, BEYOND_CHANCE * float(np.hypot(chance["random"], chance["out_of_time"])))
-
-    def said(name: str) -> str:
-        return f"AUC {areas[name]:.3f}, log-loss {losses[name]:.3f}"
-
-    detail = (
-        f"a random split would have promised {gap:+.3f} AUC: {said('random')} on random rows, {said('out_of_time')} "
-        f"out of time. Other rows of the same customer are worth {customers:+.3f} of it (whole customers held out: "
-        f"{said('by_customers')}). Other rows of the test's own time are worth {same_time:+.3f} (rows of the test by "
-        f"a model of other customers: AUC {at_test:.3f} with them, {said('out_of_time_and_customers')} without). "
-        "Figures elsewhere are all out of time, so this alarm is a warning to whoever splits otherwise"
-    )
+    detail = _taken_apart(gap, at_test, figures)
     if threshold > largest:
         detail += f". With so few rows, chance alone may make a gap of {threshold:.3f}, and less raises no alarm"
-    figures = {f"{name}_auc": value for name, value in areas.items()}
-    figures |= {f"{name}_log_loss": value for name, value in losses.items()}
-    figures |= {"same_customers": customers, "same_time": same_time}
     return Alarm(
         "random_split_gap", gap > threshold, gap, threshold,
         "AUC that a random split would have promised above that out of time", detail, figures, blocks=False,
     )  # fmt: skip
+
+
+def _on_four_splits(rows: Rows) -> dict[str, Array]:
+    """Probabilities by split, NaN where a row is not judged."""
+    by_row = np.random.default_rng(SEED).permutation(len(rows.labels)) % SPLITS
+    by_customer, by_part = _shuffled(rows.customers, SEED), rows.is_test.astype(np.int64)
+    earlier, test = ~rows.is_test, rows.is_test
+    return {
+        "random": _held_out(rows, rows.labels, by_row, ROUNDS),
+        "by_customers": _held_out(rows, rows.labels, by_customer, ROUNDS),
+        "out_of_time": _held_out(rows, rows.labels, by_part, ROUNDS, earlier, test),
+        "out_of_time_and_customers": _held_out(rows, rows.labels, by_customer, ROUNDS, earlier, test),
+    }
+
+
+def _taken_apart(gap: float, at_test: float, figures: dict[str, float]) -> str:
+    def said(name: str) -> str:
+        return f"AUC {figures[f'{name}_auc']:.3f}, log-loss {figures[f'{name}_log_loss']:.3f}"
+
+    return (
+        f"a random split would have promised {gap:+.3f} AUC: {said('random')} on random rows, {said('out_of_time')} "
+        f"out of time. Other rows of the same customer are worth {figures['same_customers']:+.3f} of it (whole "
+        f"customers held out: {said('by_customers')}). Other rows of the test's own time are worth "
+        f"{figures['same_time']:+.3f} (rows of the test by a model of other customers: AUC {at_test:.3f} with them, "
+        f"{said('out_of_time_and_customers')} without). Figures elsewhere are all out of time, so this alarm is a "
+        "warning to whoever splits otherwise"
+    )
 
 
 def time_in_features(rows: Rows) -> Alarm:
@@ -136,32 +143,42 @@ def time_in_features(rows: Rows) -> Alarm:
     newest = rows.snapshots[~rows.is_test].max()
     two = rows.only(rows.is_test | (rows.snapshots == newest))
     later, folds = two.is_test.astype(np.float64), _shuffled(two.customers, SEED)
-    scores = _cross_validated(two, later, folds, np.ones(len(later), dtype=bool), FEW_ROUNDS)
-    area = auc(later, scores)
-    alone = {name: separation(later, two.values[:, at])[0] for at, name in enumerate(two.names)}
-    most = sorted(alone.items(), key=lambda item: -item[1])[:5]
-    named = ", ".join(f"{name} {value:.3f}" for name, value in most)
+    area = auc(later, _held_out(two, later, folds, FEW_ROUNDS))
+    whole = lgb.train(parameters({}, SEED, len(later)), bin_values(two.values, later, two.names, SEED), FEW_ROUNDS)
+    gains = whole.feature_importance("gain")
+    most = np.argsort(-gains, kind="stable")[:5]
+    shares = {two.names[at]: float(gains[at] / max(gains.sum(), 1e-12)) for at in most}
+    named = ", ".join(
+        f"{two.names[at]} {shares[two.names[at]]:.0%} (alone AUC {separation(later, two.values[:, at])[0]:.3f})"
+        for at in most
+    )
     return Alarm(
         "time_in_features", False, area, None, "AUC of telling the test from the newest train snapshot by the columns",
-        f"told apart with AUC {area:.3f} (.5: alike); most by the columns {named}", dict(most),
+        f"told apart with AUC {area:.3f} (.5: alike); of the gain, {named}", shares,
     )  # fmt: skip
 
 
-def _cross_validated(
-    rows: Rows, labels: Array, splits: NDArray[np.int64], may_train: NDArray[np.bool_], rounds: int
+def _held_out(
+    rows: Rows,
+    labels: Array,
+    splits: NDArray[np.int64],
+    rounds: int,
+    fit: NDArray[np.bool_] | None = None,
+    judged: NDArray[np.bool_] | None = None,
 ) -> Array:
-    """Probabilities of default LightGBM, shape (rows,): of the rows of a split by the rows of all others.
+    """Probabilities of default LightGBM, shape (rows,): of the rows of a split by the rows of all other splits.
 
-    Only rows that `may_train` are learned from. Rows of split -1 are not judged: NaN.
+    Only rows of `fit` are learned from, and only those of `judged` are judged (None: all); others are NaN.
     """
+    fit = np.ones(len(labels), dtype=bool) if fit is None else fit
+    judged = np.ones(len(labels), dtype=bool) if judged is None else judged
     # Binned once: bins see no label.
     data = bin_values(rows.values, labels, rows.names, SEED)
     settings, scores = parameters({}, SEED, len(labels)), np.full(len(labels), np.nan)
-    for split in np.unique(splits[splits >= 0]):
-        judged = splits == split
-        part = data.subset(np.flatnonzero(~judged & may_train), params=settings)
-        booster = lgb.train(settings, part, rounds)
-        scores[judged] = booster.predict(rows.values[judged])
+    for split in np.unique(splits[judged]):
+        own = splits == split
+        booster = lgb.train(settings, data.subset(np.flatnonzero(~own & fit), params=settings), rounds)
+        scores[own & judged] = booster.predict(rows.values[own & judged])
     return scores
 
 

@@ -95,15 +95,17 @@ def truncated_log(settings: Settings, dataset: Dataset, again: MadeAgain, window
 
 
 def sample_rows(rows: pd.DataFrame, wanted: int) -> pd.DataFrame:
-    """At random, as many of every snapshot as there are, with as_of in microseconds and `copy` from 0.
+    """At random and spread over snapshots, with as_of in microseconds and `copy` from 0.
 
-    No customer is twice in a copy. What would need more than 12 copies is left out.
+    One row of every customer comes before a second one of any, so that there are few copies. What would need more
+    than 12 is left out.
     """
     shuffled = rows.sample(frac=1.0, random_state=SEED)
-    turn = shuffled.groupby("snapshot").cumcount()
-    # The first of every snapshot, then the second of every one, until there are enough.
-    sample = shuffled.assign(turn=turn).sort_values("turn", kind="stable").head(wanted).drop(columns="turn")
-    sample = sample.assign(as_of=sample["as_of"].astype("int64"), copy=sample.groupby("customer_id").cumcount())
+    shuffled = shuffled.assign(copy=shuffled.groupby("customer_id").cumcount())
+    # Of a copy, the first row of every snapshot, then the second of every one, until there are enough.
+    turn = shuffled.groupby(["copy", "snapshot"]).cumcount()
+    sample = shuffled.assign(turn=turn).sort_values(["copy", "turn"], kind="stable").drop(columns="turn").head(wanted)
+    sample = sample.assign(as_of=sample["as_of"].astype("int64"))
     return sample[sample["copy"] < MOST_COPIES].reset_index(drop=True)
 
 

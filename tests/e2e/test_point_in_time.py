@@ -11,17 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from sklearn.metrics import roc_auc_score
 
 from feature_repo.event_table import EVENT_SCHEMA, register_customer_events
-from pipelines.artefacts import Dataset, load_dataset
-from pipelines.boosting import learning_rows, make_folds, matrix
+from pipelines.artefacts import TUNING, Dataset, load_dataset, write_json
 from pipelines.dataset import build_dataset
+from pipelines.dataset.again import DatasetAgain
 from pipelines.dataset.features import historical_features
 from pipelines.dataset.labels import label_rows
 from pipelines.feature_store import open_feature_store
-from pipelines.fitting import fit_calibrated
+from pipelines.leakage import look_for_leakage
 from pipelines.settings import Settings, Workspace, load_settings
+from pipelines.train import train
 from tests.real_data import ONLINE_RETAIL, ingest, needs_online_retail
 
 pytestmark = [needs_online_retail, pytest.mark.slow]
@@ -96,15 +96,19 @@ def test_labels_and_orders_are_those_counted_in_the_published_file(dataset: Data
         np.testing.assert_allclose(own["order_completed_days_since_last_lifetime"], days, atol=1e-9)
 
 
-def test_labels_that_are_shuffled_cannot_be_learned(project: Settings, dataset: Dataset) -> None:
-    """Within each instant, so that all else stays: an area far from one half would be a leak."""
-    areas = []
-    for seed in range(4):
-        labels = dataset.rows.groupby("as_of")["label"].transform(
-            lambda own, seed=seed: np.random.default_rng(seed).permutation(own.to_numpy())
-        )
-        lost = Dataset(dataset.rows.assign(label=labels), dataset.manifest)
-        train, config = learning_rows(lost), project.model("churn")
-        _, booster = fit_calibrated(train, make_folds(train, seed), {"num_leaves": 7}, config.tune, config.fit)
-        areas.append(roc_auc_score(lost.part("test")["label"], booster.predict(matrix(lost.inputs("test")))))
-    assert abs(np.mean(areas) - 0.5) < 0.02  # four tests of 1,977 rows have a standard error of 0.007
+def test_the_project_finds_no_leak_itself(project: Settings, dataset: Dataset) -> None:
+    """All rows made again from cut logs; labels that are shuffled cannot be learned."""
+    config = project.model("churn")
+    folder = project.workspace.artefacts("churn")
+    write_json(folder / TUNING, {"params": {"num_leaves": 7}})
+    train(project, config)
+    every_row = config.model_copy(
+        update={"leakage": config.leakage.model_copy(update={"truncated_rows": len(dataset.rows)})}
+    )
+    leakage = look_for_leakage(project, every_row, DatasetAgain(project, config, open_feature_store(project)))
+    alarms = {alarm.name: alarm for alarm in leakage.alarms}
+    assert [alarm.name for alarm in leakage.raised if alarm.blocks] == [], leakage.text()
+    assert alarms["truncated_log"].figures["rows"] == len(dataset.rows)
+    assert alarms["truncated_log"].figures["values"] >= 500_000
+    assert abs(alarms["shuffled_labels"].figures["auc"] - 0.5) < 0.02
+    assert alarms["random_split_gap"].figures["same_customers"] > 0.03

@@ -173,12 +173,12 @@ def test_a_model_of_one_view_is_not_left_without_columns(settings: Settings) -> 
 @pytest.mark.parametrize(
     ("adds", "difference", "words"),
     [
-        (False, HELPS, "helps; without it the model is worse"),
-        (False, HARMS, "harms; without it the model is better"),
-        (False, UNKNOWN, "cannot tell whether it helps"),
-        (True, HELPS, "with it the model would be worse"),
-        (True, HARMS, "with it the model would be better"),
-        (True, UNKNOWN, "cannot tell whether it would help"),
+        (False, HELPS, "this helps; without it the model is worse"),
+        (False, HARMS, "this harms; without it the model is better"),
+        (False, UNKNOWN, "cannot tell whether this helps"),
+        (True, HELPS, "with this the model would be worse"),
+        (True, HARMS, "with this the model would be better"),
+        (True, UNKNOWN, "cannot tell whether this would help"),
         (False, Interval(0.0, 0.0, 0.0), "no difference at all"),
         (False, Interval(None, None, None), "cannot be compared"),
     ],

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +23,6 @@ from pipelines.leakage.areas import area_within
 from pipelines.leakage.columns import single_feature
 from pipelines.leakage.learning import Rows, random_split_gap, rows_of, shuffled_labels, time_in_features
 from pipelines.leakage.truncated import sample_rows, truncated_log
-from pipelines.scoring.customers import whole_customers
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
 from pipelines.train import train
@@ -120,12 +120,33 @@ def test_labels_of_another_window_are_found(project: Settings, dataset: Dataset)
 
 
 def test_customers_who_were_not_in_the_population_are_found(project: Settings, dataset: Dataset) -> None:
-    """A row three days too early: what makes its customer active may not have happened yet."""
+    """Rows of somebody without any event."""
     rows = dataset.rows.assign(customer_id=dataset.rows["customer_id"].where(dataset.rows.index > 4, "nobody"))
     rows = rows.drop_duplicates(["customer_id", "as_of"], ignore_index=True)
     alarm = truncated(project, Dataset(rows, dataset.manifest), len(rows))
     assert alarm.raised
     assert "population" in alarm.detail
+
+
+def test_rows_right_after_openings_are_made_again_at_an_instant_each(tmp_path: Path) -> None:
+    project = make_settings(tmp_path)
+    write_lake(project.workspace.lake, 2_500, CUSTOMERS)
+    raw = config_of(project).model_dump()
+    raw["label"] = {
+        "kind": "conversion", "opened_by": ["Email Opened"], "open_for": "30d", "goal_events": ["Order Completed"],
+        "horizon": "20d",
+    }  # fmt: skip
+    raw["snapshots"] |= {"at": "opening", "every": "90d", "at_least_customers": 5}
+    config = ModelConfig.model_validate(raw)
+    build_dataset(project, config, open_feature_store(project))
+    made = load_dataset(project.workspace.artefacts("churn"))
+    again = DatasetAgain(project, config, open_feature_store(project))
+    alarm = truncated_log(project, made, again, 20 * DAY, 300)
+    assert not alarm.raised, alarm.detail
+    assert alarm.figures["rows"] == 300
+    assert alarm.figures["instants"] > 50
+    wrong = Dataset(made.rows.assign(label=1 - made.rows["label"]), made.manifest)
+    assert truncated_log(project, wrong, again, 20 * DAY, 60).figure == 60
 
 
 def test_a_dataset_of_other_features_or_labels_is_refused(project: Settings) -> None:
@@ -180,6 +201,36 @@ def test_rows_of_a_customer_on_both_sides_make_a_gap() -> None:
     assert not random_split_gap(rows_of(dataset), 0.05).raised
 
 
+def test_rows_are_judged_by_other_rows_of_the_split_alone() -> None:
+    """Against LightGBM fitted on the very rows, one split at a time."""
+    from pipelines.leakage import learning
+
+    rows = rows_of(make_dataset(80))
+    splits, earlier = rows.customers % 2, ~rows.is_test
+    found = learning._held_out(rows, rows.labels, splits, 10, earlier, rows.is_test)
+    assert np.isnan(found[earlier]).all()
+    for split in (0, 1):
+        judged, fit = (splits == split) & rows.is_test, (splits != split) & earlier
+        data = learning.bin_values(rows.values, rows.labels, rows.names, learning.SEED)
+        part = data.subset(np.flatnonzero(fit))
+        expected = lgb.train(learning.parameters({}, learning.SEED, 10), part, 10).predict(rows.values[judged])
+        np.testing.assert_array_equal(found[judged], expected)
+
+
+def test_a_model_of_other_customers_does_not_know_what_it_may_not() -> None:
+    """Labels and columns of the customer alone, the same at every snapshot: other customers teach nothing."""
+    dataset = make_dataset(200)
+    who = pd.factorize(dataset.rows["customer_id"])[0]
+    generator = np.random.default_rng(5)
+    columns = {f"feature_{at}": generator.normal(size=200)[who] for at in range(6)}
+    own = Dataset(dataset.rows.assign(label=generator.integers(0, 2, 200)[who], **columns), dataset.manifest)
+    figures = random_split_gap(rows_of(own), 0.05).figures
+    assert figures["random_auc"] > 0.95
+    assert figures["out_of_time_auc"] > 0.95
+    assert abs(figures["by_customers_auc"] - 0.5) < 0.12
+    assert abs(figures["out_of_time_and_customers_auc"] - 0.5) < 0.12
+
+
 def test_shuffled_labels_cannot_be_learned_and_few_rows_raise_no_false_alarm() -> None:
     for customers in (60, 400):
         alarm = shuffled_labels(rows_of(make_dataset(customers)), 0.02)
@@ -204,7 +255,7 @@ def test_time_in_a_column_is_told_and_is_no_alarm() -> None:
     alarm = time_in_features(rows_of(Dataset(dataset.rows.assign(feature_3=days), dataset.manifest)))
     assert not alarm.raised
     assert alarm.figure == pytest.approx(1.0)
-    assert "feature_3 1.000" in alarm.detail
+    assert "feature_3 100% (alone AUC 1.000)" in alarm.detail
     apart = time_in_features(rows_of(dataset)).figure
     assert apart is not None
     assert abs(apart - 0.5) < 0.1
@@ -237,19 +288,10 @@ def test_samples_are_spread_over_snapshots_and_hold_a_customer_once_a_copy(wante
     rows = make_dataset(100).rows
     sample = sample_rows(rows, wanted)
     assert len(sample) == min(wanted, len(rows))
-    counts = sample.groupby("snapshot").size()
-    assert len(counts) == 4
-    assert counts.max() - counts.min() <= 1
+    assert sample["snapshot"].nunique() == 4
+    assert sample["copy"].nunique() == -(-min(wanted, len(rows)) // 100)
     assert not sample.duplicated(["copy", "customer_id"]).any()
     assert not sample.duplicated(["as_of", "customer_id"]).any()
-
-
-def test_part_of_many_rows_holds_customers_whole() -> None:
-    rows = make_dataset(100).rows
-    assert whole_customers(rows, 400, 1) is rows
-    part = whole_customers(rows, 203, 1)
-    assert len(part) == 200
-    assert (part.groupby("customer_id").size() == 4).all()
 
 
 def test_rows_hold_both_parts() -> None:
