@@ -20,6 +20,7 @@ from pipelines.artefacts import (
     read_json,
     write_json,
 )
+from pipelines.boosting import drawn
 from pipelines.companions.results import CompanionEvaluation
 from pipelines.companions.storage import load_model, model_hash, save_model
 from pipelines.companions.time_evaluation import evaluate_time
@@ -27,7 +28,6 @@ from pipelines.companions.time_model import TimeModel, fit_time, period_edges
 from pipelines.companions.value_evaluation import evaluate_value
 from pipelines.companions.value_model import fit_value
 from pipelines.console import UserError, progress
-from pipelines.scoring.customers import whole_customers
 from pipelines.settings import Settings
 from pipelines.settings.labels import microseconds
 from pipelines.settings.models import CompanionConfig
@@ -120,7 +120,8 @@ def _drawn(dataset: Dataset, config: CompanionConfig) -> Dataset:
     most = config.tune.most_rows
     if config.label.kind == "next_event":
         most //= len(period_edges(microseconds(config.label.horizon) / DAY)) - 1
-    train = whole_customers(dataset.part("train"), most, config.tune.seed)
+    train = dataset.part("train")
+    train = train.iloc[drawn(train["customer_id"].to_numpy(), most)]
     return replace(dataset, rows=pd.concat([train, dataset.part("test")], ignore_index=True))
 
 

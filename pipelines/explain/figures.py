@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipelines import label_words
 from pipelines.artefacts import DatasetManifest
-from pipelines.boosting import learning_rows
+from pipelines.boosting import learning_rows, sampled_rows
 from pipelines.explain import cohorts, wording
 from pipelines.explain.answers import answers
 from pipelines.explain.cohorts import Cohorts
@@ -23,7 +23,7 @@ from pipelines.explain.hints import LABEL, MOST_ROWS, Hints
 from pipelines.explain.interactions import Interactions, interactions
 from pipelines.explain.limits import words_for
 from pipelines.explain.material import Material
-from pipelines.explain.stability import Stability, rows_to_look_at, stability, whole_customers
+from pipelines.explain.stability import MOST_TRAIN_ROWS, Stability, rows_to_look_at, stability
 
 SEED = 20050501
 SECTIONS = 8
@@ -118,7 +118,7 @@ def _stability(material: Material, both: pd.DataFrame, inputs: Array) -> Stabili
     tuned = material.training or material.tuning
     if not tuned:
         return None
-    learning = whole_customers(learning_rows(material.dataset), material.train["customer_id"].tolist(), SEED)
+    learning = sampled_rows(learning_rows(material.dataset), material.train["customer_id"].to_numpy(), MOST_TRAIN_ROWS)
     sampled = len(learning.labels) < len(material.train)
     looked_at = rows_to_look_at(both, inputs, SEED)
     config = material.config

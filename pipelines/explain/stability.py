@@ -176,18 +176,3 @@ def rows_to_look_at(
         places = np.flatnonzero(days == name)
         chosen.append(places if len(places) <= each else generator.choice(places, each, replace=False))
     return tuple((str(name), inputs[places]) for name, places in zip(names, chosen, strict=True))
-
-
-def whole_customers(
-    learning: LearningRows, customers: Sequence[str], seed: int, most: int = MOST_TRAIN_ROWS
-) -> LearningRows:
-    """All rows of as many customers, drawn at random, as have about `most` rows; everything where that is enough."""
-    if len(learning.labels) <= most:
-        return learning
-    numbers = pd.factorize(np.asarray(customers))[0]
-    share = most / len(numbers)
-    chosen = (np.random.default_rng(seed).random(numbers.max() + 1) < share)[numbers]
-    return LearningRows(
-        learning.values[chosen], learning.names, learning.labels[chosen], learning.folds[chosen],
-        learning.snapshots[chosen],
-    )  # fmt: skip

@@ -16,7 +16,6 @@ from pipelines.explain.stability import (
     rows_to_look_at,
     stability,
     top_features,
-    whole_customers,
 )
 from pipelines.settings.models import FitConfig
 
@@ -84,19 +83,12 @@ def test_features_that_contribute_nothing_are_not_on_top() -> None:
     assert [how_many(features) for features in (1, 6, 19, 20, 75)] == [1, 3, 9, 10, 10]
 
 
-def test_rows_are_drawn_of_each_snapshot_and_customers_stay_whole() -> None:
+def test_rows_are_drawn_of_each_snapshot() -> None:
     days = pd.to_datetime(np.repeat(["2021-01-01", "2021-02-01"], [500, 20]), utc=True)
     inputs = np.arange(520.0)[:, None]
     (first, early), (second, late) = rows_to_look_at(pd.DataFrame({"snapshot": days}), inputs, SEED, 100)
     assert (first, len(early), second, len(late)) == ("2021-01-01", 50, "2021-02-01", 20)
     assert early.max() < 500 <= late.min()
-    learning = _learning([1.0, 1.0], 900)
-    customers = np.repeat([f"c{at}" for at in range(300)], 3)
-    part = whole_customers(learning, customers.tolist(), SEED, 300)
-    assert 200 < len(part.labels) < 400
-    chosen = np.isin(learning.values[:, 0], part.values[:, 0]).reshape(300, 3)
-    assert set(chosen.sum(axis=1).tolist()) == {0, 3}
-    assert whole_customers(learning, customers.tolist(), SEED, 900) is learning
 
 
 def test_additivity_is_checked_in_refits_too() -> None:
