@@ -225,3 +225,10 @@ def test_events_that_decide_and_are_not_there_are_said(
         log_range(connection, label_of(kind))
     assert caught.value.problems[0].field == field
     assert caught.value.problems[0].hint
+
+
+def test_an_outcome_counts_for_training_up_to_the_instant_it_is_known_by() -> None:
+    events = [Event("a", ORDER, DAY, DAY), Event("a", ORDER, 3 * DAY, 5 * DAY)]
+    with with_view(events) as connection:
+        known, too_late = (label_rows(connection, label_of("churn"), [2 * DAY], 5 * DAY - n) for n in (0, 1))
+    assert (as_tuples(known), as_tuples(too_late)) == ([(2 * DAY, "a", 0)], [(2 * DAY, "a", 1)])
