@@ -62,6 +62,8 @@ EVENTS = st.builds(
     st.sampled_from([None, "", "1", "2"]),
 )
 LOGS = st.lists(EVENTS, max_size=25)
+# Enough of them that opportunities meet each other.
+FULL_LOGS = st.lists(EVENTS, min_size=12, max_size=30)
 DAYS = st.integers(1, 6).map(lambda days: f"{days}d")
 RULES = st.fixed_dictionaries(
     {
@@ -112,8 +114,8 @@ CONVERSIONS = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(
-    events=LOGS,
-    instants=st.lists(st.integers(0, 40).map(lambda step: step * STEP), min_size=1, max_size=4, unique=True),
+    events=FULL_LOGS,
+    instants=st.lists(st.integers(4, 34).map(lambda step: step * STEP), min_size=1, max_size=4, unique=True),
     label=CONVERSIONS,
     later=st.integers(0, 20) | st.none(),
 )
@@ -127,7 +129,7 @@ def test_conversions_are_those_of_the_oracle(
 
 
 @settings(max_examples=200, deadline=None)
-@given(events=LOGS, label=CONVERSIONS, begin=st.integers(0, 30), length=st.integers(0, 30))
+@given(events=FULL_LOGS, label=CONVERSIONS, begin=st.integers(0, 30), length=st.integers(0, 30))
 def test_conversions_right_after_an_opening_are_those_of_the_oracle(
     events: list[Event], label: ConversionLabel, begin: int, length: int
 ) -> None:
@@ -174,11 +176,17 @@ def test_an_opening_counts_from_the_instant_it_was_known() -> None:
         Event("b", ORDER, 10 * DAY, 10 * DAY, campaign="1"),  # at the very instant: neither closes nor converts
         Event("c", MAIL, 10 * DAY, 20 * DAY, campaign="1"),  # known when it was open no longer
         Event("d", MAIL, 10 * DAY, 10 * DAY),  # of no campaign
+        Event("e", MAIL, 10 * DAY, 12 * DAY, campaign="1"),
+        Event("e", ORDER, 11 * DAY, 11 * DAY, campaign="2"),  # of another campaign: it does not close
+        Event("e", ORDER, 13 * DAY, 13 * DAY, campaign="2"),  # and does not convert
     ]
     label = label_of("conversion", match="campaign_id")
     with with_view(events) as connection:
         found = label_rows(connection, label, Openings(0, 30 * DAY))
-    assert as_tuples(found) == [(10 * DAY + 1, "b", 1)]
+        at_noon = label_rows(connection, label, [12 * DAY + STEP])
+    assert as_tuples(found) == [(10 * DAY + 1, "b", 1), (12 * DAY + 1, "e", 0)]
+    # Of b the mailing of campaign 2 is closed once its order is known; that of campaign 1 never was.
+    assert as_tuples(at_noon) == [(12 * DAY + STEP, "b", 0), (12 * DAY + STEP, "e", 0)]
 
 
 def test_who_is_excluded_is_counted() -> None:
@@ -217,3 +225,10 @@ def test_events_that_decide_and_are_not_there_are_said(
         log_range(connection, label_of(kind))
     assert caught.value.problems[0].field == field
     assert caught.value.problems[0].hint
+
+
+def test_an_outcome_counts_for_training_up_to_the_instant_it_is_known_by() -> None:
+    events = [Event("a", ORDER, DAY, DAY), Event("a", ORDER, 3 * DAY, 5 * DAY)]
+    with with_view(events) as connection:
+        known, too_late = (label_rows(connection, label_of("churn"), [2 * DAY], 5 * DAY - n) for n in (0, 1))
+    assert (as_tuples(known), as_tuples(too_late)) == ([(2 * DAY, "a", 0)], [(2 * DAY, "a", 1)])
