@@ -22,7 +22,7 @@ from pipelines.settings.models import ModelConfig
 from pipelines.spec_versions import SpecVersions
 from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail, state_unavailable
-from serving.champion import StoredChampion, find_champion, former_versions
+from serving.champion import MODEL_MISSING, StoredChampion, find_champion, former_versions
 from serving.features import FeatureReader
 from serving.predictor import STATE_MISSING, Predictor, empty_state, mismatch
 
@@ -45,13 +45,13 @@ class Wiring:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the latest champion of every model is served."""
-        return not (self.refusals or self.held_back)
+        """Whether the latest champion of every model is served that has one."""
+        return not (self.held_back or any(error.code != MODEL_MISSING for error in self.refusals.values()))
 
     @property
     def problem(self) -> ApiError | None:
         """Why the service is not ready. A model without a champion matters only if no other has one."""
-        grave = [error for error in self.refusals.values() if error.code != "model_missing"]
+        grave = [error for error in self.refusals.values() if error.code != MODEL_MISSING]
         if self.predictors and not grave:
             return None
         reasons = grave or list(self.refusals.values()) or [_no_models()]
@@ -130,6 +130,9 @@ def _tell(made: Wiring, before: Wiring | None) -> None:
     told = {} if before is None else {**before.refusals, **before.held_back}
     for name, error in {**made.refusals, **made.held_back}.items():
         if str(told.get(name)) == str(error):
+            continue
+        if error.code == MODEL_MISSING and made.predictors:
+            logger.info("%s has no champion yet", name)
             continue
         details = "; ".join(f"{d.field}: expected {d.expected}, got {d.got} ({d.hint})" for d in error.details)
         instead = f", version {made.predictors[name].champion.version} is" if name in made.predictors else ""
@@ -265,4 +268,4 @@ def _clock(settings: Settings, reader: FeatureReader) -> Callable[[], int | None
 
 def _no_models() -> ApiError:
     detail = ErrorDetail(field="configs/models", expected="at least one model", got="none")
-    return ApiError(503, "model_missing", "no model is configured", [detail])
+    return ApiError(503, MODEL_MISSING, "no model is configured", [detail])

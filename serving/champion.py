@@ -19,6 +19,8 @@ from pipelines.model_store import BOOSTER, LINEAR, MANIFEST_FILE, MODEL_FILES
 from serving.api.errors import ApiError, ErrorDetail
 from serving.booster import Booster
 
+MODEL_MISSING = "model_missing"  # code of the refusal of a model that has never had a champion
+
 
 class Scorer(Protocol):
     """What answers, of k columns: a booster or a linear model. Threads may share it."""
@@ -140,7 +142,7 @@ def find_champion(bentoml_home: Path, model: str, version: str = "latest") -> St
             got="none",
             hint="train and register one: `twin run`",
         )
-        raise ApiError(503, "model_missing", f"the model {model} has no champion yet", [detail]) from None
+        raise ApiError(503, MODEL_MISSING, f"the model {model} has no champion yet", [detail]) from None
     folder = Path(stored.path)
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from pipelines.cli import (
     models,
     privacy,
     promotion,
+    reports,
     service,
     versions,
 )
@@ -28,14 +29,28 @@ from pipelines.console import UserError, storage_failure
 
 app = typer.Typer(
     name="twin",
-    help="A digital twin of every customer: events, features, churn models and predictions.\n\n"
+    help="A digital twin of every customer: events, features, models and predictions.\n\n"
     "Begin with: twin --workspace demo demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,
 )
-for module in (data, features, versions, identity, consent, labels, models, promotion, service, access, privacy, demo):
+for module in (
+    data,
+    features,
+    versions,
+    identity,
+    consent,
+    labels,
+    models,
+    reports,
+    promotion,
+    service,
+    access,
+    privacy,
+    demo,
+):
     module.register_commands(app)
 
 FAILED, MISUSED = 1, 2

@@ -12,7 +12,8 @@ import typer
 
 from pipelines.cli.data import ingest_file
 from pipelines.cli.identity import match
-from pipelines.cli.models import CHURN, run_all
+from pipelines.cli.model_steps import CHURN
+from pipelines.cli.models import run_all
 from pipelines.cli.output import settings_of
 from pipelines.cli.service import ask, prepare_service, told
 from pipelines.console import UserError

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli import companions
 from pipelines.cli.data import ingest_file
+from pipelines.cli.model_steps import CHURN, doubt, evaluate_against, publish, steps_of, take_away
 from pipelines.cli.output import AsJson, ModelName, as_text, plain, settings_of, tell
 from pipelines.console import UserError
 from pipelines.state_build import build_state
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from pipelines.cli.output import Summary
     from pipelines.settings import Settings
     from pipelines.settings.models import CompanionConfig, ModelConfig
-
-CHURN = "churn"
 
 
 def register_commands(app: typer.Typer) -> None:
@@ -35,101 +30,6 @@ def register_commands(app: typer.Typer) -> None:
     app.command("ablation")(ablation_command)
     app.command("register")(register_command)
     app.command("train")(train_command)
-    app.command("report")(report_command)
-
-
-def make_dataset(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.dataset import build_dataset
-    from pipelines.feature_store import open_feature_store
-    from pipelines.spec_versions import SpecVersions
-
-    # The model that is made of it is registered with what its features are, also if they are changed meanwhile.
-    SpecVersions(settings.workspace.specs).remember(settings.features.hash, settings.spec_file)
-    return build_dataset(settings, config, open_feature_store(settings))
-
-
-def search(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.tracking import champion
-    from pipelines.tune import tune
-
-    present = champion(settings, config)
-    params = present.manifest.get("params") if present else None  # a linear one has none
-    return tune(settings, config, also_try=[params] if params else [])
-
-
-def fit(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.train import train
-
-    return train(settings, config)
-
-
-def compare(settings: Settings, config: ModelConfig) -> Summary:
-    return evaluate_against(settings, config, truth=None)
-
-
-def evaluate_against(settings: Settings, config: ModelConfig, truth: DataFrame | None) -> Summary:
-    """The evaluation, and what is true beside it where `truth` says it."""
-    from pipelines.evaluate import evaluate
-    from pipelines.identity.consent_groups import consent_groups
-    from pipelines.tracking import champion
-
-    present = champion(settings, config)
-    purposes = {cut.consent for cut in config.slices if cut.consent is not None}
-    consent = {purpose: consent_groups(settings, purpose) for purpose in sorted(purposes)}
-    return evaluate(
-        settings, config, present.file if present else None, present.inputs if present else None, consent, truth
-    )
-
-
-def doubt(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.dataset.again import DatasetAgain
-    from pipelines.feature_store import open_feature_store
-    from pipelines.leakage import look_for_leakage
-
-    return look_for_leakage(settings, config, DatasetAgain(settings, config, open_feature_store(settings)))
-
-
-def take_away(settings: Settings, config: ModelConfig, rows: int | None = None) -> Summary:
-    from pipelines.ablation import take_apart
-
-    return take_apart(settings, config, rows)
-
-
-def report(settings: Settings, config: ModelConfig) -> Summary:
-    from feature_repo.words import words_of
-    from pipelines.explain import explain
-
-    meanings = {name: words_of(settings.features, name) for name in settings.features.by_name}
-    return explain(settings, config, meanings)
-
-
-def publish(settings: Settings, config: ModelConfig, name: str | None = None) -> Summary:
-    from pipelines.register import TUNED, export_champion, register
-
-    registration = register(settings, config, name=name or TUNED)
-    if registration.is_champion:
-        # A service that runs takes it from there.
-        export_champion(settings, config)
-    return registration
-
-
-STEPS = {
-    "dataset": make_dataset,
-    "tune": search,
-    "fit": fit,
-    "evaluate": compare,
-    "leakage": doubt,
-    "ablation": take_away,
-    "explain": report,
-    "register": publish,
-}
-
-
-def steps_of(config: ModelConfig | CompanionConfig) -> dict[str, Callable[..., Summary]]:
-    """What is done to make it, in order, by the names of the commands."""
-    from pipelines.settings.models import CompanionConfig
-
-    return {"dataset": make_dataset, **companions.STEPS} if isinstance(config, CompanionConfig) else {**STEPS}
 
 
 _HELP = {
@@ -320,45 +220,3 @@ def ablation_command(
     settings = settings_of(context)
     with _steps_before("ablation"):
         tell(take_away(settings, settings.model(model), rows), json)
-
-
-def report_command(
-    context: typer.Context,
-    model: ModelName = CHURN,
-    open_page: Annotated[bool, typer.Option("--open", help="open it in a browser")] = False,
-    json: AsJson = False,
-) -> None:
-    """Say where the reviewer's report and the model card are, and open the report.
-
-    Example: twin report churn --open
-    """
-    from pipelines.artefacts import MODEL_CARD, REPORT
-
-    settings = settings_of(context)
-    folder = settings.workspace.artefacts(settings.learned(model).name)
-    path = folder / REPORT
-    if not path.exists():
-        raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} train {model}")
-    if json:
-        print(as_text(_key_figures(folder) if model in settings.models else companions.key_figures(folder)))
-    else:
-        print(path)
-        if (folder / MODEL_CARD).exists():
-            print(folder / MODEL_CARD)
-    if open_page:
-        webbrowser.open(path.as_uri())
-
-
-def _key_figures(folder: Path) -> dict[str, Any]:
-    """Where everything is, and what a reviewer asks first, from `report.json`."""
-    from pipelines.artefacts import MODEL_CARD, REPORT, REPORT_FIGURES, read_json
-
-    figures = read_json(folder / REPORT_FIGURES)
-    keys = ("model", "answers", "rates", "worst_additivity_gap", "rows_explained", "rows_available")
-    stable = figures["stability"] or {}
-    return {
-        "report": str(folder / REPORT), "figures": str(folder / REPORT_FIGURES), "card": str(folder / MODEL_CARD),
-        **{key: figures[key] for key in keys},
-        "stability": {key: stable.get(key) for key in ("seeds", "folds", "time")},
-        "top_features": [item["feature"] for item in figures["importances"][:10]],
-    }  # fmt: skip

@@ -53,11 +53,12 @@ def _evaluation(
         "name": TUNED,
         "auc": {"estimate": auc(labels, models[name])},
         "calibration_error": calibration_error(labels, models[name]),
-        "calibration_noise_floor": noise_floor(models[name], simulations=20),
+        "noise_floor": noise_floor(models[name], simulations=20),
     }
     return {
         "test_rows": len(labels),
         "models": [scores],
+        "per_snapshot": [{"snapshot": 0, "models": [scores]}],
         "differences": [{"model": TUNED, "against": "base_rate", "metric": "log_loss", **against["base_rate"]}],
         "champion_comparison": {"log_loss": against["champion"], "profit": None, "worst_slice": None},
     }

@@ -24,7 +24,8 @@ from pipelines.artefacts import (
     Dataset,
     read_json,
 )
-from pipelines.cli.models import steps_of, train_model
+from pipelines.cli.model_steps import steps_of
+from pipelines.cli.models import train_model
 from pipelines.companions import CompanionEvaluation, CompanionRegistration
 from pipelines.companions.survival import Survival
 from pipelines.console import UserError

@@ -24,7 +24,7 @@ from feature_repo.sql import features_query
 from feature_repo.state.build import build_states
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.artefacts import EVALUATION, MODEL, TUNING, Dataset, file_hash, save_dataset, write_json
-from pipelines.cli.models import publish
+from pipelines.cli.model_steps import publish
 from pipelines.events.opening import event_store
 from pipelines.identity.current import current_membership
 from pipelines.settings import Settings, Workspace, load_settings

@@ -75,7 +75,10 @@ def train(features: Sequence[str]) -> lgb.Booster:
 
 
 def make_shop(checkout: Path) -> Shop:
-    settings = replace(load_settings(), workspace=Workspace("test", checkout=checkout))
+    loaded = load_settings()
+    settings = replace(
+        loaded, workspace=Workspace("test", checkout=checkout), models={"churn": loaded.models["churn"]}, companions={}
+    )
     rng = np.random.default_rng(11)
     rows = _values(rng, len(CUSTOMERS), len(settings.features.service_features("churn")))
     return Shop(settings, dict(zip(CUSTOMERS, rows, strict=True)))

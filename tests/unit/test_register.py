@@ -83,8 +83,11 @@ def test_each_gate_holds_back_what_it_is_for() -> None:
     assert failed(log_loss=0.645) == {"beats_base_rate_by"}, "an interval that reaches zero is no gain"
     assert failed(differences=[]) == {"beats_base_rate_by"}
     models = make_evaluation()["models"]
-    models[1] |= {"auc": {"estimate": 0.54, "low": 0.5, "high": 0.6}, "calibration_error": 0.1}
-    assert failed(models=models) == {"minimum_auc", "calibration_error_over_noise"}
+    models[1] |= {"auc": {"estimate": 0.54, "low": 0.5, "high": 0.6}}
+    assert failed(models=models) == {"minimum_auc"}
+    per_snapshot = make_evaluation()["per_snapshot"]
+    per_snapshot[-1]["models"][1]["calibration_error"] = 0.1
+    assert failed(per_snapshot=per_snapshot) == {"calibration_error_over_noise"}
     models[1] |= {"auc": {"estimate": None, "low": None, "high": None}}
     assert "minimum_auc" in failed(models=models), "what is not known is not passed"
 
@@ -158,6 +161,8 @@ def test_a_simple_candidate_is_judged_by_its_own_figures() -> None:
     """What the evaluation says of the tuned one says nothing of it."""
     evaluation = make_evaluation(against_champion=-0.02)
     evaluation["models"].append({**evaluation["models"][1], "name": "logistic"})
+    for snapshot in evaluation["per_snapshot"]:
+        snapshot["models"].append({**snapshot["models"][1], "name": "logistic"})
     simple = Evidence(evaluation, "logistic", make_leakage(), True, "comparable")
     expected = {"beats_base_rate_by", "worst_slice_loss_over_base_rate", "maximum_loss_against_champion"}
     assert {gate.name for gate in check_gates(GateConfig(), simple) if not gate.passed} == expected

@@ -18,7 +18,7 @@ import yaml
 
 from pipelines.artefacts import load_dataset
 from pipelines.boosting import matrix
-from pipelines.cli.models import STEPS
+from pipelines.cli.model_steps import STEPS
 from pipelines.settings import CHECKOUT, Workspace
 from tests.benchmarks.measure import Figure
 from tests.benchmarks.place import Place, Size
