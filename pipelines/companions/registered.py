@@ -11,13 +11,12 @@ import lightgbm as lgb
 import mlflow
 import numpy
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, Schema
 
 from feature_repo.configuration import Problem
-from feature_repo.spec_content import FILE, text_of
+from feature_repo.spec_content import FILE
 from pipelines import artefacts
 from pipelines.alias_moves import move_alias
 from pipelines.artefacts import EVALUATION, REGISTRATION, TRAINING, Dataset, load_dataset, read_json, write_json
@@ -27,9 +26,10 @@ from pipelines.companions.storage import PARTS, CompanionModel, boosters_of, fil
 from pipelines.companions.time_model import PERIOD, TimeModel
 from pipelines.console import UserError
 from pipelines.gate import Gate
+from pipelines.registry import add_version, made_from, spec_content, write_content
 from pipelines.settings import Settings
 from pipelines.settings.models import CompanionConfig
-from pipelines.spec_versions import SpecVersions, content_behind
+from pipelines.spec_versions import SpecVersions
 from pipelines.tracking import (
     CHALLENGER,
     CHAMPION,
@@ -99,18 +99,15 @@ def register(settings: Settings, config: CompanionConfig) -> CompanionRegistrati
         version, run = str(before.version), str(before.run_id)
         return CompanionRegistration(config.name, version, CHAMPION, run, version, gates, verdict, path, False)
     alias = CHAMPION if all(gate.passed for gate in gates) else CHALLENGER
-    content = content_behind(settings, dataset.manifest.spec_hash)
-    if content is None:
-        problem = Problem(artefacts.DATASET_MANIFEST, "a known spec", dataset.manifest.spec_hash, "make it again")
-        raise UserError("It is not known any more what the dataset's features are; nothing was registered.", [problem])
-    (folder / FILE).write_text(text_of(content), encoding="utf-8")
+    content = spec_content(settings, dataset.manifest)
+    write_content(folder, content)
     with tracked_run(settings, config) as run:
         _record(client, run, config, folder, dataset, training, evaluation)
         logged = _log_model(folder, model, manifest)
         for file in (PARTS, FILE, *list(files_of(model).values())[1:]):
             client.log_model_artifact(str(logged.model_id), str(folder / file))
     SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
-    version = _add_version(client, config, run, logged, manifest, verdict)
+    version = add_version(client, run, logged, manifest, ("config_hash", "model_hash", "kind"), verdict)
     held = alias_version(client, config.name, alias)
     failed = tuple(gate.name for gate in gates if not gate.passed)
     held_by = None if held is None else str(held.version)
@@ -134,36 +131,17 @@ def build_manifest(
     gates: tuple[Gate, ...],
 ) -> dict[str, Any]:
     """What a companion was made from and is to be used with, as JSON. Instants: int64 microseconds UTC."""
-    made = dataset.manifest
     own = evaluation["models"][-1]
     return {
-        "model": config.name,
+        **made_from(config, dataset.manifest, gates),
         "kind": KINDS[config.label.kind],
-        "description": config.description,
-        "owner": config.owner,
-        "lake_version": made.lake_version,
-        "identity_version": made.identity_version,
-        "spec_hash": made.spec_hash,
-        "feature_service": made.feature_service,
-        "features": list(made.features),
-        "inputs": made.inputs.to_json(),
+        "inputs": dataset.manifest.inputs.to_json(),
         "columns": next(iter(boosters_of(model).values())).feature_name(),
-        "config_hash": made.config_hash,
-        "dataset_hash": made.dataset_hash,
         "model_hash": training["model_hash"],
-        "git_commit": git_commit(),
-        "data": {
-            "start": made.data_start,
-            "end": made.data_end,
-            "snapshots": [asdict(snapshot) for snapshot in made.snapshots],
-        },
-        "label": config.label.model_dump(mode="json"),
         "files": [PARTS, *files_of(model).values()],
         "params": training["params"],
         "rounds": training["rounds"],
         "metrics": {**own["figures"], "test_rows": evaluation["test_rows"]},
-        "gates": {gate.name: gate.passed for gate in gates},
-        "lightgbm": lgb.__version__,
     }
 
 
@@ -226,19 +204,3 @@ def _log_model(folder: Path, model: CompanionModel, manifest: dict[str, Any]) ->
         pip_requirements=requirements,
         metadata=manifest,
     )
-
-
-def _add_version(
-    client: MlflowClient, config: CompanionConfig, run: str, logged: ModelInfo, manifest: dict[str, Any], verdict: str
-) -> str:
-    try:
-        client.create_registered_model(config.name, description=config.description)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    tags = {name: str(manifest[name]) for name in (*_SAME, "kind", "lake_version", "identity_version")}
-    tags["failed_gates"] = ", ".join(name for name, passed in manifest["gates"].items() if not passed)
-    version = client.create_model_version(
-        config.name, logged.model_uri, run, tags=tags, description=verdict, model_id=logged.model_id
-    )
-    return str(version.version)

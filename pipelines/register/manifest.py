@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
-
-import lightgbm as lgb
 
 from feature_repo.windows import DAY
 from pipelines.artefacts import DatasetManifest
 from pipelines.gate import Gate
 from pipelines.model_store import BOOSTER
 from pipelines.register.candidate import Candidate
+from pipelines.registry import made_from
 from pipelines.settings.labels import ChurnLabel, microseconds
 from pipelines.settings.models import ModelConfig
-from pipelines.tracking import git_commit
 
 
 def build_manifest(
@@ -29,33 +26,15 @@ def build_manifest(
     """As JSON. Instants: int64 microseconds UTC. How a booster was fitted is said of boosters alone."""
     fitted = ("params", "rounds", "calibration", "seeds", "monotone") if candidate.kind == BOOSTER else ()
     return {
-        "model": config.name,
+        **made_from(config, dataset, gates),
         "kind": candidate.kind,
         "candidate": candidate.name,
-        "description": config.description,
-        "owner": config.owner,
-        "lake_version": dataset.lake_version,
-        "identity_version": dataset.identity_version,
-        "spec_hash": dataset.spec_hash,
-        "feature_service": dataset.feature_service,
-        "features": list(dataset.features),
         # How the columns of the model are made of the features.
         "inputs": candidate.inputs.to_json(),
         "columns": list(candidate.inputs.names),
         "population": _population(config),
-        "config_hash": dataset.config_hash,
-        "dataset_hash": dataset.dataset_hash,
-        "git_commit": git_commit(),
-        "data": {
-            "start": dataset.data_start,
-            "end": dataset.data_end,
-            "snapshots": [asdict(snapshot) for snapshot in dataset.snapshots],
-        },
-        "label": config.label.model_dump(mode="json"),
         **{name: training[name] for name in fitted if name in training},
         "metrics": _metrics(evaluation, candidate.name),
-        "gates": {gate.name: gate.passed for gate in gates},
-        "lightgbm": lgb.__version__,
     }
 
 

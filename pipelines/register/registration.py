@@ -7,16 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from mlflow.models.model import ModelInfo
-
 from feature_repo.configuration import Problem
-from feature_repo.spec_content import FILE, text_of
-from feature_repo.spec_file import SpecFile
 from pipelines.alias_moves import move_alias
 from pipelines.artefacts import (
-    DATASET_MANIFEST,
     EVALUATION,
     LEAKAGE,
     MODEL,
@@ -35,9 +28,10 @@ from pipelines.register.gates import Against, Evidence, check_gates, failed
 from pipelines.register.logged import log_model
 from pipelines.register.manifest import build_manifest
 from pipelines.register.record import record, record_registration
+from pipelines.registry import add_version, spec_content, write_content
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
-from pipelines.spec_versions import SpecVersions, content_behind
+from pipelines.spec_versions import SpecVersions
 from pipelines.tracking import (
     CHALLENGER,
     CHAMPION,
@@ -107,7 +101,7 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None,
     dataset, training, evaluation = load_dataset(folder), read_json(folder / TRAINING), read_json(folder / EVALUATION)
     _belong_together(folder, dataset.manifest, training, evaluation)
     chosen = candidate(folder, dataset.manifest, name)
-    content = _content(settings, dataset.manifest)
+    content = spec_content(settings, dataset.manifest)
     client = connect(settings.workspace)
     before = champion(settings, config)
     if before is not None and evaluation["champion_hash"] not in (None, file_hash(before.file)):
@@ -127,9 +121,9 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None,
     with inside_run(settings, config, run_id) as run:
         record(client, run, config, folder, dataset)
         logged = log_model(chosen, manifest)
-        client.log_model_artifact(str(logged.model_id), str(_written(folder, content)))
+        client.log_model_artifact(str(logged.model_id), str(write_content(folder, content)))
     SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
-    version = _add_version(client, config, run, logged, manifest, verdict)
+    version = add_version(client, run, logged, manifest, ("kind", "candidate"), verdict)
     held = alias_version(settings, config.name, alias)
     held_by = None if held is None else str(held.version)
     move_alias(settings, client, config.name, alias, version, held_by, "register", failed=failed(gates))
@@ -180,37 +174,3 @@ def _belong_together(
         problems.append(Problem(EVALUATION, "an evaluation of this model", "of another", "evaluate again"))
     if problems:
         raise UserError("The artefacts do not belong together; nothing was registered.", problems)
-
-
-def _content(settings: Settings, dataset: DatasetManifest) -> SpecFile:
-    """What the features of the dataset were compiled from: it goes with the model, which is served with them."""
-    content = content_behind(settings, dataset.spec_hash)
-    if content is None:
-        known = f"spec {settings.features.hash} in configs/features.yaml"
-        problem = Problem(DATASET_MANIFEST, known, f"spec {dataset.spec_hash}", "make the dataset again")
-        raise UserError("It is not known any more what the dataset's features are; nothing was registered.", [problem])
-    return content
-
-
-def _written(folder: Path, content: SpecFile) -> Path:
-    file = folder / FILE
-    file.write_text(text_of(content), encoding="utf-8")
-    return file
-
-
-def _add_version(
-    client: MlflowClient, config: ModelConfig, run_id: str, logged: ModelInfo, manifest: dict[str, Any], verdict: str
-) -> str:
-    """Register the logged model; its version."""
-    try:
-        client.create_registered_model(config.name, description=config.description)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    told = ("spec_hash", "dataset_hash", "lake_version", "identity_version", "kind", "candidate")
-    tags = {name: str(manifest[name]) for name in told}
-    tags["failed_gates"] = ", ".join(name for name, passed in manifest["gates"].items() if not passed)
-    version = client.create_model_version(
-        config.name, logged.model_uri, run_id, tags=tags, description=verdict, model_id=logged.model_id
-    )
-    return str(version.version)
