@@ -108,7 +108,7 @@ def register(settings: Settings, config: CompanionConfig) -> CompanionRegistrati
             client.log_model_artifact(str(logged.model_id), str(folder / file))
     SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
     version = add_version(client, run, logged, manifest, ("config_hash", "model_hash", "kind"), verdict)
-    held = alias_version(client, config.name, alias)
+    held = alias_version(settings, config.name, alias)
     failed = tuple(gate.name for gate in gates if not gate.passed)
     held_by = None if held is None else str(held.version)
     move_alias(settings, client, config.name, alias, version, held_by, "register", failed=failed)
