@@ -20,7 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from feature_repo.configuration import Problem
 from feature_repo.model_inputs import ModelInputs, inputs_from_json
+from pipelines.console import UserError
+from pipelines.settings.models import LearningConfig
 
 DATASET = "dataset.parquet"
 DATASET_MANIFEST = "dataset.json"
@@ -70,6 +73,7 @@ class DatasetManifest:
     data_end: int
     snapshots: tuple[Snapshot, ...]
     inputs: ModelInputs
+    label: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +99,11 @@ class Dataset:
 
 
 def save_dataset(folder: Path, dataset: Dataset) -> None:
-    """Write both files of a dataset, the rows first: a manifest never stands without its rows."""
+    """Write both files of a dataset: a manifest never stands beside rows of another one."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (DATASET + ".partial")
     dataset.rows.to_parquet(partial, index=False)
+    (folder / DATASET_MANIFEST).unlink(missing_ok=True)
     os.replace(partial, folder / DATASET)
     write_json(folder / DATASET_MANIFEST, asdict(dataset.manifest))
 
@@ -114,6 +119,21 @@ def load_dataset(folder: Path) -> Dataset:
     features, inputs = tuple(raw.pop("features")), inputs_from_json(raw.pop("inputs"))
     manifest = DatasetManifest(**raw, features=features, snapshots=snapshots, inputs=inputs)
     return Dataset(pd.read_parquet(folder / DATASET), manifest)
+
+
+def load_dataset_of(folder: Path, config: LearningConfig) -> Dataset:
+    """The dataset of a model, which must have been made by the label rule that is configured now.
+
+    Raises:
+        FileNotFoundError: there is none in `folder`.
+        UserError: it was made by another rule.
+    """
+    dataset = load_dataset(folder)
+    if dataset.manifest.label != config.label.model_dump(mode="json"):
+        hint = f"make the dataset again: twin train {config.name}"
+        problem = Problem("label", "the rule that the dataset was made by", "another", hint, f"{config.name}.yaml")
+        raise UserError("The label rule was changed since the dataset was made.", [problem])
+    return dataset
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -69,6 +70,10 @@ class RegisteredVersion:
         raw = self.manifest.get("inputs")
         features = tuple(self.manifest["features"])
         return ModelInputs(features, features) if raw is None else inputs_from_json(raw)
+
+
+class FilesGone(UserError):
+    """A registered version whose files are not where MLflow's database says."""
 
 
 def connect(workspace: Workspace) -> MlflowClient:
@@ -148,6 +153,18 @@ def champion(settings: Settings, config: LearningConfig) -> RegisteredVersion | 
     return None if version is None else _opened(config.name, version)
 
 
+def champion_if_there(settings: Settings, config: LearningConfig) -> RegisteredVersion | None:
+    """The present champion, or None, with a word on stderr, where its files are gone, as after a checkout was moved.
+
+    What is trained anew needs no former champion; it cannot be compared with one that is gone.
+    """
+    try:
+        return champion(settings, config)
+    except FilesGone as error:
+        print(f"note: the present champion of {config.name} is left out: {error.message}", file=sys.stderr)
+        return None
+
+
 def registered_version(settings: Settings, config: LearningConfig, version: str) -> RegisteredVersion:
     """A registered version by its number.
 
@@ -194,7 +211,7 @@ def _opened(model: str, version: ModelVersion) -> RegisteredVersion:
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model}/{version.version}"))
         manifest = mlflow.models.Model.load(str(folder)).metadata or {}
     except (MlflowException, OSError):
-        raise UserError(
+        raise FilesGone(
             f"The files of {model} version {version.version} are not where MLflow's database says. "
             "If the checkout was moved, train and register again: twin run"
         ) from None

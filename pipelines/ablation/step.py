@@ -17,7 +17,7 @@ from feature_repo.model_inputs import BuyingRhythm
 from pipelines.ablation.made import Made, Trial, can_be_made, make, trial_of, uncalibrated
 from pipelines.ablation.results import Ablation, Reference, Row, sentence
 from pipelines.ablation.variants import Variant, variants
-from pipelines.artefacts import ABLATION, MODEL, TRAINING, Dataset, file_hash, load_dataset, read_json, write_json
+from pipelines.artefacts import ABLATION, MODEL, TRAINING, Dataset, file_hash, load_dataset_of, read_json, write_json
 from pipelines.boosting import ROWS_WORTH_THREADS
 from pipelines.buying_rhythm import fit_rhythm
 from pipelines.console import UserError, progress
@@ -42,7 +42,7 @@ def take_apart(settings: Settings, config: ModelConfig, most_rows: int | None = 
     """
     began = time.monotonic()
     folder = settings.workspace.artefacts(config.name)
-    dataset, training = load_dataset(folder), read_json(folder / TRAINING)
+    dataset, training = load_dataset_of(folder, config), read_json(folder / TRAINING)
     _refuse_foreign_training(dataset, training)
     booster = lightgbm.Booster(model_file=folder / MODEL)
     gains = dict(zip(booster.feature_name(), booster.feature_importance("gain").tolist(), strict=True))

@@ -28,10 +28,10 @@ def make_dataset(settings: Settings, config: ModelConfig) -> Summary:
 
 
 def search(settings: Settings, config: ModelConfig) -> Summary:
-    from pipelines.tracking import champion
+    from pipelines.tracking import champion_if_there
     from pipelines.tune import tune
 
-    present = champion(settings, config)
+    present = champion_if_there(settings, config)
     params = present.manifest.get("params") if present else None  # a linear one has none
     return tune(settings, config, also_try=[params] if params else [])
 
@@ -50,9 +50,9 @@ def evaluate_against(settings: Settings, config: ModelConfig, truth: DataFrame |
     """The evaluation, and what is true beside it where `truth` says it."""
     from pipelines.evaluate import evaluate
     from pipelines.identity.consent_groups import consent_groups
-    from pipelines.tracking import champion
+    from pipelines.tracking import champion_if_there
 
-    present = champion(settings, config)
+    present = champion_if_there(settings, config)
     purposes = {cut.consent for cut in config.slices if cut.consent is not None}
     consent = {purpose: consent_groups(settings, purpose) for purpose in sorted(purposes)}
     return evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +132,8 @@ def fold_of(customer_id: str, folds: int) -> int:
     return int.from_bytes(hashlib.blake2b(customer_id.encode(), digest_size=8).digest(), "big") % folds
 
 
-def content_hash(rows: pd.DataFrame, names: tuple[str, ...]) -> str:
-    """SHA-256 (16 hex digits) over ids, labels, parts, folds and values; row order does not matter."""
+def content_hash(rows: pd.DataFrame, names: tuple[str, ...], inputs: ModelInputs) -> str:
+    """SHA-256 (16 hex digits) over ids, labels, parts, folds, values and inputs; row order does not matter."""
     ordered = rows.sort_values(["as_of", "customer_id"])
     digest = hashlib.sha256("\n".join(names).encode())
     for column in ("customer_id", "part"):
@@ -141,6 +142,8 @@ def content_hash(rows: pd.DataFrame, names: tuple[str, ...]) -> str:
     values = ordered[list(names)].to_numpy(dtype="<f8") + 0.0  # one zero, not two
     values[np.isnan(values)] = np.nan  # one NaN out of many bit patterns
     digest.update(values.tobytes())
+    # The same values are other columns to learn from where inputs differ.
+    digest.update(json.dumps(inputs.to_json(), sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
@@ -218,13 +221,14 @@ def _manifest(
         settings.features.hash,
         *pinned,
         config.hash,
-        content_hash(rows, tuple(name for name in rows.columns if name not in ID_COLUMNS)),
+        content_hash(rows, tuple(name for name in rows.columns if name not in ID_COLUMNS), inputs),
         microseconds(label.horizon),
         microseconds(label.gap),
         log.start,
         log.end,
         tuple(snapshots),
         inputs,
+        label.model_dump(mode="json"),
     )
 
 

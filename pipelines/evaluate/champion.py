@@ -56,7 +56,7 @@ def compare_with_champion(
     both = {_CANDIDATE: late.probabilities, CHAMPION: rows.champion[newest]}
     drawn = resample(late.labels, both, late.customers, resamples, seed)
     bands = judge_bands([cut.where(newest) for cut in cuts], train_labels, late, resamples, seed)
-    worst = worst_by(bands, lambda band: band.against_champion)
+    worst = worst_by(bands, lambda band: band.against_champion, "high")
     return ChampionComparison(
         snapshot=int(snapshots.max()), rows=len(late.labels),
         log_loss=drawn[_CANDIDATE].difference(drawn[CHAMPION], "log_loss"),

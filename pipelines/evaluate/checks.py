@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from feature_repo.configuration import Problem
-from pipelines.artefacts import TRAINING, Dataset, load_dataset, read_json
+from pipelines.artefacts import TRAINING, Dataset, load_dataset_of, read_json
 from pipelines.console import UserError
 from pipelines.settings.models import ModelConfig
 
@@ -19,7 +19,7 @@ def dataset_to_judge_on(folder: Path, config: ModelConfig) -> Dataset:
         UserError: there is none, a part has one class only, or a column is missing.
     """
     try:
-        dataset = load_dataset(folder)
+        dataset = load_dataset_of(folder, config)
     except FileNotFoundError as error:
         raise UserError(f"There is no dataset of the model {config.name!r} to evaluate on.", [
             Problem("dataset", "a file made by the dataset step", "nothing there", "make the dataset first",

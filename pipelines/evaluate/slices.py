@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,10 +108,13 @@ def worst_band(bands: Sequence[Band]) -> WorstBand | None:
     return None if band is None else WorstBand(band.slice, band.band, band.rows, band.log_loss_over_base_rate)
 
 
-def worst_by(bands: Sequence[Band], figure: Callable[[Band], Interval | None]) -> Band | None:
-    """The judged band whose figure has the highest lower bound."""
-    lows = [interval.low if interval is not None else None for interval in map(figure, bands)]
-    found = [(low, band) for low, band in zip(lows, bands, strict=True) if band.judged and low is not None]
+def worst_by(
+    bands: Sequence[Band], figure: Callable[[Band], Interval | None], bound: Literal["low", "high"] = "low"
+) -> Band | None:
+    """The judged band whose figure is worst: by its lower bound where a loss is to be shown, by its upper one where
+    it is to be shown that nothing is lost."""
+    ends = [getattr(interval, bound) if interval is not None else None for interval in map(figure, bands)]
+    found = [(end, band) for end, band in zip(ends, bands, strict=True) if band.judged and end is not None]
     return max(found, key=lambda item: item[0])[1] if found else None
 
 

@@ -58,7 +58,7 @@ def fit_calibrated(
     Raises:
         UserError: `how.monotone` names what is no column of the model.
     """
-    chosen = {**parameters(params, tune.seed, len(rows.values)), **_monotone(how, rows.names)}
+    chosen = {**parameters(params, tune.seed, len(rows.values)), **monotone_constraints(how, rows.names)}
     seeds = tuple(range(tune.seed, tune.seed + how.seeds))
     drawn = [_drawing(chosen, seed, tune.seed) for seed in seeds]
     boosters = [[fit_fold(fold, each, tune.rounds, tune.early_stopping_rounds) for each in drawn] for fold in folds]
@@ -77,7 +77,12 @@ def _drawing(chosen: Mapping[str, Any], seed: int, first: int) -> dict[str, Any]
     return dict(chosen) if seed == first else {**chosen, **dict.fromkeys(_DRAWS, seed)}
 
 
-def _monotone(how: FitConfig, names: Sequence[str]) -> dict[str, Any]:
+def monotone_constraints(how: FitConfig, names: Sequence[str]) -> dict[str, Any]:
+    """LightGBM's parameter for the directions of `how`, one number a column; empty where there are none.
+
+    Raises:
+        UserError: a direction is of what is no column.
+    """
     problems = [
         Problem("fit.monotone", "a column of the model", repr(name), _close(name, names))
         for name in how.monotone

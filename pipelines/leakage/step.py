@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 
 from feature_repo.configuration import Problem
-from pipelines.artefacts import DATASET_MANIFEST, LEAKAGE, MODEL, Dataset, file_hash, load_dataset, write_json
+from pipelines.artefacts import DATASET_MANIFEST, LEAKAGE, MODEL, Dataset, file_hash, load_dataset_of, write_json
 from pipelines.boosting import drawn
 from pipelines.console import UserError, progress
 from pipelines.leakage.columns import single_feature
@@ -30,7 +30,7 @@ def look_for_leakage(settings: Settings, config: ModelConfig, again: MadeAgain) 
     """
     began = time.monotonic()
     folder = settings.workspace.artefacts(config.name)
-    dataset, model_hash = load_dataset(folder), file_hash(folder / MODEL)
+    dataset, model_hash = load_dataset_of(folder, config), file_hash(folder / MODEL)
     _refuse_another_dataset(settings, config, dataset)
     limits, label = config.leakage, config.label
     window = microseconds(label.gap) + microseconds(label.horizon)

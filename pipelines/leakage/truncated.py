@@ -9,6 +9,7 @@ test begins. All times: int64 microseconds UTC.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from pipelines.artefacts import ID_COLUMNS, Dataset
 from pipelines.console import UserError, progress
 from pipelines.leakage.results import Alarm
 from pipelines.settings import Settings
+
+_CUT_LOG = "cut_log-"
 
 MOST_COPIES = 12
 SEED = 20111209
@@ -151,14 +154,23 @@ def _cut(settings: Settings, dataset: Dataset, limits: pd.DataFrame) -> Iterator
 
     It stands with the artefacts of the model: a process that is killed leaves no events where nobody looks.
     """
-    folder = settings.workspace.artefacts(dataset.manifest.model) / "cut_log"
+    place = settings.workspace.artefacts(dataset.manifest.model)
     membership = _membership(settings, dataset)
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove_leftovers(place)
+    # The process stands in the name: another one that looks at the same time has a copy of its own.
+    folder = place / f"{_CUT_LOG}{os.getpid()}"
     try:
         _write_cut(settings.workspace.lake, dataset.manifest.lake_version, membership, limits, folder)
         yield CutLog(folder, membership)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Copies of processes that were killed."""
+    for folder in place.glob(f"{_CUT_LOG}*"):
+        if not Path(f"/proc/{folder.name.removeprefix(_CUT_LOG)}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_cut(lake: Path, version: int, membership: Membership, limits: pd.DataFrame, folder: Path) -> None:

@@ -126,13 +126,18 @@ def _leakage(gates: GateConfig, evidence: Evidence) -> Iterator[Gate]:
     if any(name in found and found[name] != evidence.evaluation.get(name) for name in of):
         yield Gate("leakage", False, None, 0, "leakage was looked for in another dataset or model; run twin leakage")
         return
-    raised = [alarm for alarm in found["alarms"] if alarm["raised"] and alarm.get("blocks", True)]
+    blocking = [alarm for alarm in found["alarms"] if alarm.get("blocks", True)]
+    unknown = [a["name"] for a in blocking if a["figure"] is None and a["threshold"] is not None]
+    if unknown:
+        yield Gate("leakage", False, None, 0, f"no figure could be taken of {', '.join(unknown)}")
+        return
+    raised = [alarm for alarm in blocking if alarm["raised"]]
     which = "".join(f" ({alarm['name']}: {alarm['meaning']})" for alarm in raised)
     yield _at_most("leakage", len(raised), 0, f"leakage alarms{which}, at most")
 
 
 def _champion(gates: GateConfig, evidence: Evidence) -> Iterator[Gate]:
-    """Not worse than the champion by more than is allowed, on the whole and in the worst slice."""
+    """Not worse than the champion by more than is allowed: on the whole, in the worst slice, calibrated, in money."""
     name, limit = "maximum_loss_against_champion", gates.maximum_loss_against_champion
     if evidence.champion == "none":
         yield Gate(name, True, None, limit, "there is no champion to compare with")
@@ -149,7 +154,11 @@ def _champion(gates: GateConfig, evidence: Evidence) -> Iterator[Gate]:
     if found.get("worst_slice") is not None:
         worst = found["worst_slice"]
         words = f"log-loss lost to the champion in {_slice(worst)} (nats), upper bound, at most"
-        yield _at_most(f"{name}.worst_slice", worst["log_loss"]["high"], limit, words)
+        in_slices = "maximum_loss_against_champion_in_slices"
+        yield _at_most(in_slices, worst["log_loss"]["high"], gates.maximum_loss_against_champion_in_slices, words)
+    words = "calibration error above the champion's, upper bound, at most"
+    lost, most = found["calibration_error"]["high"], gates.maximum_calibration_lost_to_champion
+    yield _at_most("maximum_calibration_lost_to_champion", lost, most, words)
     yield from _profit(gates, found.get("profit"))
 
 

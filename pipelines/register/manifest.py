@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from feature_repo.windows import DAY
-from pipelines.artefacts import DatasetManifest
+from pipelines.artefacts import DatasetManifest, file_hash
 from pipelines.gate import Gate
 from pipelines.model_store import BOOSTER
 from pipelines.register.candidate import Candidate
@@ -29,6 +29,7 @@ def build_manifest(
         **made_from(config, dataset, gates),
         "kind": candidate.kind,
         "candidate": candidate.name,
+        "file_hash": file_hash(candidate.file),
         # How the columns of the model are made of the features.
         "inputs": candidate.inputs.to_json(),
         "columns": list(candidate.inputs.names),

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
+from mlflow.entities.model_registry import ModelVersion
+
 from feature_repo.configuration import Problem
 from pipelines.alias_moves import move_alias
 from pipelines.artefacts import (
@@ -17,7 +20,7 @@ from pipelines.artefacts import (
     TRAINING,
     DatasetManifest,
     file_hash,
-    load_dataset,
+    load_dataset_of,
     read_json,
     write_json,
 )
@@ -35,11 +38,14 @@ from pipelines.spec_versions import SpecVersions
 from pipelines.tracking import (
     CHALLENGER,
     CHAMPION,
+    FilesGone,
     RegisteredVersion,
     alias_version,
-    champion,
+    champion_if_there,
     connect,
     inside_run,
+    registered_version,
+    versions,
 )
 
 
@@ -70,7 +76,8 @@ class Registration:
         """The summary for a person."""
         simpler = [f"  {self.simpler}"] if self.simpler else []
         if not self.is_new:
-            what = f"Nothing new to register: this is {self.model} version {self.version}, the champion"
+            fate = "the champion" if self.is_champion else f"not champion; twin promote {self.model} {self.version}"
+            what = f"Nothing new to register: this is {self.model} version {self.version}, {fate}"
             return "\n".join([what, *simpler, f"  {self.path}"])
         failed = sum(not gate.passed for gate in self.gates)
         fate = "all gates passed" if not failed else f"{failed} of {len(self.gates)} gates failed"
@@ -98,12 +105,13 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None,
             features are compiled from is not known; or a simple model cannot be served.
     """
     folder = settings.workspace.artefacts(config.name)
-    dataset, training, evaluation = load_dataset(folder), read_json(folder / TRAINING), read_json(folder / EVALUATION)
+    dataset = load_dataset_of(folder, config)
+    training, evaluation = read_json(folder / TRAINING), read_json(folder / EVALUATION)
     _belong_together(folder, dataset.manifest, training, evaluation)
     chosen = candidate(folder, dataset.manifest, name)
     content = spec_content(settings, dataset.manifest)
     client = connect(settings.workspace)
-    before = champion(settings, config)
+    before = champion_if_there(settings, config)
     if before is not None and evaluation["champion_hash"] not in (None, file_hash(before.file)):
         raise UserError(
             "The champion changed since the evaluation.",
@@ -113,8 +121,11 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None,
     gates = check_gates(config.gates, evidence)
     rival = simpler(folder, dataset.manifest, evaluation) if name == TUNED else None
     path, verdict = str(folder / REGISTRATION), evaluation["verdict"]
-    if before is not None and _is_the_champion(before, chosen, dataset.manifest):
-        of = (config.name, before.version, CHAMPION, before.run_id, before.version)
+    same = _registered_before(settings, config, chosen, dataset.manifest, before, failed(gates))
+    if same is not None:
+        held = CHAMPION if before is not None and before.version == str(same.version) else "no champion"
+        previous = None if before is None else before.version
+        of = (config.name, str(same.version), held, str(same.run_id), previous)
         return Registration(*of, gates, verdict, path, False, name, rival)
     alias = CHALLENGER if failed(gates) else CHAMPION
     manifest = build_manifest(config, dataset.manifest, chosen, training, evaluation, gates)
@@ -123,9 +134,9 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None,
         logged = log_model(chosen, manifest)
         client.log_model_artifact(str(logged.model_id), str(write_content(folder, content)))
     SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
-    version = add_version(client, run, logged, manifest, ("kind", "candidate"), verdict)
-    held = alias_version(settings, config.name, alias)
-    held_by = None if held is None else str(held.version)
+    version = add_version(client, run, logged, manifest, ("kind", "candidate", "config_hash", "file_hash"), verdict)
+    holder = alias_version(settings, config.name, alias)
+    held_by = None if holder is None else str(holder.version)
     move_alias(settings, client, config.name, alias, version, held_by, "register", failed=failed(gates))
     previous = before.version if before else None
     registration = Registration(config.name, version, alias, run, previous, gates, verdict, path, True, name, rival)
@@ -145,16 +156,39 @@ def _evidence(
     leakage = read_json(folder / LEAKAGE) if (folder / LEAKAGE).exists() else None
     against: Against = "none"
     if before is not None:
-        against = "comparable" if _can_read(before, dataset) else "foreign"
+        compared = evaluation["champion_hash"] is not None
+        against = "comparable" if compared or _can_read(before, dataset) else "foreign"
     return Evidence(evaluation, chosen.name, leakage, bool(config.slices), against)
 
 
-def _is_the_champion(before: RegisteredVersion, chosen: Candidate, dataset: DatasetManifest) -> bool:
-    """The same model from the same data under the same configuration: what the same run gives when repeated."""
-    same = all(
-        before.manifest.get(key) == getattr(dataset, key) for key in ("dataset_hash", "config_hash", "spec_hash")
-    )
-    return same and before.kind == chosen.kind and file_hash(before.file) == file_hash(chosen.file)
+def _registered_before(
+    settings: Settings,
+    config: ModelConfig,
+    chosen: Candidate,
+    dataset: DatasetManifest,
+    before: RegisteredVersion | None,
+    gates_failed: tuple[str, ...],
+) -> ModelVersion | None:
+    """The newest version that is this very model of this data and configuration: champion, or judged alike.
+
+    So what was rolled back stays so when the same run is repeated.
+    """
+    own = {
+        "kind": chosen.kind, "file_hash": file_hash(chosen.file),
+        **{key: getattr(dataset, key) for key in ("dataset_hash", "config_hash", "spec_hash")},
+    }  # fmt: skip
+    alike = [item for item in versions(settings, config.name) if all(item.tags.get(k) == v for k, v in own.items())]
+    newest = alike[-1] if alike else None
+    if newest is None:
+        return None
+    is_champion = before is not None and before.version == str(newest.version)
+    if not is_champion and newest.tags.get("failed_gates", "") != ", ".join(gates_failed):
+        return None
+    try:
+        registered_version(settings, config, str(newest.version))
+    except FilesGone:
+        return None
+    return newest
 
 
 def _can_read(before: RegisteredVersion, dataset: DatasetManifest) -> bool:
@@ -172,5 +206,7 @@ def _belong_together(
         problems.append(Problem(TRAINING, "a model of this dataset", "of another", "tune and train again"))
     if (evaluation["dataset_hash"], evaluation["model_hash"]) != (dataset.dataset_hash, file_hash(folder / MODEL)):
         problems.append(Problem(EVALUATION, "an evaluation of this model", "of another", "evaluate again"))
+    if lgb.Booster(model_file=folder / MODEL).feature_name() != list(dataset.inputs.names):
+        problems.append(Problem(MODEL, "the inputs of the dataset", "others", "tune and fit again"))
     if problems:
         raise UserError("The artefacts do not belong together; nothing was registered.", problems)

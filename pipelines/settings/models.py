@@ -159,6 +159,12 @@ class GateConfig(ConfigModel):
     calibration_error_over_noise: float = Field(default=3.0, description="ECE over its noise floor, at most")
     minimum_auc: float = Field(default=0.55, ge=0.0, le=1.0)
     maximum_loss_against_champion: float = Field(default=0.005, description="log-loss, upper bound, nats")
+    maximum_loss_against_champion_in_slices: float = Field(
+        default=0.1, description="log-loss in the worst slice, upper bound, nats; few rows cannot show less"
+    )
+    maximum_calibration_lost_to_champion: float = Field(
+        default=0.03, description="calibration error, upper bound of the difference"
+    )
     maximum_profit_lost_to_champion: float | None = Field(
         default=None, description="profit a row, upper bound, in money; not asked where empty"
     )

@@ -14,7 +14,7 @@ from pipelines.artefacts import (
     RANDOM_MODEL,
     TRAINING,
     TUNING,
-    load_dataset,
+    load_dataset_of,
     read_json,
     write_json,
 )
@@ -22,7 +22,7 @@ from pipelines.boosting import drawn, learning_customers, learning_rows, make_fo
 from pipelines.console import progress
 from pipelines.fitting import FitSummary, fit_calibrated
 from pipelines.settings import Settings
-from pipelines.settings.models import FitConfig, ModelConfig
+from pipelines.settings.models import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class TrainSummary:
 def train(settings: Settings, config: ModelConfig) -> TrainSummary:
     """Fit and calibrate all models on the train part of the saved dataset.
 
+    All are fitted with the seeds and directions of `fit`, so that their differences are of the parameters alone.
     Writes `model.txt` (tuned), `default_model.txt`, `random_model.txt` where there was a random search
     (fitted as the tuned one is), and `training.json`. All text models are calibrated already:
     `Booster.predict` gives probabilities to be used as they are.
@@ -62,14 +63,14 @@ def train(settings: Settings, config: ModelConfig) -> TrainSummary:
         FileNotFoundError: there is no dataset, or no tuning.
     """
     folder = settings.workspace.artefacts(config.name)
-    dataset, tuning = load_dataset(folder), read_json(folder / TUNING)
+    dataset, tuning = load_dataset_of(folder, config), read_json(folder / TUNING)
     rows = learning_rows(dataset)
     folds = make_folds(rows, config.tune.seed, drawn(learning_customers(dataset), config.tune.most_rows))
     random, random_booster = None, None
     with progress("Training", 3 if "random" in tuning else 2) as advance:
         tuned, tuned_booster = fit_calibrated(rows, folds, tuning["params"], config.tune, config.fit)
         advance(1)
-        default, default_booster = fit_calibrated(rows, folds, {}, config.tune, FitConfig())
+        default, default_booster = fit_calibrated(rows, folds, {}, config.tune, config.fit)
         advance(1)
         if "random" in tuning:
             random, random_booster = fit_calibrated(rows, folds, tuning["random"]["params"], config.tune, config.fit)

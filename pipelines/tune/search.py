@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -12,7 +14,7 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from pipelines.artefacts import TUNING, load_dataset, write_json
+from pipelines.artefacts import TUNING, load_dataset_of, write_json
 from pipelines.boosting import (
     LearningRows,
     drawn,
@@ -23,6 +25,7 @@ from pipelines.boosting import (
     sampled_rows,
 )
 from pipelines.console import progress
+from pipelines.fitting import monotone_constraints
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig, TuneConfig
 from pipelines.tune.result import Difference, JudgedRows, TuneSummary, difference, found_by
@@ -58,15 +61,16 @@ def tune(settings: Settings, config: ModelConfig, also_try: Sequence[Mapping[str
         UserError: another process is tuning this model, or a process of the search was killed.
     """
     folder = settings.workspace.artefacts(config.name)
-    dataset_hash, rows, judged = _judged_rows(folder, config.tune.most_rows)
-    name = study_name(dataset_hash, judged.rows, config.tune)
+    dataset_hash, rows, judged = _judged_rows(folder, config)
+    fixed = monotone_constraints(config.fit, rows.names)
+    name = study_name(dataset_hash, judged.rows, config.tune, fixed)
     journal = folder / JOURNAL
     with open_journal(journal) as lock:
         remove_leftovers(journal)
         studies = _open_studies(journal, name, config.tune, also_try)
         resumed = len(finished(studies[0].trials))
         if not _all_over(studies, config.tune):
-            _search(journal, studies, config.tune, rows, lock)
+            _search(journal, studies, config.tune, rows, lock, fixed)
         result = _result(studies, config.tune, judged)
     write_json(folder / TUNING, result)
     return TuneSummary(
@@ -82,14 +86,16 @@ def tune(settings: Settings, config: ModelConfig, also_try: Sequence[Mapping[str
     )
 
 
-def study_name(dataset_hash: str, rows: int, config: TuneConfig) -> str:
-    """Same data, space and way of judging, same study; more trials or time continue it."""
-    return f"{dataset_hash}-{rows}-{space_hash()}-{config.rounds}-{config.early_stopping_rounds}-{config.seed}"
+def study_name(dataset_hash: str, rows: int, config: TuneConfig, fixed: Mapping[str, Any]) -> str:
+    """Same data, space, way of judging and `fixed` parameters, same study; more trials or time continue it."""
+    held = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:8] if fixed else "free"
+    judged = f"{config.rounds}-{config.early_stopping_rounds}-{config.seed}"
+    return f"{dataset_hash}-{rows}-{space_hash()}-{held}-{judged}"
 
 
-def _judged_rows(folder: Path, most: int) -> tuple[str, LearningRows, JudgedRows]:
+def _judged_rows(folder: Path, config: ModelConfig) -> tuple[str, LearningRows, JudgedRows]:
     """The hash of the dataset and what is cross-validated of it. The dataset itself is not held while we search."""
-    dataset = load_dataset(folder)
+    dataset, most = load_dataset_of(folder, config), config.tune.most_rows
     every, customers = learning_rows(dataset), learning_customers(dataset)
     rows, places = sampled_rows(every, customers, most), drawn(customers, most)
     judged = JudgedRows(len(places), len(pd.unique(customers[places])), len(customers))
@@ -111,21 +117,24 @@ def _open_studies(
 
 def _limits(studies: Sequence[optuna.Study], config: TuneConfig) -> list[Limits]:
     tuned = Limits(config.trials, config.budget_seconds)
-    return [tuned, limits_of_random(studies[0], config)][: len(studies)]
+    return [tuned, limits_of_random(studies[0])][: len(studies)]
 
 
 def _all_over(studies: Sequence[optuna.Study], config: TuneConfig) -> bool:
     return all(is_over(study, limits) for study, limits in zip(studies, _limits(studies, config), strict=True))
 
 
-def _search(journal: Path, studies: Sequence[optuna.Study], config: TuneConfig, rows: LearningRows, lock: int) -> None:
+def _search(
+    journal: Path, studies: Sequence[optuna.Study], config: TuneConfig, rows: LearningRows, lock: int,
+    fixed: Mapping[str, Any],
+) -> None:  # fmt: skip
     name = studies[0].study_name
     with _telling(studies, config) as tell:
         if processes_of(config) > 1:
-            search_in_processes(journal, name, config, rows, lock, tell)
+            search_in_processes(journal, name, config, rows, lock, tell, fixed)
             return
         folds = make_folds(rows, config.seed)
-        bench = Bench(folds, parameters({}, config.seed, len(rows.labels)), 0, nullcontext, tell)
+        bench = Bench(folds, parameters(fixed, config.seed, len(rows.labels)), 0, nullcontext, tell)
         search_all(storage_of(journal), name, config, bench)
 
 

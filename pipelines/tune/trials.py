@@ -20,6 +20,7 @@ from pipelines.tune.space import ALWAYS, SPACE
 from pipelines.tune.study import finished, join_study, seconds_spent
 
 DEFAULT = "default"
+_NO_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,9 @@ def random_name(name: str) -> str:
     return f"{name}-random"
 
 
-def limits_of_random(tuned: optuna.Study, config: TuneConfig) -> Limits:
-    """As long as the tuning took, however it was stopped."""
-    return Limits(config.trials, seconds_spent(tuned.get_trials(deepcopy=False)))
+def limits_of_random(tuned: optuna.Study) -> Limits:
+    """As long as the tuning took, however it was stopped, and with as many trials as fit into that time."""
+    return Limits(_NO_LIMIT, seconds_spent(tuned.get_trials(deepcopy=False)))
 
 
 def search_all(storage: JournalStorage, name: str, config: TuneConfig, bench: Bench) -> None:
@@ -61,7 +62,7 @@ def search_all(storage: JournalStorage, name: str, config: TuneConfig, bench: Be
     if config.random_search:
         _wait_for_others(tuned)
         beside = join_study(storage, random_name(name), [config.seed, bench.number, 1], at_random=True)
-        _search(beside, bench, config, limits_of_random(tuned, config))
+        _search(beside, bench, config, limits_of_random(tuned))
 
 
 def is_over(study: optuna.Study, limits: Limits) -> bool:

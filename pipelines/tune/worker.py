@@ -30,7 +30,7 @@ def main(folder: Path, number: int) -> None:
             yield
 
     folds = load_folds(folder, config.seed)
-    settings = parameters({"num_threads": 1}, config.seed, job["rows"])
+    settings = parameters({"num_threads": 1, **job["fixed"]}, config.seed, job["rows"])
     bench = Bench(folds, settings, number, asking, lambda: None)
     search_all(storage_of(Path(job["journal"])), job["study"], config, bench)
 

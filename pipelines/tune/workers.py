@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipelines.artefacts import write_json
 from pipelines.boosting import LearningRows
@@ -30,10 +31,12 @@ def processes_of(config: TuneConfig) -> int:
 
 
 def search_in_processes(
-    journal: Path, study: str, config: TuneConfig, rows: LearningRows, lock: int, tell: Callable[[], None]
-) -> None:
+    journal: Path, study: str, config: TuneConfig, rows: LearningRows, lock: int, tell: Callable[[], None],
+    fixed: Mapping[str, Any],
+) -> None:  # fmt: skip
     """Have workers search until the study, and the one at random beside it, are over. `tell` is called meanwhile.
 
+    `fixed` are parameters that hold for all trials.
     `lock` is the descriptor of the journal's lock. However this ends, no worker outlives it.
 
     Raises:
@@ -49,6 +52,7 @@ def search_in_processes(
                 "study": study,
                 "config": config.model_dump(mode="json"),
                 "rows": len(rows.labels),
+                "fixed": dict(fixed),
             },
         )
         workers = {

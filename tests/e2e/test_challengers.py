@@ -49,6 +49,7 @@ def _evaluation(
     labels: np.ndarray, name: str, models: dict[str, np.ndarray], found: dict[str, Resampled]
 ) -> dict[str, Any]:
     against = {other: asdict(found[name].difference(found[other], "log_loss")) for other in ("champion", "base_rate")}
+    lost = asdict(found[name].difference(found["champion"], "calibration_error"))
     scores = {
         "name": TUNED,
         "auc": {"estimate": auc(labels, models[name])},
@@ -60,7 +61,12 @@ def _evaluation(
         "models": [scores],
         "per_snapshot": [{"snapshot": 0, "models": [scores]}],
         "differences": [{"model": TUNED, "against": "base_rate", "metric": "log_loss", **against["base_rate"]}],
-        "champion_comparison": {"log_loss": against["champion"], "profit": None, "worst_slice": None},
+        "champion_comparison": {
+            "log_loss": against["champion"],
+            "calibration_error": lost,
+            "profit": None,
+            "worst_slice": None,
+        },
     }
 
 

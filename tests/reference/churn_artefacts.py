@@ -69,7 +69,7 @@ def dataset(customers: int = 1500, seed: int = 3) -> Dataset:
     spec_hash = load_settings().features.hash
     manifest = DatasetManifest(
         "churn", "churn", FEATURES, spec_hash, 1, 2, "config", "data", 60 * DAY, 0, _BEGIN, _BEGIN + 600 * DAY,
-        tuple(snapshots), ModelInputs(FEATURES, FEATURES),
+        tuple(snapshots), ModelInputs(FEATURES, FEATURES), config().label.model_dump(mode="json"),
     )  # fmt: skip
     return Dataset(rows, manifest)
 

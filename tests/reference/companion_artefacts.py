@@ -61,6 +61,7 @@ def dataset(kind: Kind, customers: int = 1500, seed: int = 3) -> Dataset:
     manifest = DatasetManifest(
         kind, "churn", FEATURES, load_settings().features.hash, 1, 2, "config", "data", int(HORIZON * DAY), 0, _BEGIN,
         _BEGIN + 600 * DAY, tuple(snapshots), ModelInputs(FEATURES, FEATURES),
+        config(kind).label.model_dump(mode="json"),
     )  # fmt: skip
     return Dataset(rows, manifest)
 

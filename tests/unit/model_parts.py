@@ -93,7 +93,7 @@ def make_evaluation(log_loss: float = 0.5, against_champion: float | None = None
         differences.append(difference("champion", against_champion))
         comparison = {
             "snapshot": NEWEST, "rows": 300, "log_loss": around(against_champion),
-            "calibration_error": around(0.0), "profit": None, "worst_slice": None,
+            "calibration_error": around(0.0), "profit": around(0.0), "worst_slice": None,
         }  # fmt: skip
     whole = {
         "model": "churn",
@@ -132,13 +132,14 @@ def _manifest(rows: pd.DataFrame, names: tuple[str, ...]) -> DatasetManifest:
         1,
         2,
         "1" * 16,
-        content_hash(_in_microseconds(rows), names),
+        content_hash(_in_microseconds(rows), names, ModelInputs(names, names)),
         1,
         0,
         0,
         1,
         snapshots,
         ModelInputs(names, names),
+        load_settings().models["churn"].label.model_dump(mode="json"),
     )
 
 

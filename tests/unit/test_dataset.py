@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.event_table import EVENT_SCHEMA
+from feature_repo.model_inputs import ModelInputs
 from feature_repo.windows import DAY
 from pipelines.artefacts import DATASET, DATASET_MANIFEST, load_dataset
 from pipelines.console import UserError
@@ -153,12 +154,14 @@ def test_the_hash_is_of_the_content() -> None:
     dataset = make_dataset(customers=20)
     names = dataset.manifest.features
     rows = dataset.rows.assign(as_of=dataset.rows["as_of"].astype("int64"))
-    same = content_hash(rows, names)
-    assert content_hash(rows.sample(frac=1, random_state=1), names) == same
+    inputs = dataset.manifest.inputs
+    same = content_hash(rows, names, inputs)
+    assert content_hash(rows.sample(frac=1, random_state=1), names, inputs) == same
     for column, value in (("feature_3", 9.0), ("label", 1 - rows.loc[3, "label"]), ("customer_id", "another")):
         changed = rows.copy()
         changed.loc[3, column] = value
-        assert content_hash(changed, names) != same
+        assert content_hash(changed, names, inputs) != same
+    assert content_hash(rows, names, ModelInputs(names, names[:-1])) != same, "what is learned from is other columns"
 
 
 def write_orders(project: Settings, customers: int = 80, days: int = 300, seed: int = 0) -> None:

@@ -266,11 +266,13 @@ def test_drift_of_the_base_rate_draws_customers_of_both_parts_together() -> None
 def test_a_conversion_has_the_same_models_without_bg_nbd(tmp_path: Path) -> None:
     elsewhere = churn_artefacts.settings(tmp_path)
     folder = elsewhere.workspace.artefacts("churn")
-    churn_artefacts.save_all(folder, churn_artefacts.dataset(400))
     label = {"kind": "conversion", "opened_by": ["Product Added"], "open_for": "7d", "goal_events": ["Order Completed"],
              "horizon": "14d"}  # fmt: skip
     costs = {"kind": "costs", "action_cost": 5, "value": 10}
-    found = evaluate(elsewhere, _config(label=label, profit=costs), folder / MODEL)
+    config, data = _config(label=label, profit=costs), churn_artefacts.dataset(400)
+    made_by = dataclasses.replace(data.manifest, label=config.label.model_dump(mode="json"))
+    churn_artefacts.save_all(folder, Dataset(data.rows, made_by))
+    found = evaluate(elsewhere, config, folder / MODEL)
     assert [item.name for item in found.models] == [
         "base_rate", "logistic", "lightgbm_default", "lightgbm_tuned", "champion"]  # fmt: skip
     assert found.label_kind == "conversion"

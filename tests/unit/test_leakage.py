@@ -91,7 +91,7 @@ def test_a_clean_dataset_raises_no_alarm(project: Settings, dataset: Dataset) ->
 def test_nothing_of_the_cut_log_stays_and_no_customer_is_named(project: Settings) -> None:
     look_for_leakage(project, config_of(project, 20), again_of(project))
     folder = project.workspace.artefacts("churn")
-    assert not (folder / "cut_log").exists()
+    assert not list(folder.glob("cut_log*"))
     assert "customer-0" not in (folder / LEAKAGE).read_text()
 
 
@@ -153,7 +153,7 @@ def test_a_dataset_of_other_features_or_labels_is_refused(project: Settings) -> 
     folder, config = project.workspace.artefacts("churn"), config_of(project)
     kept = load_dataset(folder)
     longer = config.model_copy(update={"label": config.label.model_copy(update={"horizon": "61d"})})
-    with pytest.raises(UserError, match=r"label\.horizon"):
+    with pytest.raises(UserError, match="label rule was changed"):
         look_for_leakage(project, longer, again_of(project))
     try:
         save_dataset(folder, Dataset(kept.rows, replace(kept.manifest, lake_version=99)))

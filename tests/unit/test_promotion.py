@@ -22,16 +22,15 @@ from pipelines.artefacts import (
     LEAKAGE,
     PREDICTIONS,
     TRAINING,
-    Dataset,
     load_dataset,
     read_json,
-    save_dataset,
     write_json,
 )
 from pipelines.cli import app
 from pipelines.console import UserError
 from pipelines.evaluate import evaluate
 from pipelines.register import Registration, export_champion, history, promote, register, rollback
+from pipelines.register.candidate import candidate, simpler
 from pipelines.settings import Settings
 from pipelines.tracking import CHAMPION, champion, connect
 from tests.reference import churn_artefacts
@@ -59,7 +58,8 @@ def judged(settings: Settings) -> None:
     evaluate(settings, CONFIG, present.file if present else None, present.inputs if present else None)
     file = settings.workspace.artefacts("churn") / EVALUATION
     evaluation = read_json(file)
-    even = {"log_loss": {"estimate": 0.0, "low": -0.001, "high": 0.001}, "profit": None, "worst_slice": None}
+    nothing = {"estimate": 0.0, "low": -0.001, "high": 0.001}
+    even = {"log_loss": nothing, "calibration_error": nothing, "profit": None, "worst_slice": None}
     evaluation["champion_comparison"] = even if present else None
     for item in evaluation["candidates"].values():
         item["champion_comparison"] = evaluation["champion_comparison"]
@@ -211,13 +211,11 @@ def test_a_simple_model_that_is_not_worse_is_named_and_one_that_cannot_be_served
     # The number of orders is read by the simple models alone.
     dataset = load_dataset(folder)
     fewer = tuple(name for name in FEATURES if name != FEATURES[2])
-    save_dataset(
-        folder, Dataset(dataset.rows, replace(dataset.manifest, features=fewer, inputs=ModelInputs(fewer, fewer)))
-    )
-    told = register(settings, CONFIG).text()
+    lacking = replace(dataset.manifest, features=fewer, inputs=ModelInputs(fewer, fewer))
+    told = simpler(folder, lacking, evaluation) or ""
     assert "cannot be served: the feature service churn lacks order_completed_count_lifetime" in told
     with pytest.raises(UserError, match="cannot be served") as caught:
-        register(settings, CONFIG, name="logistic")
+        candidate(folder, lacking, "logistic")
     assert caught.value.problems[0].got == FEATURES[2]
     assert "features.yaml" in str(caught.value.problems[0].hint)
 

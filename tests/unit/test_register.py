@@ -103,16 +103,16 @@ def test_a_candidate_must_not_be_worse_than_the_champion() -> None:
     comparison = make_evaluation(against_champion=-0.01)["champion_comparison"]
     comparison["worst_slice"] = {
         "slice": "recency", "band": "over 60 days", "rows": 120,
-        "log_loss": {"estimate": 0.0, "low": -0.01, "high": 0.01},
+        "log_loss": {"estimate": 0.0, "low": -0.01, "high": 0.11},
     }  # fmt: skip
-    assert failed(champion="comparable", champion_comparison=comparison) == {f"{name}.worst_slice"}
-    comparison["worst_slice"]["log_loss"]["high"] = 0.005
+    assert failed(champion="comparable", champion_comparison=comparison) == {f"{name}_in_slices"}
+    comparison["worst_slice"]["log_loss"]["high"] = 0.1
     assert failed(champion="comparable", champion_comparison=comparison) == set()
 
 
 def test_profit_counts_where_it_is_asked_for() -> None:
     asked = GateConfig(maximum_profit_lost_to_champion=0.5)
-    comparison = make_evaluation(against_champion=-0.01)["champion_comparison"]
+    comparison = make_evaluation(against_champion=-0.01)["champion_comparison"] | {"profit": None}
     assert failed(asked) == set(), "without a champion there is nothing to lose"
     assert failed(asked, champion="comparable", champion_comparison=comparison) == {"maximum_profit_lost_to_champion"}
     comparison["profit"] = {"estimate": 0.2, "low": -0.1, "high": 0.5}
@@ -265,11 +265,16 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
     client.set_registered_model_alias("churn", "champion", "1")
     assert export_champion(project, config).name == "1", "going back to an old version"
     assert (exported.parent / "latest").read_text() == "1"
+    evaluated(project, against_champion=-0.02)
+    again = register(project, config)
+    assert (again.version, again.is_new, again.is_champion) == ("3", False, False), "what was taken back stays so"
+    assert "twin promote churn 3" in again.text()
 
 
 def test_the_run_holds_what_the_steps_left(project: Settings) -> None:
     config = small_config(project)
     folder = project.workspace.artefacts("churn")
+    trained_again(project, 2e-6)
     evaluated(project, against_champion=-0.02)
     for name in (MODEL_CARD, REPORT, ABLATION):
         (folder / name).write_text("{}")

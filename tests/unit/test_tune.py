@@ -113,7 +113,7 @@ def test_random_search_stands_beside_it_in_the_same_wall_clock(project: Settings
     beside = written["random"]
     assert set(beside) == {"params", "rounds", "trials", "pruned", "seconds", "best_loss", "history"}
     assert beside["best_loss"] == summary.random_loss
-    assert 1 <= beside["trials"] <= 6
+    assert beside["trials"] >= 1, "as many as fit into that time"
     last = max((row for row in beside["history"]), key=lambda row: row["trial"])
     assert beside["seconds"] <= written["seconds"] + last["seconds"], "stopped within the trial that spent it"
     assert beside["history"][0]["origin"] == "default"
