@@ -220,6 +220,9 @@ class CompanionGates(ConfigModel):
     beats_simplest: bool = Field(default=True, description="better than the simplest baseline, lower bound above 0")
     coverage_off_by: float = Field(default=0.05, description="share in the interval off its level, at most")
     minimum_test_rows: int = Field(default=200, ge=1)
+    maximum_loss_against_champion: float = Field(
+        default=0.02, ge=0.0, description="share of the champion's score that is lost to it, upper bound"
+    )
 
 
 class CompanionSplit(SplitConfig):
