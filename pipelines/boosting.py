@@ -96,8 +96,13 @@ def learning_customers(dataset: Dataset) -> NDArray[Any]:
 def drawn(customers: NDArray[Any], most: int) -> NDArray[np.int64]:
     """Places of at most `most` rows, ascending: all rows of customers drawn by a hash of their ids.
 
-    `customers` are the ids of the rows, shape (rows,). The same customers come first in every run, so a larger
-    draw holds a smaller one, and every snapshot stands in it as it does in all rows, the newest too.
+    `customers` are the ids of the rows, shape (rows,). Customers stand in the same line in every run. The draw takes
+    them from its front and ends at the first with more rows than there is room for; as long as less than half of the
+    room is taken, such a customer is passed over instead. So no customer is passed over who has at most `most` / 2
+    rows, and where all are like that, a larger draw holds a smaller one. Every snapshot stands in the draw as it does
+    in all rows, the newest too.
+
+    Where every customer has more than `most` rows, it is all rows of the smallest customer: a draw is never empty.
     """
     if len(customers) <= most:
         return np.arange(len(customers))
@@ -105,8 +110,20 @@ def drawn(customers: NDArray[Any], most: int) -> NDArray[np.int64]:
     counts = np.bincount(owners)
     order = np.argsort(np.array([_place_in_line(str(customer)) for customer in ids], dtype=np.uint64), kind="stable")
     chosen = np.zeros(len(ids), dtype=bool)
-    chosen[order[np.cumsum(counts[order]) <= most]] = True
+    chosen[order[_first_that_fit(counts[order], most)]] = True
     return np.flatnonzero(chosen[owners])
+
+
+def _first_that_fit(counts: NDArray[np.int64], most: int) -> list[int]:
+    """Places in line of those who are drawn, where they have `counts` rows each."""
+    places, taken = [], 0
+    for place, count in enumerate(counts.tolist()):
+        if taken + count <= most:
+            places.append(place)
+            taken += count
+        elif 2 * taken >= most:
+            break
+    return places or [int(counts.argmin())]
 
 
 def sampled_rows(rows: LearningRows, customers: NDArray[Any], most: int) -> LearningRows:

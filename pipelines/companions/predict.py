@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import lightgbm as lgb
+
 from feature_repo.configuration import Problem
 from pipelines.companions.storage import CompanionModel, load_model
 from pipelines.console import UserError
 from pipelines.model_store import BOOSTER, MODEL_FILES
 from pipelines.settings import Settings
 from pipelines.settings.models import CompanionConfig
-from pipelines.tracking import champion, registered_version
+from pipelines.tracking import RegisteredVersion, champion, registered_version
 
 
 def load_companion(settings: Settings, config: CompanionConfig, version: str | None = None) -> CompanionModel:
@@ -29,8 +31,19 @@ def load_companion(settings: Settings, config: CompanionConfig, version: str | N
         asked = f"{trained_on}, of version {found.version}"
         problem = Problem("spec_hash", asked, settings.features.hash, f"twin train {config.name}")
         raise UserError(f"{config.name} was trained on another version of the features.", [problem])
+    return load_version(found)
+
+
+def load_version(found: RegisteredVersion) -> CompanionModel:
+    """The companion in the files of a registered version.
+
+    Raises:
+        UserError: a file is missing, or its content is not what was written.
+    """
     try:
         return load_model(found.folder, MODEL_FILES[BOOSTER])
     except FileNotFoundError as error:
-        problem = Problem("files", f"{error.filename}", "nothing there", f"twin train {config.name}")
-        raise UserError(f"{config.name} version {found.version} is not whole.", [problem]) from None
+        problem = Problem("files", f"{error.filename}", "nothing there", f"twin train {found.name}")
+    except (ValueError, KeyError, TypeError, lgb.basic.LightGBMError) as error:
+        problem = Problem("files", "those of a companion", str(error), f"twin train {found.name}")
+    raise UserError(f"{found.name} version {found.version} is not whole.", [problem])

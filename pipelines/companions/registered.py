@@ -84,7 +84,8 @@ def register(settings: Settings, config: CompanionConfig) -> CompanionRegistrati
 
     Raises:
         FileNotFoundError: a step before has not run.
-        UserError: what they left does not belong together, or it is not known what the features are.
+        UserError: what they left does not belong together, the champion is another than at the evaluation, or it is
+            not known what the features are.
     """
     folder = settings.workspace.artefacts(config.name)
     dataset, training, evaluation = load_dataset(folder), read_json(folder / TRAINING), read_json(folder / EVALUATION)
@@ -98,6 +99,7 @@ def register(settings: Settings, config: CompanionConfig) -> CompanionRegistrati
     if before is not None and all(before.tags.get(name) == str(manifest[name]) for name in _SAME):
         version, run = str(before.version), str(before.run_id)
         return CompanionRegistration(config.name, version, CHAMPION, run, version, gates, verdict, path, False)
+    _still_champion(version=None if before is None else str(before.version), evaluation=evaluation)
     alias = CHAMPION if all(gate.passed for gate in gates) else CHALLENGER
     content = spec_content(settings, dataset.manifest)
     write_content(folder, content)
@@ -154,6 +156,15 @@ def _belong_together(
     if (evaluation["dataset_hash"], evaluation["model_hash"]) != present:
         problem = Problem(EVALUATION, "an evaluation of this model", "of another", "evaluate again")
         raise UserError("The artefacts do not belong together; nothing was registered.", [problem])
+
+
+def _still_champion(version: str | None, evaluation: Mapping[str, Any]) -> None:
+    """A gate compares with the champion, so it has to be the one that was compared."""
+    compared = evaluation.get("champion_version")
+    if compared != version:
+        then, now = (f"version {held}" if held else "no champion" for held in (compared, version))
+        problem = Problem(EVALUATION, f"a comparison with {now}", then, "evaluate again")
+        raise UserError("The champion changed since the evaluation; nothing was registered.", [problem])
 
 
 def _record(

@@ -112,7 +112,7 @@ def _content(
         "evaluation": evaluation,
         "tables": [
             (f"95 % intervals over {evaluation.resamples:,} resamples of customers.", model_table(evaluation)),
-            ("What LightGBM gains on each simple model, resample by resample.", gain_table(evaluation)),
+            ("What LightGBM gains on each other model, resample by resample.", gain_table(evaluation)),
         ],
         "pictures": _pictures(evaluation),
         "movers": [{"name": name, "scale": SCALES[name], "items": items} for name, items in found.items()],

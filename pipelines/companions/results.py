@@ -1,4 +1,4 @@
-"""What an evaluation says: every model with its figures, gains over the baselines, and a verdict in words."""
+"""What an evaluation says: every model with its figures, gains over the others, and a verdict in words."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from pipelines.companions.resampling import Resampled, interval_text
 from pipelines.scoring.bootstrap import Interval
+from pipelines.tracking import CHAMPION
 
 OWN = "lightgbm"
+CHAMPION_TITLE = "Present champion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class CompanionEvaluation:
 
     `judged_by` is the metric that gates and verdict look at; `simplest` the baseline that has to be beaten;
     `coverage` of the own model's interval of `level`. `more` holds what only one kind of companion has.
+    `champion_version` held the alias then; it is among `models` if it could be compared.
     """
 
     model: str
@@ -74,6 +77,7 @@ class CompanionEvaluation:
     verdict: str
     dataset_hash: str
     model_hash: str
+    champion_version: str | None = None
 
     def text(self) -> str:
         """The table and the verdict, for a terminal."""
@@ -119,7 +123,8 @@ def gain_sentences(gains: Sequence[Gain], metric: Metric, titles: Mapping[str, s
         if gain.low is not None and gain.low > 0:
             sentences.append(f"LightGBM is better than {rival}: {figures}.")
             continue
-        rivals.append(rival)
+        if gain.against != CHAMPION:
+            rivals.append(rival)
         if gain.high is not None and gain.high < 0:
             sentences.append(f"LightGBM is worse than {rival}: {figures}.")
         else:

@@ -21,6 +21,7 @@ from pipelines.artefacts import (
     write_json,
 )
 from pipelines.boosting import drawn
+from pipelines.companions.champion import present_champion
 from pipelines.companions.results import CompanionEvaluation
 from pipelines.companions.storage import load_model, model_hash, save_model
 from pipelines.companions.time_evaluation import evaluate_time
@@ -91,7 +92,7 @@ def fit(settings: Settings, config: CompanionConfig) -> CompanionFit:
 
 
 def evaluate(settings: Settings, config: CompanionConfig) -> CompanionEvaluation:
-    """Compare with the simple models, out of time.
+    """Compare with the simple models and the present champion, out of time.
 
     Writes `evaluation.json`, `predictions.parquet`, and `simple_models.json` with the parameters of those.
 
@@ -103,12 +104,13 @@ def evaluate(settings: Settings, config: CompanionConfig) -> CompanionEvaluation
     dataset, training, model = load_dataset(folder), read_json(folder / TRAINING), load_model(folder)
     refuse_foreign(training, dataset)
     _checked(dataset, config, "test")
+    champion = present_champion(settings, config, dataset)
     with progress(f"Comparing {config.name} with simple models"):
         hashed = model_hash(folder)
         if isinstance(model, TimeModel):
-            evaluation, predictions = evaluate_time(dataset, config, model, hashed)
+            evaluation, predictions = evaluate_time(dataset, config, model, hashed, champion)
         else:
-            evaluation, predictions = evaluate_value(dataset, config, model, hashed)
+            evaluation, predictions = evaluate_value(dataset, config, model, hashed, champion)
     predictions.to_parquet(folder / PREDICTIONS, index=False)
     write_json(folder / SIMPLE_MODELS, {name: evaluation.more[name] for name in _PARAMETERS if name in evaluation.more})
     write_json(folder / EVALUATION, asdict(evaluation))

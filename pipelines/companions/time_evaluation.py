@@ -14,9 +14,11 @@ from pipelines.artefacts import Dataset
 from pipelines.bg_nbd import no_purchase_probability
 from pipelines.boosting import Floats
 from pipelines.companions.calibration import Calibration, calibration_of
+from pipelines.companions.champion import PresentChampion
 from pipelines.companions.history import fit_bg_nbd, read_histories
 from pipelines.companions.resampling import SEED, Figure, mean_of, median_of, resample
 from pipelines.companions.results import (
+    CHAMPION_TITLE,
     OWN,
     CompanionEvaluation,
     Metric,
@@ -38,9 +40,10 @@ from pipelines.companions.time_model import TimeModel
 from pipelines.scoring.bootstrap import resamples_for
 from pipelines.settings.labels import microseconds
 from pipelines.settings.models import CompanionConfig
+from pipelines.tracking import CHAMPION
 
 SIMPLEST = "kaplan_meier"
-TITLES = {SIMPLEST: "Kaplan–Meier curve of all", "bg_nbd": "BG/NBD", OWN: "LightGBM hazard"}
+TITLES = {SIMPLEST: "Kaplan–Meier curve of all", "bg_nbd": "BG/NBD", CHAMPION: CHAMPION_TITLE, OWN: "LightGBM hazard"}
 DEADLINES = (7.0, 14.0, 30.0, 60.0)
 NARROWER = 0.8
 # Times its noise floor that a calibration error may be before a verdict says so.
@@ -61,12 +64,12 @@ NOTES = (
 
 
 def evaluate_time(
-    dataset: Dataset, config: CompanionConfig, model: TimeModel, model_hash: str
+    dataset: Dataset, config: CompanionConfig, model: TimeModel, model_hash: str, champion: PresentChampion
 ) -> tuple[CompanionEvaluation, pd.DataFrame]:
     """The evaluation, and each model's chances of an event by the deadlines for each test row."""
     train, test = dataset.part("train"), dataset.part("test")
     times = times_of(test["label"].to_numpy())
-    curves, parameters = _curves(dataset, config, model)
+    curves, parameters = _curves(dataset, config, model, champion)
     deadlines = deadlines_within(model.edges[-1])
     customers = pd.factorize(test["customer_id"])[0].astype(np.int64)
     figures = {name: _figures(found, times, model.edges, config.interval) for name, found in curves.items()}
@@ -79,7 +82,7 @@ def evaluate_time(
     }  # fmt: skip
     sentences = (
         *gain_sentences(gains, JUDGED_BY, TITLES), coverage_sentence(config.interval, coverage),
-        _calibration_sentence(calibrations[OWN]),
+        _calibration_sentence(calibrations[OWN]), *champion.sentences,
     )  # fmt: skip
     evaluation = CompanionEvaluation(
         model=config.name, kind=config.label.kind, test_rows=len(test), test_customers=int(customers.max()) + 1,
@@ -94,8 +97,9 @@ def evaluate_time(
                 name: float(np.isfinite(found.median()).mean()) for name, found in curves.items()
             },
         },
-        notes=NOTES, verdict_sentences=sentences, verdict=" ".join(sentences),
+        notes=(*NOTES, *champion.notes), verdict_sentences=sentences, verdict=" ".join(sentences),
         dataset_hash=dataset.manifest.dataset_hash, model_hash=model_hash,
+        champion_version=champion.version,
     )  # fmt: skip
     return evaluation, _table(test, curves, deadlines)
 
@@ -115,7 +119,9 @@ def bg_nbd_curves(buying: BgNbd, rows: pd.DataFrame, config: CompanionConfig, un
     return Survival(unknown.grid, values)
 
 
-def _curves(dataset: Dataset, config: CompanionConfig, model: TimeModel) -> tuple[dict[str, Survival], BgNbd]:
+def _curves(
+    dataset: Dataset, config: CompanionConfig, model: TimeModel, champion: PresentChampion
+) -> tuple[dict[str, Survival], BgNbd]:
     """All models on one daily grid."""
     train, test = dataset.part("train"), dataset.part("test")
     grid = daily_grid(float(model.edges[-1]))
@@ -123,8 +129,11 @@ def _curves(dataset: Dataset, config: CompanionConfig, model: TimeModel) -> tupl
     one = Survival(grid, together[None, :])
     everyone = Survival(grid, np.repeat(together[None, :], len(test), axis=0))
     buying = fit_bg_nbd(train, config)
-    own = model.predict(dataset.features("test")).on(grid)
-    return {SIMPLEST: everyone, "bg_nbd": bg_nbd_curves(buying, test, config, one), OWN: own}, buying
+    found = {SIMPLEST: everyone, "bg_nbd": bg_nbd_curves(buying, test, config, one)}
+    for name, fitted in ((CHAMPION, champion.model), (OWN, model)):
+        if isinstance(fitted, TimeModel):
+            found[name] = fitted.predict(dataset.features("test")).on(grid)
+    return found, buying
 
 
 def _metrics(level: float) -> tuple[Metric, ...]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipelines.artefacts import Dataset
 from pipelines.boosting import Floats
+from pipelines.companions.champion import PresentChampion
 from pipelines.companions.history import fit_bg_nbd, fit_gamma_gamma, read_histories
 from pipelines.companions.mean_value import deviances
 from pipelines.companions.resampling import (
@@ -24,6 +25,7 @@ from pipelines.companions.resampling import (
     share_at_top,
 )
 from pipelines.companions.results import (
+    CHAMPION_TITLE,
     OWN,
     CompanionEvaluation,
     Metric,
@@ -36,6 +38,7 @@ from pipelines.companions.value_baselines import Predicted, buy_till_you_die, hi
 from pipelines.companions.value_model import ValueModel
 from pipelines.scoring.bootstrap import Interval, resamples_for
 from pipelines.settings.models import CompanionConfig
+from pipelines.tracking import CHAMPION
 
 SIMPLEST = "train_mean"
 TITLES = {
@@ -43,6 +46,7 @@ TITLES = {
     "historical_rate": "Historical rate × horizon",
     "bg_nbd_gamma_gamma": "BG/NBD × Gamma-Gamma",
     "bg_nbd_gamma_gamma_scaled": "BG/NBD × Gamma-Gamma, scaled",
+    CHAMPION: CHAMPION_TITLE,
     OWN: "LightGBM",
 }
 JUDGED_BY = Metric("deviance", "Tweedie deviance", "lower")
@@ -69,12 +73,12 @@ NOTES = (
 
 
 def evaluate_value(
-    dataset: Dataset, config: CompanionConfig, model: ValueModel, model_hash: str
+    dataset: Dataset, config: CompanionConfig, model: ValueModel, model_hash: str, champion: PresentChampion
 ) -> tuple[CompanionEvaluation, pd.DataFrame]:
     """The evaluation, and the predictions of every model for each test row."""
     train, test = dataset.part("train"), dataset.part("test")
     outcomes = test["label"].to_numpy(dtype=np.float64)
-    predicted, parametric = _predictions(dataset, config, model)
+    predicted, parametric = _predictions(dataset, config, model, champion)
     customers = pd.factorize(test["customer_id"])[0].astype(np.int64)
     mean = float(np.maximum(train["label"].to_numpy(dtype=np.float64), 0.0).mean())
     figures = {name: _figures(outcomes, found, config.interval, mean) for name, found in predicted.items()}
@@ -88,6 +92,7 @@ def evaluate_value(
         _total_sentence(own["total"]),
         coverage_sentence(config.interval, own["coverage"]),
         _tenths_sentence(deciles[OWN], float((predicted[OWN].lower > 0).mean())),
+        *champion.sentences,
     )
     evaluation = CompanionEvaluation(
         model=config.name, kind=config.label.kind, test_rows=len(test), test_customers=int(customers.max()) + 1,
@@ -98,21 +103,22 @@ def evaluate_value(
             **parametric, "deciles": deciles,
             "test_mean": float(outcomes.mean()), "train_mean": float(train["label"].mean()),
         },
-        notes=(*NOTES, *_assumption(parametric)), verdict_sentences=sentences, verdict=" ".join(sentences),
+        notes=(*NOTES, *champion.notes, *_assumption(parametric)),
+        verdict_sentences=sentences, verdict=" ".join(sentences),
         dataset_hash=dataset.manifest.dataset_hash, model_hash=model_hash,
+        champion_version=champion.version,
     )  # fmt: skip
     return evaluation, _table(test, predicted)
 
 
 def _predictions(
-    dataset: Dataset, config: CompanionConfig, model: ValueModel
+    dataset: Dataset, config: CompanionConfig, model: ValueModel, champion: PresentChampion
 ) -> tuple[dict[str, Predicted], dict[str, Any]]:
     train, test = dataset.part("train"), dataset.part("test")
     buying = fit_bg_nbd(train, config)
     spending, correlation = fit_gamma_gamma(train, config)
     found = read_histories(test, config)
     plain, scaled = (buy_till_you_die(train, config, buying, spending, scaled) for scaled in (False, True))
-    own = model.predict(dataset.features("test"))
     rate = historical_rate(test, config)
     nowhere = np.full(len(test), np.nan)
     predicted = {
@@ -120,8 +126,11 @@ def _predictions(
         "historical_rate": Predicted(rate, nowhere, nowhere),
         "bg_nbd_gamma_gamma": plain.predict(found, config.interval),
         "bg_nbd_gamma_gamma_scaled": scaled.predict(found, config.interval),
-        OWN: Predicted(*(own[name].to_numpy() for name in ("value", "lower", "upper"))),
     }
+    for name, fitted in ((CHAMPION, champion.model), (OWN, model)):
+        if isinstance(fitted, ValueModel):
+            own = fitted.predict(dataset.features("test"))
+            predicted[name] = Predicted(*(own[column].to_numpy() for column in ("value", "lower", "upper")))
     parametric = {
         "bg_nbd": asdict(buying), "gamma_gamma": asdict(spending), "scale": scaled.scale,
         "frequency_value_correlation": correlation,

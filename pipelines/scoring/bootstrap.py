@@ -18,7 +18,7 @@ from pipelines.scoring.metrics import Array, bin_matrix, calibration_line, equal
 
 RESAMPLES = 1000
 METRICS = ("log_loss", "auc", "brier", "calibration_error", "calibration_intercept", "calibration_slope")
-_CELLS = 2_000_000  # weights held at a time
+_CELLS = 2_000_000  # weights held at a time, of customers and of rows
 # Beyond 100,000 rows there are fewer resamples, so that an evaluation stays a matter of a minute or two.
 _ALL_RESAMPLES_UP_TO, _FEWEST = 100_000, 200
 
@@ -64,10 +64,19 @@ def customer_counts(customers: int, resamples: int = RESAMPLES, seed: int = 0) -
 def customer_weights(customers: Customers, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[Array]:
     """Weights of the rows in blocks of shape (some resamples, rows), `resamples` in all.
 
-    `customers` holds each row's customer as a number from 0 without gaps, shape (rows,).
+    `customers` holds each row's customer as a number from 0 without gaps, shape (rows,). A block is of at most two
+    million weights, and of one resample at least, however few customers the rows are of.
     """
-    for counts in customer_counts(int(customers.max()) + 1, resamples, seed):
-        yield counts[:, customers]
+    return (weights for _, weights in _counts_and_weights(customers, resamples, seed))
+
+
+def _counts_and_weights(customers: Customers, resamples: int, seed: int) -> Iterator[tuple[Array, Array]]:
+    """The same draws a customer and a row; draws are made a block of customers, so slices do not change them."""
+    size = max(1, _CELLS // len(customers))
+    for block in customer_counts(int(customers.max()) + 1, resamples, seed):
+        for start in range(0, len(block), size):
+            counts = block[start : start + size]
+            yield counts, counts[:, customers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +201,10 @@ def resample(
     """
     prepared = {name: _prepare(labels, values, customers) for name, values in probabilities.items()}
     draws: dict[str, list[Array]] = {name: [] for name in prepared}
-    count = int(customers.max()) + 1
-    for counts in customer_counts(count, resamples, seed):
-        weights = counts[:, customers]
+    for counts, weights in _counts_and_weights(customers, resamples, seed):
         for name, model in prepared.items():
             draws[name].append(model.metrics(counts, weights))
-    once, whole = np.ones((1, count)), np.ones((1, len(labels)))
+    once, whole = np.ones((1, int(customers.max()) + 1)), np.ones((1, len(labels)))
     return {
         name: Resampled(model.metrics(once, whole)[:, 0], np.concatenate(draws[name], axis=1))
         for name, model in prepared.items()

@@ -226,12 +226,22 @@ class CompanionGates(ConfigModel):
     beats_simplest: bool = Field(default=True, description="better than the simplest baseline, lower bound above 0")
     coverage_off_by: float = Field(default=0.05, description="share in the interval off its level, at most")
     minimum_test_rows: int = Field(default=200, ge=1)
+    maximum_loss_against_champion: float = Field(
+        default=0.02, ge=0.0, description="share of the champion's score that is lost to it, upper bound"
+    )
+
+
+class CompanionSplit(SplitConfig):
+    """One fold is held out for the interval of a value; the others are cross-validated, so there are two at least."""
+
+    folds: int = Field(default=5, ge=3, le=20)
 
 
 class CompanionConfig(LearningConfig):
     """What decisions need beside a probability: the value of a customer, or the time to the next event."""
 
     label: AmountLabel
+    split: CompanionSplit = CompanionSplit()
     bg_nbd: BgNbdConfig
     monetary: str = Field(description="feature with the mean value of a purchase")
     interval: float = Field(default=0.9, gt=0.5, lt=1.0, description="level of the interval")

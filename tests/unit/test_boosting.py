@@ -13,14 +13,30 @@ from tests.unit.model_parts import make_dataset
 def test_a_draw_is_of_whole_customers_and_a_larger_one_holds_it(owners: list[int], most: int, more: int) -> None:
     customers = np.array([f"customer {owner}" for owner in owners], dtype=object)
     places = drawn(customers, most)
-    assert len(places) <= most
     assert (np.diff(places) > 0).all()
     chosen = set(customers[places])
     assert set(np.flatnonzero(np.isin(customers.astype(str), [str(one) for one in chosen]))) == set(places)
-    assert set(places) <= set(drawn(customers, most + more))
+    counts = np.unique(customers.astype(str), return_counts=True)[1]
+    if len(customers) and counts.min() > most:
+        assert (len(chosen), len(places)) == (1, counts.min())
+        return
+    assert len(places) <= most
     if len(customers) > most:
-        largest = max(np.unique(customers.astype(str), return_counts=True)[1])
-        assert len(places) + largest > most, "no room was left for one customer more"
+        assert len(places) + counts.max() > most, "no room was left for one customer more"
+    if len(customers) and 2 * counts.max() <= most:
+        assert set(places) <= set(drawn(customers, most + more))
+    assert len(places) or not len(customers)
+
+
+def test_a_customer_with_too_many_rows_is_passed_over_wherever_it_stands_in_line() -> None:
+    others = [f"customer {number}" for number in range(200) for _ in range(2)]
+    for number in range(20):
+        customers = np.array([f"large {number}"] * 90 + others, dtype=object)
+        places = drawn(customers, 80)
+        assert places.min() >= 90
+        assert 40 <= len(places) <= 80
+        # A customer of 60 rows does not fit once 21 are taken, which is no draw to learn from yet.
+        assert 40 <= len(drawn(np.array([f"large {number}"] * 60 + others, dtype=object), 80)) <= 80
 
 
 def rows_of(customers: int) -> tuple[LearningRows, np.ndarray]:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from pipelines.scoring.bootstrap import METRICS, customer_weights, resample, resample_sums, resamples_for
+from pipelines.scoring.bootstrap import (
+    METRICS,
+    customer_counts,
+    customer_weights,
+    resample,
+    resample_sums,
+    resamples_for,
+)
 from pipelines.scoring.metrics import calibration_line, log_odds
 
 
@@ -23,6 +32,27 @@ def test_rows_of_a_customer_stay_together_and_as_many_customers_are_drawn_as_the
     assert (weights[:, 0] == weights[:, 1]).all()
     assert (weights[:, 3] == weights[:, 5]).all()
     assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
+
+
+def test_few_customers_with_many_rows_are_weighed_in_slices_of_the_same_draws() -> None:
+    """100,000 rows of 20 customers: 40 resamples at once would be 32 MB, and 1,000 of them 800 MB."""
+    customers = np.arange(100_000) % 20
+    draws = np.concatenate(list(customer_counts(20, 45, seed=4)))
+    seen = 0
+    for weights in customer_weights(customers, 45, seed=4):
+        assert weights.size <= 2_000_000
+        np.testing.assert_array_equal(weights, draws[seen : seen + len(weights)][:, customers])
+        seen += len(weights)
+    assert seen == 45
+
+
+def test_memory_of_a_resample_does_not_grow_with_the_rows_of_a_customer() -> None:
+    labels, probabilities = _sample(50_000, 5)
+    tracemalloc.start()
+    resample(labels, {"model": probabilities}, np.arange(50_000) % 50, resamples=200)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100_000_000
 
 
 def test_a_draw_is_the_metric_of_the_rows_drawn() -> None:

@@ -184,6 +184,19 @@ def test_a_mistake_in_a_model_is_told_before_anything_is_made(
     assert told in " ".join(str(problem) for problem in mistakes(configs))
 
 
+@pytest.mark.parametrize("name", ["customer_value", "next_order"])
+def test_a_companion_needs_three_folds(configs: Path, name: str) -> None:
+    """Of two, one would be held out for the interval, and nothing be left to cross-validate the other with."""
+    path = configs / "models" / f"{name}.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("folds: 5", "folds: 3"))
+    load_settings("test", configs)
+    path.write_text(text.replace("folds: 5", "folds: 2"))
+    (problem,) = mistakes(configs)
+    assert (problem.file, problem.field) == (path.name, "split.folds")
+    assert (problem.expected, problem.got) == ("greater than or equal to 3", "2")
+
+
 def test_a_match_of_two_types_is_told(configs: Path) -> None:
     plan = yaml.safe_load((configs / "events.yaml").read_text())
     plan["events"]["Deal Won"]["properties"]["lead_id"] = {"type": "integer"}
