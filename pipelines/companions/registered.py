@@ -19,7 +19,7 @@ from feature_repo.configuration import Problem
 from feature_repo.spec_content import FILE
 from pipelines import artefacts
 from pipelines.alias_moves import move_alias
-from pipelines.artefacts import EVALUATION, REGISTRATION, TRAINING, Dataset, load_dataset, read_json, write_json
+from pipelines.artefacts import EVALUATION, REGISTRATION, TRAINING, Dataset, load_dataset_of, read_json, write_json
 from pipelines.companions.gates import check_gates
 from pipelines.companions.steps import refuse_foreign
 from pipelines.companions.storage import PARTS, CompanionModel, boosters_of, files_of, load_model, model_hash
@@ -88,7 +88,8 @@ def register(settings: Settings, config: CompanionConfig) -> CompanionRegistrati
             not known what the features are.
     """
     folder = settings.workspace.artefacts(config.name)
-    dataset, training, evaluation = load_dataset(folder), read_json(folder / TRAINING), read_json(folder / EVALUATION)
+    dataset = load_dataset_of(folder, config)
+    training, evaluation = read_json(folder / TRAINING), read_json(folder / EVALUATION)
     model = load_model(folder)
     _belong_together(folder, dataset, training, evaluation)
     gates = check_gates(config.gates, evaluation)

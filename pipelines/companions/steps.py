@@ -16,7 +16,7 @@ from pipelines.artefacts import (
     SIMPLE_MODELS,
     TRAINING,
     Dataset,
-    load_dataset,
+    load_dataset_of,
     read_json,
     write_json,
 )
@@ -75,7 +75,7 @@ def fit(settings: Settings, config: CompanionConfig) -> CompanionFit:
         UserError: there is not enough to learn from.
     """
     folder = settings.workspace.artefacts(config.name)
-    whole = load_dataset(folder)
+    whole = load_dataset_of(folder, config)
     _checked(whole, config, "train")
     dataset = _drawn(whole, config)
     model: Any
@@ -101,7 +101,7 @@ def evaluate(settings: Settings, config: CompanionConfig) -> CompanionEvaluation
         UserError: the model is of another dataset, or the test part is too small.
     """
     folder = settings.workspace.artefacts(config.name)
-    dataset, training, model = load_dataset(folder), read_json(folder / TRAINING), load_model(folder)
+    dataset, training, model = load_dataset_of(folder, config), read_json(folder / TRAINING), load_model(folder)
     refuse_foreign(training, dataset)
     _checked(dataset, config, "test")
     champion = present_champion(settings, config, dataset)
