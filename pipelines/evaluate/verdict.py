@@ -12,7 +12,7 @@ from pipelines.scoring.bootstrap import Interval
 # What follows where the tuned model is worse than a rival of the search, and where the interval holds 0.
 _SEARCHED = {
     DEFAULT: ("so tuning made it worse", "so this test cannot show that tuning bought anything"),
-    RANDOM: ("which found better parameters", "so this test cannot show that the search did better than chance"),
+    RANDOM: ("which found better parameters", "so this test cannot show that it searched better than at random"),
 }
 
 
