@@ -9,6 +9,12 @@ from pipelines.evaluate.results import DEFAULT, NAMES, RANDOM, SERVABLE, SIMPLE,
 from pipelines.evaluate.slices import WorstBand
 from pipelines.scoring.bootstrap import Interval
 
+# What follows where the tuned model is worse than a rival of the search, and where the interval holds 0.
+_SEARCHED = {
+    DEFAULT: ("so tuning made it worse", "so this test cannot show that tuning bought anything"),
+    RANDOM: ("which found better parameters", "so this test cannot show that it searched better than at random"),
+}
+
 
 def verdict_sentences(
     differences: Sequence[Difference],
@@ -73,12 +79,10 @@ def _sentence(item: Difference, names: Mapping[str, str]) -> str:
     numbers = f"difference in log-loss {item.estimate:+.4f} nats, 95 % interval [{item.low:+.4f}, {item.high:+.4f}]"
     if item.high < 0:
         return f"{ours} is better than {theirs}: {numbers}."
-    if item.against == DEFAULT:
-        bought = "tuning made it worse" if item.low > 0 else "so tuning bought nothing that this test can show"
-        return f"{ours} is not better than {theirs}, {bought}: {numbers}."
-    if item.against == RANDOM:
-        bought = "which found better parameters" if item.low > 0 else "so searching at random would have done as well"
-        return f"{ours} is not better than {theirs}, {bought}: {numbers}."
+    if item.against in _SEARCHED:
+        if item.low > 0:
+            return f"{ours} is worse than {theirs}, {_SEARCHED[item.against][0]}: {numbers}."
+        return f"{ours} is not shown to be better than {theirs}, {_SEARCHED[item.against][1]}: {numbers}."
     if item.low > 0:
         return f"{_the(item.against, names)} is better than {_the(item.model, names, False)}: {numbers}."
     return f"As far as this test can tell, {theirs} is not worse than {_the(item.model, names, False)}: {numbers}."

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.explain.alarms import raised, warned
+from pipelines.explain.calibration import worst_calibrated
 from pipelines.explain.limits import Words
+from pipelines.explain.money import not_shown_to_pay
+from pipelines.explain.when import span_words
 from pipelines.explain.wording import number
 from pipelines.settings.models import ModelConfig
 
@@ -33,9 +37,9 @@ def answers(figures: Mapping[str, Any], config: ModelConfig, words: Words) -> tu
         Answer("What does it predict?", f"{config.description.rstrip('.')}. Label 1: {words.outcomes[1]}; "
                f"label 0: {words.outcomes[0]}.", "predicts"),
         Answer("On what data?", _data(figures), "data"),
-        Answer("How good is it, against what?", _good(figures["evaluation"]), "good"),
+        Answer("How good is it, against what?", _good(figures), "good"),
         Answer("For whom is it worst?", _worst(figures["evaluation"]), "worst"),
-        Answer("What drives it?", _drives(figures), "moves"),
+        Answer("What drives it?", _drives(figures), "groups"),
         Answer("Can I trust the reasons?", _trust(figures), "trust"),
         Answer("What should it not be used for?", " ".join(item.partition(". ")[0].rstrip(".") + "."
                                                           for item in words.not_for[:3]), "limits"),
@@ -72,28 +76,26 @@ def _spoken(name: str) -> str:
 
 def _data(figures: Mapping[str, Any]) -> str:
     train = [item for item in figures["snapshots"] if item["part"] == "train"]
-    test = [item for item in figures["snapshots"] if item["part"] == "test"]
-    rows, rates = sum(item["customers"] for item in train), figures["rates"]
-    days = _span([item["day"] for item in train])
+    rows, rates, when = sum(item["customers"] for item in train), figures["rates"], figures["times"]
+    what = when["rows"] if when["at"] == "opening" else "rows of customers"
     return (
-        f"{rows:,} rows of customers at {len(train)} as-of days ({days}) to learn from; "
-        f"{figures['rows_available']:,} later rows ({_span([item['day'] for item in test])}) to judge it on. "
+        f"{rows:,} {what} {when['within']} {len(train)} {when['snapshots']} "
+        f"({span_words(when['parts']['train'])} UTC) to learn from; {figures['rows_available']:,} later {when['rows']} "
+        f"({span_words(when['parts']['test'])} UTC) to judge it on. "
         f"{100 * rates['train']:.1f} % had label 1 in training, {100 * rates['test']:.1f} % in the test."
     )
 
 
-def _span(days: list[str]) -> str:
-    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-
-
-def _good(evaluation: Mapping[str, Any]) -> str:
+def _good(figures: Mapping[str, Any]) -> str:
+    evaluation, rates = figures["evaluation"], figures["rates"]
     scores = {item["name"]: item for item in evaluation["models"]}
     own, base = scores[OWN], scores["base_rate"]
     text = [
         f"Log-loss {number(own['log_loss']['estimate'])} against {number(base['log_loss']['estimate'])} of the base "
         f"rate, AUC {number(own['auc']['estimate'])}, on rows of a later time. Probabilities are off by "
         f"{number(own['calibration_error'])} on average, where chance alone gives "
-        f"{number(own['calibration_noise_floor'])}."
+        f"{number(own['calibration_noise_floor'])}: it said {100 * rates['predicted']:.1f} % on the mean, and "
+        f"{100 * rates['test']:.1f} % had label 1."
     ]
     better, worse, undecided = better_worse_undecided(evaluation)
     if worse:
@@ -102,7 +104,8 @@ def _good(evaluation: Mapping[str, Any]) -> str:
         text.append(f"It is not shown to be better than {listed(undecided)}.")
     if better:
         text.append(f"It is better than {listed(better)}.")
-    return " ".join(text)
+    text.append(not_shown_to_pay(evaluation.get("profit"), OWN))
+    return " ".join(item for item in text if item)
 
 
 def _worst(evaluation: Mapping[str, Any]) -> str:
@@ -120,7 +123,18 @@ def _worst(evaluation: Mapping[str, Any]) -> str:
     estimate, low, high = (number(loss[key], 3, True) for key in ("estimate", "low", "high"))
     return (
         f"For {worst['slice']}: {worst['band']} ({worst['rows']:,} rows) it is {against}: log-loss {estimate} "
-        f"[{low}, {high}] over that."
+        f"[{low}, {high}] over that.{_furthest_off(evaluation)}"
+    )
+
+
+def _furthest_off(evaluation: Mapping[str, Any]) -> str:
+    band = worst_calibrated(evaluation)
+    if band is None:
+        return ""
+    return (
+        f" Its probabilities are furthest off for {band['slice']}: {band['band']}: it said "
+        f"{100 * band['mean_probability']:.1f} % on the mean, {100 * band['positive_rate']:.1f} % had label 1, and the "
+        f"calibration error is {number(band['over_noise'], 1)} times what chance alone gives."
     )
 
 
@@ -146,10 +160,11 @@ def _trust(figures: Mapping[str, Any]) -> str:
     ]
     stable = figures["stability"]
     if stable:
+        own, pairs = stable["own_folds"], stable["folds"]
         text.append(
-            f"Fitted again without a fold of customers, its {stable['top']} strongest features are "
-            f"{_alike(stable['folds'])} (Jaccard {number(stable['folds'], 2)}; {number(stable['seeds'], 2)} with other "
-            "seeds)."
+            f"Fitted again without a fold of customers, its {stable['top']} strongest features are {_alike(own)}: "
+            f"model against refits on the newest snapshot {number(own, 2)} (Jaccard), refits against each other "
+            f"{number(pairs, 2)}; with other seeds {number(stable['own_seeds'], 2)} and {number(stable['seeds'], 2)}."
         )
     alarms = raised(figures["leakage"])
     if alarms is None:
@@ -157,7 +172,9 @@ def _trust(figures: Mapping[str, Any]) -> str:
     elif alarms:
         text.append(f"But leakage alarms were raised: {listed(alarms)}.")
     else:
-        text.append("No leakage alarm speaks against it.")
+        text.append("No blocking leakage alarm speaks against it.")
+    if warnings := warned(figures["leakage"]):
+        text.append(f"Warning: {listed(warnings)}.")
     text.append("As causes, no.")
     return " ".join(text)
 
@@ -166,13 +183,6 @@ def _alike(agreement: float) -> str:
     if agreement > 0.99:
         return "the same"
     return "nearly the same" if agreement >= 0.8 else "mostly the same" if agreement >= 0.6 else "often others"
-
-
-def raised(leakage: Mapping[str, Any] | None) -> list[str] | None:
-    """Names of the alarms that were raised against this model; None where leakage was not looked for."""
-    if not leakage:
-        return None
-    return [item["name"].replace("_", " ") for item in leakage["alarms"] if item["raised"] and item.get("blocks", True)]
 
 
 def listed(items: list[str], between: str = ", ") -> str:

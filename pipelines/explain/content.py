@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
-import lightgbm
-
-from pipelines.artefacts import DatasetManifest
-from pipelines.explain import wording
-from pipelines.explain.answers import OWN, better_worse_undecided, names_of, raised
+from pipelines.explain import making, money, wording
+from pipelines.explain.alarms import EASILY_TOLD_APART, judged, raised, time_shift, warned
+from pipelines.explain.answers import OWN, better_worse_undecided, names_of
+from pipelines.explain.calibration import newest_error, usability, worst_calibrated
 from pipelines.explain.figures import SEED, Drawn
+from pipelines.explain.glossary import GLOSSARY
 from pipelines.explain.limits import words_for
 from pipelines.explain.material import Material
 from pipelines.explain.plots.comparisons import interaction_image, over_time_image, stability_image
 from pipelines.explain.plots.quality import calibration_image, per_snapshot_image, profit_image, snapshots_image
 from pipelines.explain.plots.reasons import beeswarm_image, dependence_image
 
-_DEPENDENCE, _LISTED = 6, 20
+_DEPENDENCE, _LISTED, _LINES_FROM = 6, 20, 3
 _BASE = "base_rate"
 
 
-def page_content(material: Material, figures: Mapping[str, Any], drawn: Drawn) -> dict[str, Any]:
-    """What the templates name, from the figures of `report.json` and what the plots are drawn from."""
+def page_content(
+    material: Material, figures: Mapping[str, Any], drawn: Drawn, made_on: date, commit: str | None
+) -> dict[str, Any]:
+    """What the templates name, from the figures of `report.json` and what the plots are drawn from.
+
+    `made_on` is today in UTC, `commit` that of the code, where it is known.
+    """
     config, evaluation = material.config, figures["evaluation"]
     scores = {item["name"]: item for item in evaluation["models"]}
     meanings = {item.feature: item.meaning for item in drawn.ranked}
     better, worse, undecided = better_worse_undecided(evaluation)
+    error = newest_error(evaluation, OWN)
     return {
         "title": config.name.replace("_", " ").capitalize(), "description": config.description, "owner": config.owner,
         "kind": config.label.kind, "words": words_for(config.label), "workspace": material.workspace,
@@ -36,20 +44,48 @@ def page_content(material: Material, figures: Mapping[str, Any], drawn: Drawn) -
         "data_start": wording.day(material.dataset.manifest.data_start),
         "data_end": wording.day(material.dataset.manifest.data_end), "snapshots": figures["snapshots"],
         "test_days": ", ".join(item["day"] for item in figures["snapshots"] if item["part"] == "test"),
-        "differences": _differences(evaluation), "sampling": _sampling(figures), "raised": raised(figures["leakage"]),
-        "profit": evaluation.get("profit"),
-        "profit_differences": _profit_differences(evaluation), "per_snapshot": _times(evaluation),
+        "differences": _differences(evaluation), "sampling": _sampling(figures), **_doubts(figures),
+        **_money(evaluation),
+        "error": error, "usability": usability(error, config.gates.calibration_error_over_noise),
+        "worst_calibrated": worst_calibrated(evaluation), "when": figures["times"],
+        "per_snapshot": _times(evaluation),
         "slices": _slices(evaluation), "worst": evaluation.get("worst_slice"),
-        "tuning_gain": _tuning_gain(evaluation), "truth": evaluation.get("truth"),
+        "tuning_gain": making.tuning_gain(evaluation, material.tuning), "truth": evaluation.get("truth"),
         "champion_comparison": evaluation.get("champion_comparison"),
         "importances": drawn.ranked[:_LISTED], "feature_count": len(drawn.ranked),
         "widest": max(drawn.ranked[0].mean_contribution, 1e-12), "meanings": meanings,
-        "groups": [item for item in figures["groups"] if len(item["features"]) > 1],
+        "groups": [item for item in figures["groups"] if item["mean_contribution"] > 0], "glossary": GLOSSARY,
+        "monotone": material.training.get("monotone", {}), "notes_of_ablation": _notes(figures["ablation"]),
         "cohorts": [_shaded(item) for item in figures["cohorts"]],
         "examples": [_for_page(item) for item in figures["examples"]],
-        "tuning": _tuning_words(material.tuning), "made": _made(material.dataset.manifest, material.tuning),
+        "tuning": making.tuning_words(material.tuning), "made": making.made(material),
+        "identity": making.identity(material, made_on, commit),
+        "gates": making.gates(material, error, raised(figures["leakage"])),
         **_images(figures, drawn, scores[OWN]),
     }  # fmt: skip
+
+
+def _doubts(figures: Mapping[str, Any]) -> dict[str, Any]:
+    leakage, shift = figures["leakage"], time_shift(figures["leakage"])
+    return {
+        "raised": raised(leakage), "warned": warned(leakage), "time_shift": shift,
+        "checks_judged": sum(judged(item) for item in leakage["alarms"]) if leakage else 0, "judged": judged,
+        "easily_told_apart": shift is not None and shift > EASILY_TOLD_APART,
+    }  # fmt: skip
+
+
+def _money(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    profit = evaluation.get("profit")
+    return {
+        "profit": profit, "profit_differences": _profit_differences(evaluation), "illustration": money.ILLUSTRATION,
+        "profit_gain": money.gain_over_all(profit, OWN) if profit else "",
+        "profit_settings": money.settings_words(profit["settings"]) if profit else "",
+    }  # fmt: skip
+
+
+def _notes(ablation: Mapping[str, Any] | None) -> list[str]:
+    """Notes without the options of the command line, which are for the terminal."""
+    return [re.sub(r"; --rows [\d,]+ takes all", "", note) for note in (ablation or {}).get("notes", ())]
 
 
 def _claim(sentence: str) -> tuple[str, str, str]:
@@ -66,13 +102,14 @@ def _images(figures: Mapping[str, Any], drawn: Drawn, own: Mapping[str, Any]) ->
     times = evaluation.get("per_snapshot") or []
     has_pair = drawn.interactions is not None and drawn.interactions.pairs
     return {
-        "snapshots_image": snapshots_image(figures["snapshots"]),
+        "snapshots_image": snapshots_image(figures["snapshots"], figures["times"]),
         "calibration_image": calibration_image(
             own["curve"], own["calibration_error"], own["calibration_noise_floor"]
         ),
         "profit_image": profit_image(evaluation["profit"], names, OWN) if evaluation.get("profit") else None,
-        "per_snapshot_image": per_snapshot_image(times, names, OWN) if len(times) > 1 else None,
-        "beeswarm_image": beeswarm_image(drawn.explained, seed=SEED) if moving else None,
+        "per_snapshot_image": per_snapshot_image(times, names, OWN)
+        if len(times) >= _LINES_FROM else None,
+        "beeswarm_image": beeswarm_image(drawn.explained, figures["times"]["row"], seed=SEED) if moving else None,
         "dependence_images": [dependence_image(drawn.explained, item) for item in moving[:_DEPENDENCE]],
         "interaction_image": interaction_image(drawn.interactions, drawn.explained.names)
         if drawn.interactions and has_pair else None,
@@ -90,12 +127,12 @@ def _differences(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _sampling(figures: Mapping[str, Any]) -> str:
-    shown, available = figures["rows_explained"], figures["rows_available"]
+    shown, available, rows = figures["rows_explained"], figures["rows_available"], figures["times"]["rows"]
     if shown == available:
-        return f"The figures rest on all {available:,} test rows."
+        return f"The figures rest on all {available:,} {rows} of the test."
     return (
-        f"The figures rest on {shown:,} of {available:,} test rows, drawn at random with a fixed seed: enough for "
-        "means over rows, and quick to make again."
+        f"The figures rest on {shown:,} of {available:,} {rows} of the test, drawn at random with a fixed seed: "
+        "enough for means over them, and quick to make again."
     )
 
 
@@ -115,18 +152,6 @@ def _profit_differences(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
         against = name or names_of(evaluation).get(item["against"], item["against"])
         by_model.setdefault(item["against"], {"against": against})[item.get("metric", "profit")] = item
     return list(by_model.values())
-
-
-def _tuning_gain(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Tuned minus default, and minus what random search found, with what each search took."""
-    gain = evaluation.get("tuning_gain") or {}
-    made = []
-    for key, name in (("default", "the default parameters"), ("random", "random search of the same wall-clock")):
-        if gain.get(key):
-            took = gain.get("random_search") if key == "random" else None
-            took_words = f" ({took['trials']} trials in {took['seconds']:.0f} s)" if took else ""
-            made.append({**gain[key], "against": name + took_words})
-    return made
 
 
 def _slices(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -160,29 +185,3 @@ def _shaded(cohorts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _for_page(example: Mapping[str, Any]) -> dict[str, Any]:
     return {**example, "widest": max((abs(item["contribution"]) for item in example["reasons"]), default=1.0)}
-
-
-def _tuning_words(tuning: Mapping[str, Any]) -> str:
-    if not tuning:
-        return "The parameters were not tuned."
-    default = tuning.get("default_loss")
-    before = f" against {default:.4f} of the defaults" if default is not None else ""
-    return (
-        f"Optuna tried {tuning['trials']} sets of parameters in {tuning['seconds']:.0f} s and gave up "
-        f"{tuning['pruned']} of them early. The best had a cross-validated log-loss of "
-        f"{tuning['best_loss']:.4f}{before}. What that is worth out of time stands in the tables above."
-    )
-
-
-def _made(manifest: DatasetManifest, tuning: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
-    parameters = ", ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-                           for key, value in tuning.get("params", {}).items())  # fmt: skip
-    return [
-        ("Feature service", manifest.feature_service), ("Features", str(len(manifest.features))),
-        ("Columns of the model", str(len(manifest.inputs.names))),
-        ("Lake version", str(manifest.lake_version)), ("Identity version", str(manifest.identity_version)),
-        ("Dataset", manifest.dataset_hash),
-        ("Feature spec", manifest.spec_hash), ("Configuration", manifest.config_hash),
-        ("LightGBM parameters", f"{parameters}, rounds={tuning['rounds']}" if tuning else "defaults"),
-        ("LightGBM", lightgbm.__version__),
-    ]  # fmt: skip

@@ -30,11 +30,13 @@ def examples(material: Material, hints: Hints, average: tuple[Hint, ...]) -> tup
         contributions = np.append(explained.contributions[at], explained.base)
         reasons = reason_codes(contributions, inputs[row], explained.names, _REASONS, material.words)
         shown = sum(reason.contribution for reason in reasons)
+        sizes, moved = sum(abs(reason.contribution) for reason in reasons), np.abs(explained.contributions[at]).sum()
         made.append({
             "customer_id": str(test["customer_id"].iloc[row]), "as_of": f"{test['as_of'].iloc[row]:%Y-%m-%d}",
             "label": int(test["label"].iloc[row]), "roles": roles,
             "probability": float(sigmoid(explained.scores[at])), "log_odds": float(explained.scores[at]),
             "base": explained.base, "others": float(explained.contributions[at].sum()) - shown,
+            "shown_share": float(sizes / moved) if moved > 0 else None,
             "other_features": len(explained.names) - len(reasons), "reasons": [asdict(reason) for reason in reasons],
             "hints": hints.of_customer(features[row], average),
         })  # fmt: skip

@@ -23,7 +23,8 @@ from pipelines.explain.hints import LABEL, MOST_ROWS, Hints
 from pipelines.explain.interactions import Interactions, interactions
 from pipelines.explain.limits import words_for
 from pipelines.explain.material import Material
-from pipelines.explain.stability import MOST_TRAIN_ROWS, Stability, rows_to_look_at, stability
+from pipelines.explain.stability import MOST_TRAIN_ROWS, Stability, affordable_rows, rows_to_look_at, stability
+from pipelines.explain.when import times
 
 SEED = 20050501
 SECTIONS = 8
@@ -77,7 +78,7 @@ def compute(material: Material, rows: int, clock: Clock) -> tuple[dict[str, Any]
     over_time, time_gap = clock(
         "snapshots", lambda: cohorts.over_time(material.booster, both, inputs, top, SEED)
     )  # fmt: skip
-    stable = clock("stability", lambda: _stability(material, both, inputs))
+    stable = clock("stability", lambda: _stability(material, both, inputs, ranked))
     hints = _hints(material)
     features = material.test[list(manifest.features)].to_numpy(dtype=np.float64)
     average = clock("hints", lambda: hints.on_average(features[draw(len(features), MOST_ROWS)]))
@@ -87,7 +88,8 @@ def compute(material: Material, rows: int, clock: Clock) -> tuple[dict[str, Any]
         "model": config.name, "dataset_hash": manifest.dataset_hash,
         "definition": label_words.label_definition(config.label, config.snapshots.at),
         "left_out": _left_out(manifest, material),
-        "snapshots": _snapshots(manifest), "rates": _rates(material), "evaluation": material.evaluation,
+        "times": times(material), "snapshots": _snapshots(manifest), "rates": _rates(material),
+        "evaluation": material.evaluation,
         "leakage": material.leakage or None, "ablation": material.ablation or None,
         "shap_mode": "tree_path_dependent", "rows_explained": len(sample), "rows_available": len(material.test),
         "worst_additivity_gap": max(gaps), "base_log_odds": explained.base,
@@ -114,17 +116,21 @@ def _both_parts(material: Material) -> tuple[pd.DataFrame, Array]:
     return pd.concat([material.train, material.test], ignore_index=True), np.concatenate([train, material.inputs])
 
 
-def _stability(material: Material, both: pd.DataFrame, inputs: Array) -> Stability | None:
+def _stability(
+    material: Material, both: pd.DataFrame, inputs: Array, ranked: tuple[Importance, ...]
+) -> Stability | None:
     tuned = material.training or material.tuning
     if not tuned:
         return None
     learning = sampled_rows(learning_rows(material.dataset), material.train["customer_id"].to_numpy(), MOST_TRAIN_ROWS)
     sampled = len(learning.labels) < len(material.train)
-    looked_at = rows_to_look_at(both, inputs, SEED)
     config = material.config
+    looked_at = rows_to_look_at(both, inputs, SEED, affordable_rows(material.booster, config.fit.seeds))
+    own = [item.feature for item in ranked if item.mean_contribution > 0]
     return stability(
-        material.booster, learning, looked_at, tuned["params"], tuned["rounds"], config.fit, config.tune.seed, sampled
-    )
+        material.booster, learning, looked_at, tuned["params"], tuned["rounds"], config.fit, config.tune.seed, sampled,
+        own,
+    )  # fmt: skip
 
 
 def _hints(material: Material) -> Hints:
@@ -159,7 +165,10 @@ def _rates(material: Material) -> dict[str, float]:
 
 
 def _left_out(manifest: DatasetManifest, material: Material) -> str:
+    """For openings the spans' days do not tell when the newest training row was looked at; the rows do."""
     days: dict[str, list[str]] = {"train": [], "test": []}
     for item in manifest.snapshots:
         days[item.part].append(wording.day(item.as_of))
+    if material.config.snapshots.at == "opening":
+        days = {"train": [f"{material.train['as_of'].max():%Y-%m-%d}"], "test": days["test"]}
     return label_words.left_out(material.config.label, days["train"], min(days["test"]))

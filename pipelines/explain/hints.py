@@ -68,9 +68,12 @@ class Hints:
                 self._quartiles[name] = (low, middle, high)
 
     def on_average(self, rows: Array) -> tuple[Hint, ...]:
-        """Hints over `rows` (rows, features of the service), the most welcome change first."""
+        """Hints over `rows` (rows, features of the service), the most welcome change first.
+
+        A feature whose better quartile is its median, as of one that is mostly 0, says nothing beyond the median.
+        """
         now = float(self._probabilities(rows).mean())
-        made = [self._hint(name, rows, now) for name in self._quartiles]
+        made = [hint for name in self._quartiles if (hint := self._hint(name, rows, now)).better != hint.median]
         return tuple(sorted(made, key=lambda hint: self._sign * (hint.at_better - hint.now)))
 
     def of_customer(self, row: Array, average: Sequence[Hint], most: int = 3) -> list[dict[str, Any]]:

@@ -19,7 +19,9 @@ from pipelines.explain.contributions import Array, explain_rows
 from pipelines.settings.models import FitConfig
 
 SEEDS, MOST_FOLDS = 5, 5
-MOST_TRAIN_ROWS, MOST_ROWS = 20_000, 400
+MOST_TRAIN_ROWS, LEAST_ROWS, MOST_ROWS = 20_000, 400, 4000
+# Leaves times rows that all refits may visit: some seconds.
+_WORK = 4e7
 # Kind, name, seed, and the fold that is left out.
 _Job: TypeAlias = tuple[str, str, int, int | None]
 
@@ -39,19 +41,23 @@ class Stability:
     """Jaccard of sets of the `top` strongest features: shared ones over all in either, 1 where they are the same.
 
     `agreement` of a refit compares it with the model itself on the newest snapshot; a refit's other snapshots too.
-    `seeds` and `folds` are means over pairs of refits on the newest snapshot, `time` of the model itself over pairs
-    of snapshots. `kept` says in which share of refits and snapshots each of the model's top features is on top.
+    `own_seeds` and `own_folds` are means of that over the refits of a kind; `seeds` and `folds` are means over pairs of
+    refits on the newest snapshot, `time` of the model itself over pairs of snapshots. `kept` says in which share of
+    refits and snapshots each of the model's top features, as the report ranks them, is on top.
     """
 
     top: int
     snapshots: tuple[str, ...]
     refits: tuple[Refit, ...]
+    own_seeds: float | None
+    own_folds: float | None
     seeds: float | None
     folds: float | None
     time: float | None
     kept: dict[str, float]
     train_rows: int
     rows: int
+    most_rows_a_snapshot: int
     random_parameters: bool
     averaged: int
     sampled: bool
@@ -78,6 +84,7 @@ def how_many(features: int) -> int:
 def stability(
     booster: lgb.Booster, learning: LearningRows, looked_at: Sequence[tuple[str, Array]],
     params: Mapping[str, Any], rounds: int, how: FitConfig, seed: int, sampled: bool = False,
+    ranked: Sequence[str] = (),
 ) -> Stability:  # fmt: skip
     """Fit again with other seeds and without single folds, and compare the strongest features.
 
@@ -90,6 +97,7 @@ def stability(
         how: directions that the domain knows.
         seed: the first seed; the others follow it.
         sampled: whether `learning` is part of what the model was fitted to.
+        ranked: the model's own features, the strongest first, over more rows than `looked_at` has; what `kept` is of.
 
     Raises:
         AdditivityError: contributions do not sum to a score.
@@ -114,9 +122,12 @@ def stability(
         done = list(pool.map(refit, jobs))
     refits = tuple(item for item, _ in done)
     return Stability(
-        top, tuple(day for day, _ in looked_at), refits, _pairs([r.tops[-1] for r in refits if r.kind == "seed"]),
-        _pairs([r.tops[-1] for r in refits if r.kind == "fold"]), _pairs(own), _kept(own[-1], refits),
-        len(learning.labels), sum(len(values) for _, values in looked_at), _draws_at_random(fixed),
+        top, tuple(day for day, _ in looked_at), refits, _against_own(refits, "seed"), _against_own(refits, "fold"),
+        _pairs([r.tops[-1] for r in refits if r.kind == "seed"]),
+        _pairs([r.tops[-1] for r in refits if r.kind == "fold"]), _pairs(own),
+        _kept(ranked[:top] or own[-1], refits),
+        len(learning.labels), sum(len(values) for _, values in looked_at),
+        max(len(values) for _, values in looked_at), _draws_at_random(fixed),
         how.seeds, sampled,
         max([own_gap, *(gap for _, gap in done)]),
     )  # fmt: skip
@@ -152,6 +163,11 @@ def _pairs(tops: Sequence[Sequence[str]]) -> float | None:
     return float(np.mean(pairs)) if pairs else None
 
 
+def _against_own(refits: Sequence[Refit], kind: str) -> float | None:
+    found = [item.agreement[-1] for item in refits if item.kind == kind]
+    return float(np.mean(found)) if found else None
+
+
 def _kept(own: Sequence[str], refits: Sequence[Refit]) -> dict[str, float]:
     all_tops = [top for item in refits for top in item.tops]
     return {name: sum(name in top for top in all_tops) / max(len(all_tops), 1) for name in own}
@@ -163,8 +179,14 @@ def _draws_at_random(params: Mapping[str, Any]) -> bool:
     return bool(bagged or params.get("feature_fraction", 1.0) < 1.0 or params.get("extra_trees", False))
 
 
+def affordable_rows(booster: lgb.Booster, averaged: int) -> int:
+    """How many rows all refits can explain in some seconds: the work for a row grows with the leaves of one fit."""
+    leaves = sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"]) / max(averaged, 1)
+    return int(np.clip(_WORK / (max(leaves, 1.0) * (SEEDS + MOST_FOLDS)), LEAST_ROWS, MOST_ROWS))
+
+
 def rows_to_look_at(
-    rows: pd.DataFrame, inputs: Array, seed: int, most: int = MOST_ROWS
+    rows: pd.DataFrame, inputs: Array, seed: int, most: int = LEAST_ROWS
 ) -> tuple[tuple[str, Array], ...]:
     """The same number of rows of each snapshot, oldest first, drawn at random; at least 30 each where there are."""
     days = rows["snapshot"].dt.strftime("%Y-%m-%d").to_numpy()

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pipelines.artefacts import MODEL_CARD, REPORT, REPORT_FIGURES, write_json
@@ -76,7 +77,7 @@ def explain(
     with progress("explain (sections)", total=SECTIONS + 1) as advance:
         clock = Clock(advance)
         figures, drawn = compute(material, rows, clock)
-        content = clock("page", lambda: page_content(material, figures, drawn))
+        content = clock("page", lambda: page_content(material, figures, drawn, *_made_by()))
         page, card = render(PAGE, content), render(CARD, content)
     write_json(folder / REPORT_FIGURES, figures)
     _write_text(folder / MODEL_CARD, card)
@@ -88,6 +89,13 @@ def explain(
         figures["worst_additivity_gap"], round(time.monotonic() - began, 2),
         {"seeds": stable.seeds, "folds": stable.folds, "snapshots": stable.time} if stable else {}, clock.seconds,
     )  # fmt: skip
+
+
+def _made_by() -> tuple[date, str | None]:
+    """Today in UTC, and the commit of the code."""
+    from pipelines.tracking import git_commit  # loads MLflow
+
+    return datetime.now(UTC).date(), git_commit()
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -128,9 +128,13 @@ def test_a_simple_model_that_is_better_is_said_to_be() -> None:
     assert "BG/NBD is better than the tuned LightGBM: difference in log-loss +0.0200 nats" in text
 
 
-def test_tuning_that_bought_nothing_is_said_to() -> None:
-    assert "tuning bought nothing" in verdict_sentences([_difference("lightgbm_default", -0.01, 0.01)], "churn")[0]
-    assert "tuning made it worse" in verdict_sentences([_difference("lightgbm_default", 0.01, 0.02)], "churn")[0]
+def test_tuning_that_is_not_shown_to_buy_anything_is_said_to() -> None:
+    """An interval that holds 0 shows neither that it helped nor that it did not."""
+    undecided = verdict_sentences([_difference("lightgbm_default", -0.01, 0.01)], "churn")[0]
+    assert "is not shown to be better than the default" in undecided
+    assert "this test cannot show that tuning bought anything" in undecided
+    worse = verdict_sentences([_difference("lightgbm_default", 0.01, 0.02)], "churn")[0]
+    assert "is worse than the default LightGBM, so tuning made it worse" in worse
     assert (
         "is better than the default" in verdict_sentences([_difference("lightgbm_default", -0.02, -0.01)], "churn")[0]
     )

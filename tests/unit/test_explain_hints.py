@@ -56,6 +56,14 @@ def test_means_are_what_the_model_says_of_each_changed_row(
     assert found["visits"].meaning == "number of visits"
 
 
+def test_a_feature_whose_better_quartile_is_its_median_says_nothing(
+    booster: lightgbm.Booster, rows: np.ndarray
+) -> None:
+    mostly = rows.copy()
+    mostly[:, 0] = np.where(np.arange(len(rows)) % 5 == 0, mostly[:, 0].max(), mostly[:, 0].min())
+    assert "visits" not in {hint.feature for hint in _hints(booster, mostly, True).on_average(mostly[:50])}
+
+
 def test_of_a_customer_only_welcome_changes_are_told_the_best_first(
     booster: lightgbm.Booster, rows: np.ndarray
 ) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import lightgbm
+import numpy as np
+import pandas as pd
 import pytest
 
 from feature_repo.model_inputs import ALIVE, BuyingRhythm, ModelInputs
@@ -20,6 +22,7 @@ from pipelines.artefacts import (
     MODEL_CARD,
     REPORT,
     REPORT_FIGURES,
+    TRAINING,
     TUNING,
     Dataset,
     read_json,
@@ -28,6 +31,7 @@ from pipelines.artefacts import (
 )
 from pipelines.evaluate import evaluate
 from pipelines.explain import explain
+from pipelines.explain.calibration import CalibrationError, usability
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
 from tests.reference import churn_artefacts
@@ -79,7 +83,10 @@ def _whole_evaluation() -> dict[str, Any]:
         "profit": {
             "kind": "costs", "settings": {"kind": "costs", "action_cost": 1.5, "value": 20.0}, "models": profits,
             "all": _around(7.25), "none": _around(0.0), "curve": curve,
-            "differences": [{"model": OWN, "against": "all", "metric": "profit", **_around(-1.2)}],
+            "differences": [
+            {"model": OWN, "against": "all", "metric": "profit", **_around(-1.2)},
+            {"model": OWN, "against": "none", "metric": "profit", **_around(0.005)},
+        ],
         },
         "slices": slices,
         "worst_slice": {"slice": "orders", "band": "more <than> one", "rows": 200,
@@ -93,6 +100,14 @@ def _whole_evaluation() -> dict[str, Any]:
                               "root_mean_squared_error": 0.123, "correlation": 0.9}]},
         "base_rate_drift": {"train_rate": 0.4, "test_rate": 0.5, "difference": _around(0.1)},
     }  # fmt: skip
+
+
+# The fit of the final model took other rounds than the search.
+_TRAINING: dict[str, Any] = {
+    "params": {"num_leaves": 7, "learning_rate": 0.05}, "rounds": 31, "seeds": [7, 8, 9],
+    "calibration": {"slope": 1.148, "intercept": -0.134, "rows": 1510, "snapshots": ["2021-03-01"], "note": ""},
+    "monotone": {VIEWS: "lowers"},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +127,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str,
     write_json(place / LEAKAGE, {"alarms": [
         {**alarm, "name": "truncated_log", "raised": True, "meaning": "The same from a log cut short."},
         {**alarm, "name": "random_split", "raised": True, "blocks": False, "meaning": "A random split flatters."},
+        {**alarm, "name": "time_in_features", "raised": False, "figure": 0.82, "threshold": None,
+         "meaning": "Told apart."},
         {**alarm, "name": "shuffled_labels", "raised": False, "figure": None, "meaning": "Nothing to learn."},
     ]})  # fmt: skip
-    write_json(place / ABLATION, {"sampled": True, "train_rows": 1234, "rows": [
+    write_json(place / TRAINING, _TRAINING)
+    write_json(place / TUNING, {**read_json(place / TUNING), "differences": {
+        "default": {"folds": [-0.01], "mean": -0.0123, "low": -0.02, "high": -0.005},
+    }})  # fmt: skip
+    notes = ["Trained on 1,234 of 1,500 rows; --rows 1500 takes all."]
+    write_json(place / ABLATION, {"sampled": True, "train_rows": 1234, "notes": notes, "rows": [
         {"name": "no_tuning", "meaning": "Parameters of LightGBM itself.", "log_loss": _around(0.5),
          "auc": _around(0.7), "difference": _around(-0.0042)},
     ]})  # fmt: skip
@@ -173,6 +195,74 @@ def test_all_that_was_evaluated_is_shown(whole: tuple[str, str, dict[str, Any]])
     for phrase in ("8.50 [8.49, 8.51]", "0.164", "62.0 %", "Act on all", "7.25", "worth less", "action cost 1.5"):
         assert phrase in profit, phrase
     assert "+10.0 points" in _section(text, "data")
+
+
+def test_how_it_was_made_is_of_the_model_and_not_of_the_search(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text, card, _ = whole
+    for said in (_section(text, "made"), card):
+        assert "31 rounds × 3 seeds (7, 8, 9)" in said
+        assert "num_leaves=7, learning_rate=0.05" in said
+        assert "slope 1.148, intercept −0.134, on 1,510 out-of-fold rows of 2021-03-01" in said
+        assert f"{VIEWS} lowers" in said
+    assert "imposed: lowers" in _section(text, "moves")
+    assert "−0.0123 [−0.0200, −0.0050]" in _section(text, "good")  # what tuning is worth over the folds
+
+
+def test_the_model_can_be_told_from_others_and_gates_stand_beside_figures(
+    whole: tuple[str, str, dict[str, Any]],
+) -> None:
+    text, card, figures = whole
+    top = _plain(text.partition('<section id="predicts">')[0])
+    for said in (top, card):
+        assert figures["evaluation"]["model_hash"] in said
+        assert "Page made on" in said
+    made = _section(text, "made")
+    assert "twin history" in made
+    assert "over noise, at most2.583.00" in made  # 0.031 by 0.012, against the limit
+    assert "leakage alarms, at most10" in made
+
+
+def test_probabilities_far_off_are_not_called_usable_as_they_are(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text, card, figures = whole
+    said = "with care as they are: on the test snapshot of 2021-07-01 they are off by 0.031 on average, 2.6 times"
+    assert said in _section(text, "good")
+    assert said in card
+    far = CalibrationError(0.09, 0.02, None)
+    assert usability(far, 3.0).startswith("Do not use its probabilities as they are")
+    assert usability(CalibrationError(0.02, 0.02, None), 3.0).startswith("Its probabilities may be used as they are")
+    answers = {item["anchor"]: item["text"] for item in figures["answers"]}
+    assert f"it said {100 * figures['rates']['predicted']:.1f} % on the mean" in answers["good"]
+    assert "not shown to bring more than acting on nobody" in answers["good"]
+    assert "furthest off for orders: one" in answers["worst"]
+
+
+def test_checks_without_a_threshold_are_not_judged_and_warnings_are_named(
+    whole: tuple[str, str, dict[str, Any]],
+) -> None:
+    text = whole[0]
+    doubt = _section(text, "doubt")
+    assert "not judged" in doubt
+    assert "--rows" not in doubt
+    assert "compare within this table only" in doubt
+    assert "AUC of 0.82" in _section(text, "data")
+
+
+def test_agreement_is_that_of_the_model_with_refits_and_of_its_strongest_features(
+    whole: tuple[str, str, dict[str, Any]],
+) -> None:
+    _, _, figures = whole
+    stable = figures["stability"]
+    folds = [item["agreement"][-1] for item in stable["refits"] if item["kind"] == "fold"]
+    assert stable["own_folds"] == pytest.approx(sum(folds) / len(folds))
+    assert list(stable["kept"]) == [item["feature"] for item in figures["importances"]][: stable["top"]]
+
+
+def test_the_share_of_a_driver_can_be_found_in_the_table_of_groups(whole: tuple[str, str, dict[str, Any]]) -> None:
+    text, _, figures = whole
+    groups = _section(text, "groups")
+    for item in figures["groups"][:3]:
+        assert item["features"][0] in groups
+        assert f"{100 * item['share']:.1f} %" in groups
 
 
 def test_the_worst_slice_is_marked_and_few_rows_are_pale(whole: tuple[str, str, dict[str, Any]]) -> None:
@@ -246,7 +336,10 @@ def test_the_card_has_the_headings_of_its_paper_and_the_same_figures(kind: str, 
     assert "{{" not in card
     if kind == "whole":
         assert "more <than> one (**worst**)" in card
-        assert "alarms were raised: truncated log" in card
+        assert "alarms were raised: truncated log; warning: random split." in card
+        assert "AUC of 0.82" in card
+        assert "| Calibration error (by chance) |" in card
+        assert re.search(r"(?<![\w|-])-\d", card.partition("## Quantitative")[2]) is None  # true minus signs
     else:
         assert "Not judged by kinds of customers" in card
         assert "Leakage was not looked for" in card
@@ -306,7 +399,7 @@ def test_a_model_that_says_the_same_of_everybody(tmp_path: Path) -> None:
     figures, text = read_json(place / REPORT_FIGURES), (place / REPORT).read_text("utf-8")
     assert "the model says the same of everybody" in _section(text, "moves")
     answers = {item["anchor"]: item["text"] for item in figures["answers"]}
-    assert answers["moves"].startswith("Nothing: no feature contributes to any prediction.")
+    assert answers["groups"].startswith("Nothing: no feature contributes to any prediction.")
 
 
 def test_computed_columns_have_words(tmp_path: Path) -> None:
@@ -343,3 +436,23 @@ def test_conversion_has_words_of_its_own(tmp_path: Path) -> None:
     hint = read_json(place / REPORT_FIGURES)["hints"]["features"][0]
     # A higher probability is welcome here; views lower that of label 1 in these rows.
     assert hint["which"] == "lower"
+
+
+def test_openings_are_not_called_days(tmp_path: Path) -> None:
+    """A snapshot of openings is a span: the rows themselves are as of later instants."""
+    data = churn_artefacts.dataset(400)
+    data.rows["as_of"] += pd.to_timedelta(np.arange(len(data.rows)) % 40, unit="D") + pd.Timedelta(hours=3)
+    settings, place = _made(tmp_path, data)
+    label = {"kind": "conversion", "opened_by": ["Product Added"], "open_for": "7d", "goal_events": ["Order Completed"],
+             "horizon": "7d"}  # fmt: skip
+    raw = churn_artefacts.config().model_dump(mode="json")
+    raw["baselines"]["bg_nbd"] = None
+    snapshots = {"at": "opening", "every": "60d", "most": 3}
+    explain(settings, ModelConfig.model_validate({**raw, "label": label, "snapshots": snapshots}))
+    text = (place / REPORT).read_text("utf-8")
+    said = _section(text, "data")
+    first, last = (data.part("test")["as_of"].agg(how) for how in ("min", "max"))
+    assert f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}" in said
+    assert "Opened in the 60 days from" in said
+    assert "Openings" in said
+    assert "3 spans of 60 days" in said

@@ -41,7 +41,8 @@ def _judged(learning: LearningRows, params: dict[str, float], how: FitConfig | N
 def test_identical_models_agree_fully() -> None:
     found = _judged(_learning([3.0, 2.0, 1.0, 0.0, 0.0, 0.0]), {"num_leaves": 4})
     assert not found.random_parameters
-    assert found.seeds == 1.0
+    assert found.seeds == found.own_seeds == 1.0
+    assert found.most_rows_a_snapshot == 60
     seeds = [item for item in found.refits if item.kind == "seed"]
     assert len(seeds) == 5
     assert all(item.agreement[-1] == 1.0 for item in seeds)

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup, escape
 
 from feature_repo.reasons import format_value
+from pipelines.explain.when import span_words
 from pipelines.explain.wording import number, true_minus
 
 PAGE, CARD = "report.html.jinja", "model_card.md.jinja"
@@ -29,6 +30,7 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         value=shown_value,
         interval=interval,
         heading=heading,
+        spanned=span_words,
     )
     environment.filters.update(breakable=breakable, true_minus=true_minus)
     return environment.get_template(template).render(content)

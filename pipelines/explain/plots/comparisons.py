@@ -42,13 +42,15 @@ def interaction_image(found: Interactions, names: tuple[str, ...]) -> Image:
         axes.set_ylabel("effect of both together, log-odds", fontsize=8)
         axes.tick_params(labelsize=8)
         source = pixels(figure)
-    low, high = float(found.strongest.min()), float(found.strongest.max())
+    # Rows where the first feature is empty have no place across.
+    effects = found.strongest[known] if known.any() else np.zeros(1)
+    low, high = float(effects.min()), float(effects.max())
     said = f"from {number(low, 2, True)} to {number(high, 2, True)} log-odds"
     return Image(
         source, f"Scatter plot of {pair.first} against its interaction with {pair.second}, {said}.",
-        f"The strongest pair. Each point is a row: across, the value of {pair.first}; up, what it and {pair.second} do "
-        f"together beyond what each does alone, {said}. Colour is the rank of {pair.second}, blue low, red high, "
-        "grey where it is empty. Points on the line would show no interaction.",
+        f"The strongest pair. Each of {int(known.sum())} points is a row: across, the value of {pair.first}; up, "
+        f"what it and {pair.second} do together beyond what each does alone, {said}. Colour is the rank of "
+        f"{pair.second}, blue low, red high, grey where it is empty. Points on the line would show no interaction.",
     )  # fmt: skip
 
 

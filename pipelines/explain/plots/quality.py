@@ -14,8 +14,8 @@ from pipelines.explain.plots.canvas import BLUE, LINES, PALE, RUST, SOFT, Image,
 from pipelines.explain.wording import number
 
 
-def snapshots_image(snapshots: Sequence[dict[str, Any]]) -> Image:
-    """Customers and rate of positives at each as-of instant."""
+def snapshots_image(snapshots: Sequence[dict[str, Any]], when: Mapping[str, Any]) -> Image:
+    """Rows and rate of positives of each snapshot; `when` says what rows and snapshots are called."""
     days = [datetime.fromisoformat(item["day"]) for item in snapshots]
     rates = [100 * item["rate"] for item in snapshots]
     steps = [(later - earlier).days or 1 for earlier, later in itertools.pairwise(days)]
@@ -24,11 +24,11 @@ def snapshots_image(snapshots: Sequence[dict[str, Any]]) -> Image:
         counts, rate = figure.subplots(1, 2)
         for part, colour in (("train", BLUE), ("test", RUST)):
             at = [i for i, item in enumerate(snapshots) if item["part"] == part]
-            when = [days[i] for i in at]
-            counts.bar(when, [snapshots[i]["customers"] for i in at], width=width, color=colour, label=part)
-            rate.plot(when, [rates[i] for i in at], "o", color=colour, label=part)
+            places = [days[i] for i in at]
+            counts.bar(places, [snapshots[i]["customers"] for i in at], width=width, color=colour, label=part)
+            rate.plot(places, [rates[i] for i in at], "o", color=colour, label=part)
         rate.plot(days, rates, color=SOFT, linewidth=0.9, zorder=0)
-        counts.set_ylabel("customers")
+        counts.set_ylabel(when["counted"])
         rate.set_ylabel("positives, %")
         rate.set_ylim(0, min(105, 1.25 * max(rates) + 1))
         for axes in (counts, rate):
@@ -40,12 +40,13 @@ def snapshots_image(snapshots: Sequence[dict[str, Any]]) -> Image:
         source = vector(figure)
     sizes = [item["customers"] for item in snapshots]
     alt = (
-        f"Two charts over {len(snapshots)} as-of days: customers a day, from {min(sizes):,} to {max(sizes):,}, "
-        f"and the rate of positives, from {min(rates):.0f} % to {max(rates):.0f} %."
+        f"Two charts over {len(snapshots)} {when['snapshots']}: {when['counted']}, from {min(sizes):,} to "
+        f"{max(sizes):,}, and the rate of positives, from {min(rates):.0f} % to {max(rates):.0f} %."
     )
     caption = (
-        "Customers who could be labelled (left) and the share of them with label 1 (right) at each as-of day. "
-        "A rate that drifts is a reason to calibrate again. The newest day or days are the test."
+        f"The {when['counted']} with a label (left) and the share of them with label 1 (right) {when['within']} "
+        f"{len(snapshots)} {when['snapshots']}. A rate that drifts is a reason to calibrate again. The newest are "
+        "the test."
     )
     return Image(source, alt, caption)
 
@@ -102,7 +103,7 @@ def profit_image(profit: Mapping[str, Any], names: Mapping[str, str], own: str) 
                       zorder=3 if name == own else 2)  # fmt: skip
         if best.get("share") is not None:
             axes.axvline(100 * best["share"], color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.set(xlabel="acted on, % of rows, likeliest first", ylabel="profit a row, money")
+        axes.set(xlabel="acted on, % of rows, likeliest first", ylabel="profit a row")
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
         source = vector(figure)
     ends = [profit["curve"][at]["profit"].get(own) for at in (0, -1)]

@@ -14,8 +14,8 @@ from pipelines.explain.plots.canvas import BLUE, RUST, SOFT, Image, broken, canv
 from pipelines.explain.wording import number
 
 
-def beeswarm_image(explained: Explained, most: int = 15, seed: int = 0) -> Image:
-    """Every explained row as one point a feature, for the features that matter most."""
+def beeswarm_image(explained: Explained, row: str, most: int = 15, seed: int = 0) -> Image:
+    """Every explained row as one point a feature, for the features that matter most; `row` says what a row is."""
     shown = min(most, len(explained.names))
     with canvas(7.4, 0.32 * shown + 1.2) as figure:
         axes = figure.add_subplot()
@@ -43,8 +43,8 @@ def beeswarm_image(explained: Explained, most: int = 15, seed: int = 0) -> Image
     rows = len(explained.scores)
     alt = f"Beeswarm of the contributions of {shown} features over {rows:,} rows; the widest are {leading}."
     caption = (
-        "Each point is one customer at one as-of day. Right of the line the feature raised that customer's "
-        "probability, left of it lowered it; colour is the value of the feature, from low (blue) to high (red), "
+        f"Each point is one {row}. Right of the line the feature raised the probability, "
+        " left of it lowered it; colour is the value of the feature, from low (blue) to high (red), "
         "grey where it is empty. Features stand in order of their mean absolute contribution."
     )
     return Image(source, alt, caption)
