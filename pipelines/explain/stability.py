@@ -21,7 +21,7 @@ from pipelines.settings.models import FitConfig
 SEEDS, MOST_FOLDS = 5, 5
 MOST_TRAIN_ROWS, LEAST_ROWS, MOST_ROWS = 20_000, 400, 4000
 # Leaves times rows that all refits may visit: some seconds.
-_WORK = 4e7
+_WORK = 1.5e7
 # Kind, name, seed, and the fold that is left out.
 _Job: TypeAlias = tuple[str, str, int, int | None]
 

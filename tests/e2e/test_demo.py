@@ -81,7 +81,9 @@ def _check_curl(url: str, customer: str) -> None:
 
 def test_the_report_is_where_it_says(demo: Demo) -> None:
     told = twin(demo.workspace, "report", "churn")
-    assert Path(told.stdout.strip()).read_text().startswith("<!doctype html>")
+    page, card = map(Path, told.stdout.splitlines())
+    assert page.read_text().startswith("<!doctype html>")
+    assert card.read_text().startswith("# ")
 
 
 def test_feast_has_the_workspaces_features(demo: Demo) -> None:

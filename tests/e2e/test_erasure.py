@@ -21,6 +21,7 @@ import pyarrow.parquet as parquet
 import pytest
 from psycopg import sql
 
+from feature_repo.model_inputs import ModelInputs
 from pipelines.access import AuditLog, Keys
 from pipelines.artefacts import Dataset, DatasetManifest, save_dataset, write_json
 from pipelines.cli.data import ingest_file
@@ -164,7 +165,10 @@ def _train(shop: Shop) -> None:
     rows = pd.DataFrame({"customer_id": who, "as_of": pd.Timestamp("2025-01-01", tz="UTC"), "label": 0, "part": "train",
                          "fold": 0, "f": np.arange(20.0)})  # fmt: skip
     membership = current_membership(shop.settings)
-    manifest = DatasetManifest("churn", "churn", ("f",), "spec", 3, membership.version, "c", "d", 1, 0, 0, 1, ())
+    columns, label = ModelInputs(("f",), ("f",)), shop.settings.models["churn"].label.model_dump(mode="json")
+    manifest = DatasetManifest(
+        "churn", "churn", ("f",), "spec", 3, membership.version, "c", "d", 1, 0, 0, 1, (), columns, label
+    )
     save_dataset(folder, Dataset(rows, manifest))
     rows[["customer_id", "label"]].to_parquet(folder / "predictions.parquet")
     examples = [{"customer_id": customer, "reasons": [{"feature": "f", "value": 1.0}]} for customer in who[:3]]

@@ -19,11 +19,12 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.event_table import register_customer_events
+from feature_repo.model_inputs import ModelInputs
 from feature_repo.spec import FeatureSpec
 from feature_repo.sql import features_query
 from feature_repo.state.build import build_states
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
-from pipelines.artefacts import EVALUATION, MODEL, TUNING, Dataset, file_hash, save_dataset, write_json
+from pipelines.artefacts import EVALUATION, LEAKAGE, MODEL, TUNING, Dataset, file_hash, save_dataset, write_json
 from pipelines.cli.model_steps import publish
 from pipelines.events.opening import event_store
 from pipelines.identity.current import current_membership
@@ -34,7 +35,7 @@ from tests.changed_spec import change_features, copied_configs, restore_features
 from tests.e2e.cli import throwaway_workspace
 from tests.e2e.live_service import kill_outright
 from tests.e2e.test_service import Server
-from tests.unit.model_parts import make_dataset, make_evaluation, small_config
+from tests.unit.model_parts import make_dataset, make_evaluation, make_leakage, small_config
 from tests.unit.serving_parts import ingest_key
 
 pytestmark = pytest.mark.slow
@@ -94,7 +95,8 @@ class Place:
             self.sent += 1
 
     def served(self) -> dict[str, Any]:
-        (model,) = self.client.get("/v1/models").json()["models"]
+        models = self.client.get("/v1/models").json()["models"]
+        model = next(model for model in models if model["model"] == "churn")
         return dict(model)
 
     def answers(self) -> dict[str, Any]:
@@ -150,7 +152,9 @@ class Place:
         values = rng.integers(0, 9, (len(rows), len(names)))
         rows[list(names)] = values.astype(np.float64)
         rows["label"] = (values[:, 0] + rng.normal(0, 1, len(rows)) > 4).astype(np.int64)
-        manifest = replace(made.manifest, features=names, spec_hash=settings.features.hash)
+        manifest = replace(
+            made.manifest, features=names, inputs=ModelInputs(names, names), spec_hash=settings.features.hash
+        )
         folder = self.workspace.artefacts("churn")
         save_dataset(folder, Dataset(rows, manifest))
         figures = {"rounds": 20, "trials": 1, "pruned": 0, "seconds": 1.0, "default_loss": 0.5, "best_loss": 0.5}
@@ -158,6 +162,7 @@ class Place:
         train(settings, config)
         belongs = {"dataset_hash": manifest.dataset_hash, "model_hash": file_hash(folder / MODEL)}
         write_json(folder / EVALUATION, make_evaluation(**belongs))
+        write_json(folder / LEAKAGE, make_leakage())
         registration: Any = publish(settings, config)
         assert registration.is_champion, registration.text()
         return str(registration.version)
