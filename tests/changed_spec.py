@@ -26,8 +26,10 @@ def copied_configs(folder: Path) -> Path:
 
 
 def change_features(configs: Path) -> None:
-    """Change `features.yaml`, as a person does who edits it."""
-    file = configs / "features.yaml"
+    """Change `features.yaml`, as a person does who edits it, and what the churn model says of a feature that goes."""
+    model, file = configs / "models" / "churn.yaml", configs / "features.yaml"
+    lines = model.read_text(encoding="utf-8").splitlines(keepends=True)
+    model.write_text("".join(line for line in lines if line.split(":")[0].strip() not in REMOVED), encoding="utf-8")
     text = file.read_text(encoding="utf-8")
     for old, new in _CHANGES:
         assert text.count(old) == 1, old
@@ -36,7 +38,8 @@ def change_features(configs: Path) -> None:
 
 
 def restore_features(configs: Path) -> None:
-    shutil.copyfile(CHECKOUT / "configs" / "features.yaml", configs / "features.yaml")
+    for file in ("features.yaml", "models/churn.yaml"):
+        shutil.copyfile(CHECKOUT / "configs" / file, configs / file)
 
 
 def plain_settings(checkout: Path, configs: Path) -> Settings:

@@ -11,7 +11,7 @@ import lightgbm as lgb
 from mlflow.entities.model_registry import ModelVersion
 
 from feature_repo.configuration import Problem
-from pipelines.alias_moves import move_alias
+from pipelines.alias_moves import move_alias, read_moves
 from pipelines.artefacts import (
     EVALUATION,
     LEAKAGE,
@@ -169,9 +169,10 @@ def _registered_before(
     before: RegisteredVersion | None,
     gates_failed: tuple[str, ...],
 ) -> ModelVersion | None:
-    """The newest version that is this very model of this data and configuration: champion, or judged alike.
+    """The newest version that is this very model of this data and configuration, where a new one would say no more.
 
-    So what was rolled back stays so when the same run is repeated.
+    It is the champion, or failed the same gates, or a person took the alias from it: what was rolled back stays so
+    when the same run is repeated.
     """
     own = {
         "kind": chosen.kind, "file_hash": file_hash(chosen.file),
@@ -182,13 +183,21 @@ def _registered_before(
     if newest is None:
         return None
     is_champion = before is not None and before.version == str(newest.version)
-    if not is_champion and newest.tags.get("failed_gates", "") != ", ".join(gates_failed):
+    fails_alike = bool(gates_failed) and newest.tags.get("failed_gates") == ", ".join(gates_failed)
+    if not (is_champion or fails_alike or _taken_back(settings, config.name, str(newest.version))):
         return None
     try:
         registered_version(settings, config, str(newest.version))
     except FilesGone:
         return None
     return newest
+
+
+def _taken_back(settings: Settings, model: str, version: str) -> bool:
+    """Whether a person took the alias of the champion from this version, and nothing gave it back."""
+    moves = read_moves(connect(settings.workspace).get_registered_model(model).tags)
+    last = next((move for move in reversed(moves) if move.alias == CHAMPION and move.before == version), None)
+    return last is not None and last.how != "register"
 
 
 def _can_read(before: RegisteredVersion, dataset: DatasetManifest) -> bool:

@@ -149,9 +149,9 @@ class Place:
         rows = made.rows.rename(columns=dict(zip(made.manifest.features, names, strict=True)))
         # Small numbers, as the customers here have them, of which the first says most of the label.
         rng = np.random.default_rng(2)
-        values = rng.integers(0, 9, (len(rows), len(names)))
+        values = rng.integers(0, 4, (len(rows), len(names)))
         rows[list(names)] = values.astype(np.float64)
-        rows["label"] = (values[:, 0] + rng.normal(0, 1, len(rows)) > 4).astype(np.int64)
+        rows["label"] = (values[:, 0] + rng.normal(0, 0.5, len(rows)) > 1.5).astype(np.int64)
         manifest = replace(
             made.manifest, features=names, inputs=ModelInputs(names, names), spec_hash=settings.features.hash
         )

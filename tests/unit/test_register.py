@@ -27,7 +27,7 @@ from pipelines.artefacts import (
 from pipelines.boosting import matrix
 from pipelines.champions import registered_champions
 from pipelines.console import UserError
-from pipelines.register import Evidence, check_gates, export_champion, register
+from pipelines.register import Evidence, check_gates, export_champion, register, rollback
 from pipelines.settings import Settings
 from pipelines.settings.models import GateConfig
 from pipelines.spec_versions import SpecVersions, content_behind
@@ -267,8 +267,12 @@ def test_from_registration_to_the_model_store(project: Settings) -> None:
     assert (exported.parent / "latest").read_text() == "1"
     evaluated(project, against_champion=-0.02)
     again = register(project, config)
-    assert (again.version, again.is_new, again.is_champion) == ("3", False, False), "what was taken back stays so"
-    assert "twin promote churn 3" in again.text()
+    assert again.is_champion, "who moved the alias in MLflow said nothing of why"
+    rollback(project, config, "too many wrong alarms")
+    evaluated(project, against_champion=-0.02)
+    again = register(project, config)
+    assert (again.is_new, again.is_champion) == (False, False), "what was rolled back stays so"
+    assert f"twin promote churn {again.version}" in again.text()
 
 
 def test_the_run_holds_what_the_steps_left(project: Settings) -> None:
