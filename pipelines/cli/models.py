@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.data import ingest_file
-from pipelines.cli.model_steps import CHURN, doubt, evaluate_against, publish, steps_of, take_away
+from pipelines.cli.model_steps import CHURN, STEPS, doubt, evaluate_against, publish, steps_of, take_away
 from pipelines.cli.output import AsJson, ModelName, as_text, plain, settings_of, tell
 from pipelines.console import UserError
 from pipelines.state_build import build_state
@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
 def register_commands(app: typer.Typer) -> None:
     app.command("run")(run_command)
-    app.command("evaluate")(evaluate_command)
-    for name, meaning in _HELP.items():
-        app.command(name, help=f"{meaning}\n\nExample: twin {name} churn")(_command_of(name))
-    app.command("leakage")(leakage_command)
-    app.command("ablation")(ablation_command)
-    app.command("register")(register_command)
     app.command("train")(train_command)
+    own: dict[str, Callable[..., None]] = {
+        "evaluate": evaluate_command,
+        "leakage": leakage_command,
+        "ablation": ablation_command,
+        "register": register_command,
+    }
+    for name in STEPS:
+        if name in own:
+            app.command(name)(own[name])
+        else:
+            app.command(name, help=f"{_HELP[name]}\n\nExample: twin {name} churn")(_command_of(name))
 
 
 _HELP = {

@@ -133,11 +133,20 @@ def _truth(evaluation: Figures) -> str:
     if not truth:
         return ""
     rows = [
-        [evaluation["names"].get(m["name"], m["name"]), f"{m['calibration_error']:.4f}", f"{m['rmse']:.3f}",
+        [evaluation["names"].get(m["name"], m["name"]), f"{m['calibration_error']:.4f} ({m['noise_floor']:.4f})",
+         f"{m['root_mean_squared_error']:.3f}",
          _number(m["correlation"])]
         for m in truth["models"]
     ]  # fmt: skip
-    return _table(("model", "calibration error against the truth", "root mean squared error", "correlation"), rows)
+    best = f"The truth itself, which knows what no feature tells: log-loss {truth['best_log_loss']:.3f}, AUC "
+    best += f"{_number(truth['best_auc'])}; {truth['matched_share']:.0%} of the test rows are known."
+    return (
+        best
+        + "\n\n"
+        + _table(
+            ("model", "calibration error against the truth (by chance)", "root mean squared error", "correlation"), rows
+        )
+    )
 
 
 def _alarms(leakage: Figures | None) -> str:
