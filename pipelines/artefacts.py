@@ -113,11 +113,17 @@ def load_dataset(folder: Path) -> Dataset:
 
     Raises:
         FileNotFoundError: there is none in `folder`.
+        UserError: another version of the program made it.
     """
     raw = read_json(folder / DATASET_MANIFEST)
-    snapshots = tuple(Snapshot(**item) for item in raw.pop("snapshots"))
-    features, inputs = tuple(raw.pop("features")), inputs_from_json(raw.pop("inputs"))
-    manifest = DatasetManifest(**raw, features=features, snapshots=snapshots, inputs=inputs)
+    try:
+        snapshots = tuple(Snapshot(**item) for item in raw.pop("snapshots"))
+        features, inputs = tuple(raw.pop("features")), inputs_from_json(raw.pop("inputs"))
+        manifest = DatasetManifest(**raw, features=features, snapshots=snapshots, inputs=inputs)
+    except (KeyError, TypeError):
+        hint = "make it again: twin train MODEL"
+        problem = Problem(DATASET_MANIFEST, "the keys that this version writes", "others", hint)
+        raise UserError("The dataset was made by another version of the program.", [problem]) from None
     return Dataset(pd.read_parquet(folder / DATASET), manifest)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def apply_features(settings: Settings) -> FeatureStore:
 
 def open_feature_store(settings: Settings, lake_version: int | None = None) -> FeatureStore:
     """The workspace's Feast store with the current spec applied; `lake_version` pins the lake for training."""
+    # Feast says so at each read, which a person at a terminal can do nothing about.
+    warnings.filterwarnings("ignore", message="On demand feature view is an experimental feature")
     store = apply_features(settings)
     store.config.offline_store.lake_version = lake_version
     return store

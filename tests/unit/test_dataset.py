@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from feature_repo.event_table import EVENT_SCHEMA
 from feature_repo.model_inputs import ModelInputs
 from feature_repo.windows import DAY
-from pipelines.artefacts import DATASET, DATASET_MANIFEST, load_dataset
+from pipelines.artefacts import DATASET, DATASET_MANIFEST, load_dataset, load_dataset_of, read_json, write_json
 from pipelines.console import UserError
 from pipelines.dataset import build_dataset
 from pipelines.dataset.build import content_hash, fold_of
@@ -24,7 +24,7 @@ from pipelines.dataset.snapshots import LogRange, plan_snapshots
 from pipelines.settings import Settings
 from pipelines.settings.labels import microseconds
 from pipelines.settings.models import ModelConfig
-from tests.unit.model_parts import make_dataset, make_settings
+from tests.unit.model_parts import make_dataset, make_settings, saved_dataset, small_config
 
 BEGIN = 1_290_000_000_000_000 // DAY * DAY
 
@@ -311,3 +311,17 @@ def test_what_cannot_be_learned_from_is_said(
 def test_no_lake_is_said(project: Settings) -> None:
     with pytest.raises(UserError, match="twin ingest"):
         build_dataset(project, project.model("churn"), None)  # type: ignore[arg-type]
+
+
+def test_a_dataset_of_another_version_or_rule_is_refused(tmp_path: Path) -> None:
+    project = make_settings(tmp_path)
+    config = small_config(project)
+    folder = project.workspace.artefacts("churn")
+    saved_dataset(project, config)
+    longer = config.model_copy(update={"label": config.label.model_copy(update={"horizon": "61d"})})
+    with pytest.raises(UserError, match="label rule was changed"):
+        load_dataset_of(folder, longer)
+    raw = read_json(folder / "dataset.json")
+    write_json(folder / "dataset.json", {key: value for key, value in raw.items() if key != "label"})
+    with pytest.raises(UserError, match="another version of the program"):
+        load_dataset(folder)
