@@ -16,10 +16,11 @@ class Study:
     sources: tuple[str, ...]
     models: tuple[str, ...]
     companions: tuple[str, ...] = ()
+    prefix: str = "study"
 
     @property
     def workspace(self) -> str:
-        return f"study-{self.name}"
+        return f"{self.prefix}-{self.name}"
 
     @property
     def missing(self) -> list[str]:
