@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines.explain.contributions import Array, Explained, explain_rows
+from pipelines.explain.contributions import Array, Explained, affordable_rows, explain_rows
 from pipelines.explain.wording import number
 from pipelines.settings.models import SliceConfig
 from pipelines.slicing import slice_rows
@@ -67,7 +67,7 @@ def over_time(
     """Importance at each snapshot, training ones too, over rows drawn at random; and the worst miss of additivity."""
     days = rows["snapshot"].dt.strftime("%Y-%m-%d").to_numpy()
     names = np.unique(days)
-    most = min(_ROWS_A_SNAPSHOT, max(ENOUGH, _ROWS_OVER_TIME // len(names)))
+    most = min(_ROWS_A_SNAPSHOT, max(ENOUGH, affordable_rows(booster, _ROWS_OVER_TIME) // len(names)))
     generator = np.random.default_rng(seed)
     chosen = np.concatenate([_draw(np.flatnonzero(days == name), most, generator) for name in names])
     explained = explain_rows(booster, inputs[chosen])

@@ -16,6 +16,8 @@ from feature_repo.reasons import check_additive
 
 Array: TypeAlias = NDArray[np.float64]
 _BLOCK, _WORTH_THREADS = 250, 200
+# Leaves times rows of some seconds of one core.
+_WORK, _LEAST_ROWS = 4e7, 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,12 @@ class Explained:
     base: float
     scores: Array
     gap: float
+
+
+def affordable_rows(booster: lightgbm.Booster, most: int) -> int:
+    """At most `most`, and not more than take some seconds: the work for a row grows with the leaves of the model."""
+    leaves = sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"])
+    return int(min(most, max(_LEAST_ROWS, _WORK / max(leaves, 1))))
 
 
 def explain_rows(

@@ -16,14 +16,22 @@ from pipelines.boosting import learning_rows, sampled_rows
 from pipelines.explain import cohorts, wording
 from pipelines.explain.answers import answers
 from pipelines.explain.cohorts import Cohorts
-from pipelines.explain.contributions import Array, Explained, Importance, explain_rows, importances, reach
+from pipelines.explain.contributions import (
+    Array,
+    Explained,
+    Importance,
+    affordable_rows,
+    explain_rows,
+    importances,
+    reach,
+)
 from pipelines.explain.examples import examples
 from pipelines.explain.groups import groups
 from pipelines.explain.hints import LABEL, MOST_ROWS, Hints
 from pipelines.explain.interactions import Interactions, interactions
 from pipelines.explain.limits import words_for
 from pipelines.explain.material import Material
-from pipelines.explain.stability import MOST_TRAIN_ROWS, Stability, affordable_rows, rows_to_look_at, stability
+from pipelines.explain.stability import MOST_TRAIN_ROWS, Stability, rows_of_refits, rows_to_look_at, stability
 from pipelines.explain.when import times
 
 SEED = 20050501
@@ -64,7 +72,7 @@ def compute(material: Material, rows: int, clock: Clock) -> tuple[dict[str, Any]
         AdditivityError: contributions do not sum to a score, or interactions to a contribution.
     """
     manifest, config = material.dataset.manifest, material.config
-    sample = draw(len(material.test), rows)
+    sample = draw(len(material.test), affordable_rows(material.booster, rows))
     explained = clock("contributions", lambda: explain_rows(material.booster, material.inputs[sample]))
     ranked = importances(explained, material.words)
     top = [item.feature for item in ranked[: cohorts.TOP]]
@@ -125,7 +133,7 @@ def _stability(
     learning = sampled_rows(learning_rows(material.dataset), material.train["customer_id"].to_numpy(), MOST_TRAIN_ROWS)
     sampled = len(learning.labels) < len(material.train)
     config = material.config
-    looked_at = rows_to_look_at(both, inputs, SEED, affordable_rows(material.booster, config.fit.seeds))
+    looked_at = rows_to_look_at(both, inputs, SEED, rows_of_refits(material.booster, config.fit.seeds))
     own = [item.feature for item in ranked if item.mean_contribution > 0]
     return stability(
         material.booster, learning, looked_at, tuned["params"], tuned["rounds"], config.fit, config.tune.seed, sampled,

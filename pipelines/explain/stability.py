@@ -179,7 +179,7 @@ def _draws_at_random(params: Mapping[str, Any]) -> bool:
     return bool(bagged or params.get("feature_fraction", 1.0) < 1.0 or params.get("extra_trees", False))
 
 
-def affordable_rows(booster: lgb.Booster, averaged: int) -> int:
+def rows_of_refits(booster: lgb.Booster, averaged: int) -> int:
     """How many rows all refits can explain in some seconds: the work for a row grows with the leaves of one fit."""
     leaves = sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"]) / max(averaged, 1)
     return int(np.clip(_WORK / (max(leaves, 1.0) * (SEEDS + MOST_FOLDS)), LEAST_ROWS, MOST_ROWS))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from pipelines import companions
-from pipelines.artefacts import PREDICTIONS, REPORT, Dataset, save_dataset
+from pipelines.artefacts import PREDICTIONS, REPORT, Dataset, load_dataset, save_dataset
 from pipelines.companions import CompanionEvaluation, CompanionRegistration
 from pipelines.console import UserError
 from pipelines.settings import Settings
@@ -145,7 +145,14 @@ def test_a_champion_of_other_features_is_told_and_stands_in_nobodys_way(place: S
 def test_a_champion_of_another_label_is_told_and_stands_in_nobodys_way(place: Settings) -> None:
     asked = of_few_trees("next_order")
     shorter = asked.model_copy(update={"label": asked.label.model_copy(update={"horizon": "59d"})})
-    evaluation, second = trained(place, shorter)
+    folder = place.workspace.artefacts("next_order")
+    kept = load_dataset(folder)
+    made_by = dataclasses.replace(kept.manifest, label=shorter.label.model_dump(mode="json"))
+    save_dataset(folder, Dataset(kept.rows, made_by))
+    try:
+        evaluation, second = trained(place, shorter)
+    finally:
+        save_dataset(folder, kept)
     assert "is not compared: it was trained for another label (horizon)" in evaluation.verdict
     assert GATE not in {gate.name for gate in second.gates}
 

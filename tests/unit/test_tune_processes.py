@@ -75,7 +75,7 @@ def test_two_processes_judge_as_one_does_and_leave_nothing_behind(project: Setti
     assert summary.processes == 2
     assert "2 processes" in summary.text()
     assert len([trial for trial in trials if trial.state in FINISHED]) == summary.trials == 10
-    assert len(trials_of(folder_of(project) / JOURNAL, at_random=True)) <= 10
+    assert trials_of(folder_of(project) / JOURNAL, at_random=True), "as many as fit into the same time"
     assert summary.random_loss is not None
     assert sorted(path.name for path in folder_of(project).iterdir()) == sorted(
         ["dataset.json", "dataset.parquet", "tuning.json", "tuning.journal", "tuning.lock"]
