@@ -70,6 +70,12 @@ def read_moves(tags: Mapping[str, Any]) -> list[Move]:
     return [Move(**{**move, "failed": tuple(move["failed"])}) for move in found]
 
 
+def taken_back(moves: Sequence[Move], version: str) -> bool:
+    """Whether a person, and not a better model, took the alias of the champion from this version."""
+    last = next((move for move in reversed(moves) if move.alias == CHAMPION and move.before == version), None)
+    return last is not None and last.how != "register"
+
+
 def line_of_champions(moves: Sequence[Move], present: str | None) -> list[str]:
     """Versions that were champion and were not rolled back from, the present one last.
 

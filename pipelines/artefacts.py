@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,23 @@ def load_dataset_of(folder: Path, config: LearningConfig) -> Dataset:
         problem = Problem("label", "the rule that the dataset was made by", "another", hint, f"{config.name}.yaml")
         raise UserError("The label rule was changed since the dataset was made.", [problem])
     return dataset
+
+
+def newest_snapshot(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of the newest snapshot among `rows`."""
+    return rows[rows["snapshot"] == rows["snapshot"].max()]
+
+
+def refuse_foreign_training(training: Mapping[str, Any], dataset: Dataset) -> None:
+    """A model of an older split may have learned from what is the test now; `training` is `training.json`.
+
+    Raises:
+        UserError: it was trained on another dataset.
+    """
+    trained_on, present = training["dataset_hash"], dataset.manifest.dataset_hash
+    if trained_on != present:
+        problem = Problem(TRAINING, f"dataset {present}", f"dataset {trained_on}", "fit the model again")
+        raise UserError("The model was trained on another dataset.", [problem])
 
 
 def write_json(path: Path, content: Any) -> None:

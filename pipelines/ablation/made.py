@@ -11,7 +11,7 @@ import pandas as pd
 
 from feature_repo.model_inputs import ModelInputs
 from pipelines.ablation.variants import Variant
-from pipelines.artefacts import Dataset
+from pipelines.artefacts import Dataset, newest_snapshot
 from pipelines.boosting import Floats, LearningRows, drawn, make_folds, probability
 from pipelines.fitting import FitSummary, fit_calibrated
 from pipelines.settings.models import FitConfig, ModelConfig, TuneConfig
@@ -77,7 +77,7 @@ def _work(training: Mapping[str, Any], config: ModelConfig, tried: Sequence[Vari
 
 def make(trial: Trial, variant: Variant) -> Made:
     """Fitted with the parameters of the trial as a model is, on the variant's columns and rows."""
-    train = newest(trial.train) if variant.newest_only else trial.train
+    train = newest_snapshot(trial.train) if variant.newest_only else trial.train
     rows = _learning_rows(train, variant.inputs, trial.folds)
     fit, booster = fit_calibrated(
         rows, make_folds(rows, trial.tune.seed), trial.params, trial.tune, _of_columns(variant.how, rows.names)
@@ -90,13 +90,8 @@ def can_be_made(trial: Trial, variant: Variant) -> bool:
     """Not where the newest snapshot is the only one, or too small to be learned from alone."""
     if not variant.newest_only:
         return True
-    late = newest(trial.train)
+    late = newest_snapshot(trial.train)
     return len(late) < len(trial.train) and late["label"].nunique() == 2 and (late["fold"] % trial.folds).nunique() > 1
-
-
-def newest(train: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the newest snapshot."""
-    return train[train["snapshot"] == train["snapshot"].max()].reset_index(drop=True)
 
 
 def uncalibrated(whole: Made) -> Made:

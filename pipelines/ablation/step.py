@@ -6,18 +6,26 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
 
 import lightgbm
 import numpy as np
 import pandas as pd
 
-from feature_repo.configuration import Problem
 from feature_repo.model_inputs import BuyingRhythm
 from pipelines.ablation.made import Made, Trial, can_be_made, make, trial_of, uncalibrated
 from pipelines.ablation.results import Ablation, Reference, Row, sentence
 from pipelines.ablation.variants import Variant, variants
-from pipelines.artefacts import ABLATION, MODEL, TRAINING, Dataset, file_hash, load_dataset_of, read_json, write_json
+from pipelines.artefacts import (
+    ABLATION,
+    MODEL,
+    TRAINING,
+    Dataset,
+    file_hash,
+    load_dataset_of,
+    read_json,
+    refuse_foreign_training,
+    write_json,
+)
 from pipelines.boosting import ROWS_WORTH_THREADS
 from pipelines.buying_rhythm import fit_rhythm
 from pipelines.console import UserError, progress
@@ -43,7 +51,7 @@ def take_apart(settings: Settings, config: ModelConfig, most_rows: int | None = 
     began = time.monotonic()
     folder = settings.workspace.artefacts(config.name)
     dataset, training = load_dataset_of(folder, config), read_json(folder / TRAINING)
-    _refuse_foreign_training(dataset, training)
+    refuse_foreign_training(training, dataset)
     booster = lightgbm.Booster(model_file=folder / MODEL)
     gains = dict(zip(booster.feature_name(), booster.feature_importance("gain").tolist(), strict=True))
     inputs = dataset.manifest.inputs
@@ -109,10 +117,3 @@ def _rhythm_to_add(config: ModelConfig, dataset: Dataset) -> BuyingRhythm | None
     except UserError:
         # Nobody asked for it, and customers without a purchase have no rhythm to add.
         return None
-
-
-def _refuse_foreign_training(dataset: Dataset, training: dict[str, Any]) -> None:
-    trained_on, present = training["dataset_hash"], dataset.manifest.dataset_hash
-    if trained_on != present:
-        problem = Problem(TRAINING, f"dataset {present}", f"dataset {trained_on}", "tune and train the model again")
-        raise UserError("The model was trained on another dataset.", [problem])

@@ -4,7 +4,7 @@ The steps are `fit`, `evaluate`, `report` and `register`; `load_companion` predi
 """
 
 from pipelines.companions.predict import load_companion
-from pipelines.companions.registered import CompanionRegistration, register
+from pipelines.companions.registered import register
 from pipelines.companions.report import CompanionReport, report
 from pipelines.companions.results import CompanionEvaluation
 from pipelines.companions.steps import CompanionFit, evaluate, fit
@@ -12,7 +12,6 @@ from pipelines.companions.steps import CompanionFit, evaluate, fit
 __all__ = [
     "CompanionEvaluation",
     "CompanionFit",
-    "CompanionRegistration",
     "CompanionReport",
     "evaluate",
     "fit",

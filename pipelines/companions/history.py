@@ -8,19 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from feature_repo.bg_nbd import BgNbd, history
+from feature_repo.bg_nbd import BgNbd
 from feature_repo.configuration import Problem
-from feature_repo.windows import DAY
-from pipelines import bg_nbd, gamma_gamma
+from pipelines import buying_rhythm, gamma_gamma
 from pipelines.boosting import Floats
+from pipelines.buying_rhythm import histories, newest_sample
 from pipelines.console import UserError
 from pipelines.gamma_gamma import GammaGamma
-from pipelines.settings.labels import microseconds
 from pipelines.settings.models import CompanionConfig
-
-# Beyond some thousands of customers the parameters no longer move.
-_MOST_CUSTOMERS = 10_000
-_SEED = 20050501
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +35,10 @@ class Histories:
 
 def read_histories(rows: pd.DataFrame, config: CompanionConfig) -> Histories:
     """Histories of all rows, in order; the value is in minor units, NaN where no purchase has one."""
-    named = (config.bg_nbd.recency, config.bg_nbd.frequency, config.bg_nbd.age)
-    x, t_x, age, known = history(*(rows[name].to_numpy(dtype=np.float64) for name in named))
+    x, t_x, age, known = histories(rows, config.bg_nbd)
     return Histories(
         x, t_x, age, np.where(known, x + 1.0, 0.0), rows[config.monetary].to_numpy(dtype=np.float64), known
     )
-
-
-def newest_snapshot(train: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the newest training snapshot."""
-    return train[train["snapshot"] == train["snapshot"].max()]
 
 
 def fit_bg_nbd(train: pd.DataFrame, config: CompanionConfig) -> BgNbd:
@@ -58,10 +47,8 @@ def fit_bg_nbd(train: pd.DataFrame, config: CompanionConfig) -> BgNbd:
     Raises:
         UserError: nobody has bought.
     """
-    found = _sample(train, config)
     try:
-        active = microseconds(config.label.activity_window) / DAY
-        return bg_nbd.fit(found.x[found.known], found.t_x[found.known], found.age[found.known], active)
+        return buying_rhythm.fit_bg_nbd(config.label, config.bg_nbd, train)
     except ValueError as error:
         hint = "name features with days since the last and first purchase, and their number"
         raise _unfit("BG/NBD", "bg_nbd", "customers who bought", str(error), hint) from None
@@ -73,19 +60,13 @@ def fit_gamma_gamma(train: pd.DataFrame, config: CompanionConfig) -> tuple[Gamma
     Raises:
         UserError: no purchase is worth anything.
     """
-    found = _sample(train, config)
+    found = read_histories(newest_sample(train), config)
     try:
         model = gamma_gamma.fit(found.purchases, found.mean_value)
     except ValueError as error:
         hint = "name a feature with the mean value of a purchase"
         raise _unfit("Gamma-Gamma", "monetary", "purchases worth more than 0", str(error), hint) from None
     return model, gamma_gamma.frequency_value_correlation(found.purchases, found.mean_value)
-
-
-def _sample(train: pd.DataFrame, config: CompanionConfig) -> Histories:
-    late = newest_snapshot(train)
-    sample = late if len(late) <= _MOST_CUSTOMERS else late.sample(_MOST_CUSTOMERS, random_state=_SEED)
-    return read_histories(sample, config)
 
 
 def _unfit(model: str, field: str, expected: str, got: str, hint: str) -> UserError:

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
-import mlflow
-import numpy
 from mlflow import MlflowClient
-from mlflow.models import ModelSignature
-from mlflow.models.model import ModelInfo
-from mlflow.types import ColSpec, DataType, Schema
 
 from feature_repo.configuration import Problem
 from feature_repo.spec_content import FILE
 from pipelines import artefacts
 from pipelines.alias_moves import move_alias
-from pipelines.artefacts import EVALUATION, REGISTRATION, TRAINING, Dataset, load_dataset_of, read_json, write_json
+from pipelines.artefacts import (
+    EVALUATION,
+    REGISTRATION,
+    TRAINING,
+    Dataset,
+    load_dataset_of,
+    read_json,
+    refuse_foreign_training,
+    write_json,
+)
 from pipelines.companions.gates import check_gates
-from pipelines.companions.steps import refuse_foreign
 from pipelines.companions.storage import PARTS, CompanionModel, boosters_of, files_of, load_model, model_hash
-from pipelines.companions.time_model import PERIOD, TimeModel
 from pipelines.console import UserError
 from pipelines.gate import Gate
-from pipelines.registry import add_version, made_from, spec_content, write_content
+from pipelines.registry import (
+    Registration,
+    add_version,
+    log_booster,
+    made_from,
+    registered_before,
+    spec_content,
+    write_content,
+)
 from pipelines.settings import Settings
 from pipelines.settings.models import CompanionConfig
 from pipelines.spec_versions import SpecVersions
@@ -50,33 +59,7 @@ KINDS = {"value": "customer_value", "next_event": "next_order"}
 _SAME = ("dataset_hash", "config_hash", "spec_hash", "model_hash")
 
 
-@dataclass(frozen=True, slots=True)
-class CompanionRegistration:
-    """The registered version, the alias it was given, and every gate with its figure."""
-
-    model: str
-    version: str
-    alias: str
-    run_id: str
-    previous_champion: str | None
-    gates: tuple[Gate, ...]
-    verdict: str
-    path: str
-    is_new: bool = True
-
-    def text(self) -> str:
-        """The summary for a person."""
-        if not self.is_new:
-            return f"Nothing new to register: this is {self.model} version {self.version}, the champion\n  {self.path}"
-        failed = sum(not gate.passed for gate in self.gates)
-        fate = "all gates passed" if not failed else f"{failed} of {len(self.gates)} gates failed"
-        lines = [f"Registered {self.model} version {self.version} as {self.alias}: {fate}"]
-        return "\n".join(
-            [*lines, *(f"  {gate.text()}" for gate in self.gates), f"  MLflow run {self.run_id}; {self.path}"]
-        )
-
-
-def register(settings: Settings, config: CompanionConfig) -> CompanionRegistration:
+def register(settings: Settings, config: CompanionConfig) -> Registration:
     """Log the companion and what the steps left into MLflow, register it, and judge it by its gates.
 
     It becomes `champion` only if every gate passes, else `challenger`. The present champion, from the same data and
@@ -97,26 +80,29 @@ def register(settings: Settings, config: CompanionConfig) -> CompanionRegistrati
     client = connect(settings.workspace)
     before = alias_version(settings, config.name, CHAMPION)
     path, verdict = str(folder / REGISTRATION), evaluation["verdict"]
-    if before is not None and all(before.tags.get(name) == str(manifest[name]) for name in _SAME):
-        version, run = str(before.version), str(before.run_id)
-        return CompanionRegistration(config.name, version, CHAMPION, run, version, gates, verdict, path, False)
-    _still_champion(version=None if before is None else str(before.version), evaluation=evaluation)
-    alias = CHAMPION if all(gate.passed for gate in gates) else CHALLENGER
+    present = None if before is None else str(before.version)
+    failed = tuple(gate.name for gate in gates if not gate.passed)
+    same = registered_before(settings, config, {name: str(manifest[name]) for name in _SAME}, present, failed)
+    if same is not None:
+        held = CHAMPION if present == str(same.version) else "no champion"
+        of = (config.name, str(same.version), held, str(same.run_id), present)
+        return Registration(*of, gates, verdict, path, False)
+    _still_champion(present, evaluation)
+    alias = CHALLENGER if failed else CHAMPION
     content = spec_content(settings, dataset.manifest)
     write_content(folder, content)
     with tracked_run(settings, config) as run:
         _record(client, run, config, folder, dataset, training, evaluation)
-        logged = _log_model(folder, model, manifest)
+        main = next(iter(files_of(model).values()))
+        logged = log_booster(folder / main, manifest["columns"], manifest)
         for file in (PARTS, FILE, *list(files_of(model).values())[1:]):
             client.log_model_artifact(str(logged.model_id), str(folder / file))
     SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
     version = add_version(client, run, logged, manifest, ("config_hash", "model_hash", "kind"), verdict)
-    held = alias_version(settings, config.name, alias)
-    failed = tuple(gate.name for gate in gates if not gate.passed)
-    held_by = None if held is None else str(held.version)
+    holder = alias_version(settings, config.name, alias)
+    held_by = None if holder is None else str(holder.version)
     move_alias(settings, client, config.name, alias, version, held_by, "register", failed=failed)
-    previous = None if before is None else str(before.version)
-    registration = CompanionRegistration(config.name, version, alias, run, previous, gates, verdict, path)
+    registration = Registration(config.name, version, alias, run, present, gates, verdict, path)
     write_json(folder / REGISTRATION, {**asdict(registration), "manifest": manifest})
     figures = {f"gate.{gate.name}": gate.figure for gate in gates}
     tags = {"version": version, "alias": alias, "gates_failed": ", ".join(failed)}
@@ -152,7 +138,7 @@ def _belong_together(
     folder: Path, dataset: Dataset, training: Mapping[str, Any], evaluation: Mapping[str, Any]
 ) -> None:
     """The gates judge `evaluation.json`, so it must be of this very model, fitted to and tested on this dataset."""
-    refuse_foreign(dict(training), dataset)
+    refuse_foreign_training(training, dataset)
     present = (dataset.manifest.dataset_hash, model_hash(folder))
     if (evaluation["dataset_hash"], evaluation["model_hash"]) != present:
         problem = Problem(EVALUATION, "an evaluation of this model", "of another", "evaluate again")
@@ -198,21 +184,3 @@ def _record(
     for file in _FILES:
         if (folder / file).exists():
             client.log_artifact(run, str(folder / file))
-
-
-def _log_model(folder: Path, model: CompanionModel, manifest: dict[str, Any]) -> ModelInfo:
-    """Log the main booster into the active run, in LightGBM's own text. All inputs are doubles, in order."""
-    names = [*model.inputs.names, *([PERIOD] if isinstance(model, TimeModel) else [])]
-    signature = ModelSignature(
-        Schema([ColSpec(DataType.double, name) for name in names]), Schema([ColSpec(DataType.double)])
-    )
-    # Named, because MLflow would else start a process to find them out.
-    requirements = [f"lightgbm=={lgb.__version__}", f"numpy=={numpy.__version__}"]
-    main = next(iter(files_of(model).values()))
-    return mlflow.lightgbm.log_model(
-        lgb.Booster(model_file=folder / main),
-        name="model",
-        signature=signature,
-        pip_requirements=requirements,
-        metadata=manifest,
-    )

@@ -18,6 +18,7 @@ from pipelines.artefacts import (
     Dataset,
     load_dataset_of,
     read_json,
+    refuse_foreign_training,
     write_json,
 )
 from pipelines.boosting import drawn
@@ -102,7 +103,7 @@ def evaluate(settings: Settings, config: CompanionConfig) -> CompanionEvaluation
     """
     folder = settings.workspace.artefacts(config.name)
     dataset, training, model = load_dataset_of(folder, config), read_json(folder / TRAINING), load_model(folder)
-    refuse_foreign(training, dataset)
+    refuse_foreign_training(training, dataset)
     _checked(dataset, config, "test")
     champion = present_champion(settings, config, dataset)
     with progress(f"Comparing {config.name} with simple models"):
@@ -125,18 +126,6 @@ def _drawn(dataset: Dataset, config: CompanionConfig) -> Dataset:
     train = dataset.part("train")
     train = train.iloc[drawn(train["customer_id"].to_numpy(), most)]
     return replace(dataset, rows=pd.concat([train, dataset.part("test")], ignore_index=True))
-
-
-def refuse_foreign(training: dict[str, Any], dataset: Dataset) -> None:
-    """A model of an older split may have learned from what is the test now.
-
-    Raises:
-        UserError: it was trained on another dataset.
-    """
-    if training["dataset_hash"] != dataset.manifest.dataset_hash:
-        got = f"dataset {training['dataset_hash']}"
-        problem = Problem(TRAINING, f"dataset {dataset.manifest.dataset_hash}", got, "fit the model again")
-        raise UserError("The model was trained on another dataset.", [problem])
 
 
 def _checked(dataset: Dataset, config: CompanionConfig, name: str) -> pd.DataFrame:

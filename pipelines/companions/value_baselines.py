@@ -10,8 +10,9 @@ import pandas as pd
 from feature_repo.bg_nbd import BgNbd
 from feature_repo.windows import DAY
 from pipelines import bg_nbd, gamma_gamma
+from pipelines.artefacts import newest_snapshot
 from pipelines.boosting import Floats
-from pipelines.companions.history import Histories, newest_snapshot, read_histories
+from pipelines.companions.history import Histories, read_histories
 from pipelines.gamma_gamma import GammaGamma
 from pipelines.settings.labels import microseconds
 from pipelines.settings.models import CompanionConfig

@@ -13,18 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from feature_repo.bg_nbd import BgNbd, history
+from feature_repo.bg_nbd import BgNbd
 from feature_repo.linear_model import LinearModel, Term, transformed
 from feature_repo.model_inputs import ALIVE, NO_ORDER, BuyingRhythm, ModelInputs
 from feature_repo.windows import DAY
 from pipelines import bg_nbd
+from pipelines.buying_rhythm import fit_bg_nbd, histories, newest_sample
 from pipelines.fitted_model import SimpleModel
 from pipelines.scoring.metrics import Array, calibration_line, log_odds, on_line
 from pipelines.settings.labels import ChurnLabel, microseconds
 from pipelines.settings.models import BgNbdConfig, LogisticConfig
-
-# Beyond some thousands of customers the four parameters of BG/NBD no longer move.
-_MOST_CUSTOMERS = 10_000
 
 
 def newest(train: pd.DataFrame) -> NDArray[np.bool_]:
@@ -114,9 +112,7 @@ class BgNbdBaseline:
     model: SimpleModel | None
 
 
-def bg_nbd_baseline(
-    train: pd.DataFrame, test: pd.DataFrame, config: BgNbdConfig, label: ChurnLabel, seed: int = 0
-) -> BgNbdBaseline:
+def bg_nbd_baseline(train: pd.DataFrame, test: pd.DataFrame, config: BgNbdConfig, label: ChurnLabel) -> BgNbdBaseline:
     """Fitted on the histories of the newest training snapshot, which holds no labels, then calibrated on its labels.
 
     Rows whose history is empty get the rate of positives.
@@ -124,15 +120,14 @@ def bg_nbd_baseline(
     Raises:
         ValueError: no row of the newest training snapshot has a history.
     """
-    active, horizon, gap = (microseconds(length) / DAY for length in (label.activity_window, label.horizon, label.gap))
+    horizon, gap = (microseconds(length) / DAY for length in (label.horizon, label.gap))
     late = train[newest(train)]
-    sample = late if len(late) <= _MOST_CUSTOMERS else late.sample(_MOST_CUSTOMERS, random_state=seed)
-    x, t_x, age, known = _history(sample, config)
-    model = bg_nbd.fit(x[known], t_x[known], age[known], active)
+    model = fit_bg_nbd(label, config, train)
+    known = histories(newest_sample(train), config)[3]
     rate = float(train["label"].mean())
 
     def predict(rows: pd.DataFrame) -> Array:
-        x, t_x, age, known = _history(rows, config)
+        x, t_x, age, known = histories(rows, config)
         result = np.full(len(rows), rate)
         result[known] = bg_nbd.no_purchase_probability(model, x[known], t_x[known], age[known], horizon, gap)
         return result
@@ -155,8 +150,3 @@ def _on_no_order(probabilities: Array, rate: float) -> LinearModel:
     mean = float(log_odds(probabilities).mean())
     fill = float(log_odds(np.array([rate]))[0])
     return LinearModel((ALIVE, NO_ORDER), mean, (Term(NO_ORDER, "log_odds", 1.0, mean, fill),))
-
-
-def _history(rows: pd.DataFrame, config: BgNbdConfig) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
-    columns = (rows[name].to_numpy(dtype=np.float64) for name in (config.recency, config.frequency, config.age))
-    return history(*columns)

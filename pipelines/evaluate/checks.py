@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from feature_repo.configuration import Problem
-from pipelines.artefacts import TRAINING, Dataset, load_dataset_of, read_json
+from pipelines.artefacts import Dataset, load_dataset_of
 from pipelines.console import UserError
 from pipelines.settings.models import ModelConfig
 
@@ -43,17 +43,3 @@ def dataset_to_judge_on(folder: Path, config: ModelConfig) -> Dataset:
 
 def _classes(labels: pd.Series) -> str:
     return "no rows" if labels.empty else f"only {labels.iloc[0]:.0f} in {len(labels):,} rows"
-
-
-def refuse_foreign_training(folder: Path, dataset: Dataset) -> None:
-    """A model of an older split may have learned from what is the test now.
-
-    Raises:
-        UserError: the models were trained on another dataset.
-    """
-    if not (folder / TRAINING).exists():
-        return
-    trained_on, present = read_json(folder / TRAINING)["dataset_hash"], dataset.manifest.dataset_hash
-    if trained_on != present:
-        problem = Problem(TRAINING, f"dataset {present}", f"dataset {trained_on}", "tune and train the model again")
-        raise UserError("The model was trained on another dataset.", [problem])

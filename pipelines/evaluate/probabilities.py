@@ -42,7 +42,6 @@ def all_probabilities(
     config: ModelConfig,
     champion_path: Path | None,
     champion_inputs: ModelInputs | None,
-    seed: int,
 ) -> Compared:
     """Simple models are fitted here, on the training part; `servable` read only what the feature service has.
 
@@ -53,7 +52,7 @@ def all_probabilities(
     boosters = {name: trained_booster(folder / file, dataset) for name, file in files.items()
                 if name != RANDOM or (folder / file).exists()}  # fmt: skip
     train, test = dataset.part("train"), dataset.part("test")
-    simple = _bg_nbd(train, test, config, seed)
+    simple = _bg_nbd(train, test, config)
     models = {"logistic": logistic(train, config.baselines.logistic)}
     if simple is not None and simple.model is not None:
         models["bg_nbd_calibrated"] = simple.model
@@ -71,12 +70,12 @@ def all_probabilities(
     return Compared(found, models, servable, simple, tuple(notes))
 
 
-def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig, seed: int) -> BgNbdBaseline | None:
+def _bg_nbd(train: pd.DataFrame, test: pd.DataFrame, config: ModelConfig) -> BgNbdBaseline | None:
     """None where the label is not of buying."""
     if config.baselines.bg_nbd is None or not isinstance(config.label, ChurnLabel):
         return None
     try:
-        return bg_nbd_baseline(train, test, config.baselines.bg_nbd, config.label, seed)
+        return bg_nbd_baseline(train, test, config.baselines.bg_nbd, config.label)
     except ValueError:
         problem = Problem(
             "baselines", "features with the purchase history of the newest training snapshot", "empty ones",

@@ -13,10 +13,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from feature_repo.model_inputs import ModelInputs
-from pipelines.artefacts import EVALUATION, MODEL, PREDICTIONS, TUNING, Dataset, file_hash, read_json, write_json
+from pipelines.artefacts import (
+    EVALUATION,
+    MODEL,
+    PREDICTIONS,
+    TRAINING,
+    TUNING,
+    Dataset,
+    file_hash,
+    read_json,
+    refuse_foreign_training,
+    write_json,
+)
 from pipelines.console import progress
 from pipelines.evaluate.champion import compare_with_champion
-from pipelines.evaluate.checks import dataset_to_judge_on, refuse_foreign_training
+from pipelines.evaluate.checks import dataset_to_judge_on
 from pipelines.evaluate.notes import notes_of
 from pipelines.evaluate.probabilities import Compared, all_probabilities
 from pipelines.evaluate.profit import Profit, profit_of
@@ -72,9 +83,10 @@ def evaluate(
     began = time.monotonic()
     folder = settings.workspace.artefacts(model_config.name)
     dataset = dataset_to_judge_on(folder, model_config)
-    refuse_foreign_training(folder, dataset)
+    if (folder / TRAINING).exists():
+        refuse_foreign_training(read_json(folder / TRAINING), dataset)
     with progress("compare models", total=5) as advance:
-        compared = all_probabilities(folder, dataset, model_config, champion_path, champion_inputs, SEED)
+        compared = all_probabilities(folder, dataset, model_config, champion_path, champion_inputs)
         advance(1)
         test = _Test(model_config, dataset, compared, consent)
         scores = tuple(

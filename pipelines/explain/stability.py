@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.boosting import LearningRows, bin_values, parameters
 from pipelines.explain.contributions import Array, explain_rows
+from pipelines.fitting import monotone_constraints
 from pipelines.settings.models import FitConfig
 
 SEEDS, MOST_FOLDS = 5, 5
@@ -103,7 +104,7 @@ def stability(
         AdditivityError: contributions do not sum to a score.
     """
     names, top = learning.names, how_many(len(learning.names))
-    fixed = {**params, **_monotone(names, how)}
+    fixed = {**params, **monotone_constraints(how, names)}
     jobs: list[_Job] = [("seed", f"seed {seed + step}", seed + step, None) for step in range(1, SEEDS + 1)]
     folds = np.unique(learning.folds)[:MOST_FOLDS]
     jobs += [("fold", f"without fold {fold}", seed, int(fold)) for fold in folds]
@@ -140,13 +141,6 @@ def _fit(
     chosen = {**parameters(params, seed, int(kept.sum())), "num_threads": 1}
     data = bin_values(learning.values[kept], learning.labels[kept], list(learning.names), seed)
     return lgb.train(chosen, data, rounds)
-
-
-def _monotone(names: Sequence[str], how: FitConfig) -> dict[str, Any]:
-    if not how.monotone:
-        return {}
-    signs = {"raises": 1, "lowers": -1}
-    return {"monotone_constraints": [signs.get(how.monotone.get(name, ""), 0) for name in names]}
 
 
 def _tops(

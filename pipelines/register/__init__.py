@@ -5,7 +5,8 @@ from pipelines.register.candidate import TUNED
 from pipelines.register.export import export_champion
 from pipelines.register.gates import Evidence, check_gates
 from pipelines.register.promotion import History, Promotion, history, promote, rollback
-from pipelines.register.registration import Registration, register
+from pipelines.register.registration import register
+from pipelines.registry import Registration
 
 __all__ = [
     "TUNED", "Evidence", "Gate", "History", "Promotion", "Registration", "check_gates", "export_champion", "history",

@@ -6,39 +6,31 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 import mlflow
 import numpy
 import pandas
-from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
-from mlflow.types import ColSpec, DataType, Schema
 
 from pipelines.model_store import LINEAR
 from pipelines.register.candidate import Candidate
+from pipelines.registry import doubles, log_booster
 
 _CODE = Path(__file__).with_name("linear_pyfunc.py")
 
 
 def log_model(candidate: Candidate, manifest: dict[str, Any]) -> ModelInfo:
     """Log it with its manifest: a booster in LightGBM's text format, a linear one as JSON with code to read it."""
-    signature = ModelSignature(
-        Schema([ColSpec(DataType.double, name) for name in manifest["columns"]]), Schema([ColSpec(DataType.double)])
-    )
-    shared = {"name": "model", "signature": signature, "metadata": manifest}
-    # Requirements are named, because MLflow would else start a process to find them out.
-    if candidate.kind == LINEAR:
-        with warnings.catch_warnings():
-            # MLflow asks for an example of the input, which the signature makes needless.
-            warnings.simplefilter("ignore", UserWarning)
-            return mlflow.pyfunc.log_model(
-                python_model=str(_CODE),
-                artifacts={"linear": str(candidate.file)},
-                pip_requirements=[f"numpy=={numpy.__version__}", f"pandas=={pandas.__version__}"],
-                **shared,
-            )
-    return mlflow.lightgbm.log_model(
-        lgb.Booster(model_file=candidate.file),
-        pip_requirements=[f"lightgbm=={lgb.__version__}", f"numpy=={numpy.__version__}"],
-        **shared,
-    )
+    if candidate.kind != LINEAR:
+        return log_booster(candidate.file, manifest["columns"], manifest)
+    with warnings.catch_warnings():
+        # MLflow asks for an example of the input, which the signature makes needless.
+        warnings.simplefilter("ignore", UserWarning)
+        return mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(_CODE),
+            artifacts={"linear": str(candidate.file)},
+            signature=doubles(manifest["columns"]),
+            # Named, because MLflow would else start a process to find them out.
+            pip_requirements=[f"numpy=={numpy.__version__}", f"pandas=={pandas.__version__}"],
+            metadata=manifest,
+        )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
-from mlflow.entities.model_registry import ModelVersion
 
 from feature_repo.configuration import Problem
-from pipelines.alias_moves import move_alias, read_moves
+from pipelines.alias_moves import move_alias
 from pipelines.artefacts import (
     EVALUATION,
     LEAKAGE,
@@ -25,71 +24,24 @@ from pipelines.artefacts import (
     write_json,
 )
 from pipelines.console import UserError
-from pipelines.gate import Gate
 from pipelines.register.candidate import TUNED, Candidate, candidate, simpler
 from pipelines.register.gates import Against, Evidence, check_gates, failed
 from pipelines.register.logged import log_model
 from pipelines.register.manifest import build_manifest
 from pipelines.register.record import record, record_registration
-from pipelines.registry import add_version, spec_content, write_content
+from pipelines.registry import Registration, add_version, registered_before, spec_content, write_content
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
 from pipelines.spec_versions import SpecVersions
 from pipelines.tracking import (
     CHALLENGER,
     CHAMPION,
-    FilesGone,
     RegisteredVersion,
     alias_version,
     champion_if_there,
     connect,
     inside_run,
-    registered_version,
-    versions,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """The registered version, the alias it was given, and every gate with its figure.
-
-    `simpler` is a sentence about a simple model that is not worse, if there is one.
-    """
-
-    model: str
-    version: str
-    alias: str
-    run_id: str
-    previous_champion: str | None
-    gates: tuple[Gate, ...]
-    verdict: str
-    path: str
-    is_new: bool = True
-    candidate: str = TUNED
-    simpler: str | None = None
-
-    @property
-    def is_champion(self) -> bool:
-        return self.alias == CHAMPION
-
-    def text(self) -> str:
-        """The summary for a person."""
-        simpler = [f"  {self.simpler}"] if self.simpler else []
-        if not self.is_new:
-            fate = "the champion" if self.is_champion else f"not champion; twin promote {self.model} {self.version}"
-            what = f"Nothing new to register: this is {self.model} version {self.version}, {fate}"
-            return "\n".join([what, *simpler, f"  {self.path}"])
-        failed = sum(not gate.passed for gate in self.gates)
-        fate = "all gates passed" if not failed else f"{failed} of {len(self.gates)} gates failed"
-        before = f" (before: version {self.previous_champion})" if self.is_champion and self.previous_champion else ""
-        return "\n".join(
-            [
-                f"Registered {self.model} version {self.version} as {self.alias}: {fate}{before}",
-                *(f"  {gate.text()}" for gate in self.gates),
-                *simpler,
-                f"  MLflow run {self.run_id}; {self.path}",
-            ]
-        )
 
 
 def register(settings: Settings, config: ModelConfig, run_id: str | None = None, name: str = TUNED) -> Registration:
@@ -121,7 +73,11 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None,
     gates = check_gates(config.gates, evidence)
     rival = simpler(folder, dataset.manifest, evaluation) if name == TUNED else None
     path, verdict = str(folder / REGISTRATION), evaluation["verdict"]
-    same = _registered_before(settings, config, chosen, dataset.manifest, before, failed(gates))
+    own = {
+        "kind": chosen.kind, "file_hash": file_hash(chosen.file),
+        **{key: getattr(dataset.manifest, key) for key in ("dataset_hash", "config_hash", "spec_hash")},
+    }  # fmt: skip
+    same = registered_before(settings, config, own, None if before is None else before.version, failed(gates))
     if same is not None:
         held = CHAMPION if before is not None and before.version == str(same.version) else "no champion"
         previous = None if before is None else before.version
@@ -159,45 +115,6 @@ def _evidence(
         compared = evaluation["champion_hash"] is not None
         against = "comparable" if compared or _can_read(before, dataset) else "foreign"
     return Evidence(evaluation, chosen.name, leakage, bool(config.slices), against)
-
-
-def _registered_before(
-    settings: Settings,
-    config: ModelConfig,
-    chosen: Candidate,
-    dataset: DatasetManifest,
-    before: RegisteredVersion | None,
-    gates_failed: tuple[str, ...],
-) -> ModelVersion | None:
-    """The newest version that is this very model of this data and configuration, where a new one would say no more.
-
-    It is the champion, or failed the same gates, or a person took the alias from it: what was rolled back stays so
-    when the same run is repeated.
-    """
-    own = {
-        "kind": chosen.kind, "file_hash": file_hash(chosen.file),
-        **{key: getattr(dataset, key) for key in ("dataset_hash", "config_hash", "spec_hash")},
-    }  # fmt: skip
-    alike = [item for item in versions(settings, config.name) if all(item.tags.get(k) == v for k, v in own.items())]
-    newest = alike[-1] if alike else None
-    if newest is None:
-        return None
-    is_champion = before is not None and before.version == str(newest.version)
-    fails_alike = bool(gates_failed) and newest.tags.get("failed_gates") == ", ".join(gates_failed)
-    if not (is_champion or fails_alike or _taken_back(settings, config.name, str(newest.version))):
-        return None
-    try:
-        registered_version(settings, config, str(newest.version))
-    except FilesGone:
-        return None
-    return newest
-
-
-def _taken_back(settings: Settings, model: str, version: str) -> bool:
-    """Whether a person took the alias of the champion from this version, and nothing gave it back."""
-    moves = read_moves(connect(settings.workspace).get_registered_model(model).tags)
-    last = next((move for move in reversed(moves) if move.alias == CHAMPION and move.before == version), None)
-    return last is not None and last.how != "register"
 
 
 def _can_read(before: RegisteredVersion, dataset: DatasetManifest) -> bool:

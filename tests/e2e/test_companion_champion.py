@@ -13,15 +13,17 @@ import pytest
 
 from pipelines import companions
 from pipelines.artefacts import PREDICTIONS, REPORT, Dataset, load_dataset, save_dataset
-from pipelines.companions import CompanionEvaluation, CompanionRegistration
+from pipelines.companions import CompanionEvaluation
 from pipelines.console import UserError
+from pipelines.register import promote
+from pipelines.registry import Registration
 from pipelines.settings import Settings
 from pipelines.settings.models import CompanionConfig
 from pipelines.tracking import champion
 from tests.reference.companion_artefacts import KINDS, Kind, config, dataset, saved
 
 GATE = "maximum_loss_against_champion"
-Trained = tuple[CompanionEvaluation, CompanionRegistration]
+Trained = tuple[CompanionEvaluation, Registration]
 
 
 def trained(place: Settings, asked: CompanionConfig) -> Trained:
@@ -37,7 +39,7 @@ def of_few_trees(kind: Kind) -> CompanionConfig:
     return asked.model_copy(update={"tune": asked.tune.model_copy(update={"rounds": 3})})
 
 
-def refused_by(registration: CompanionRegistration) -> set[str]:
+def refused_by(registration: Registration) -> set[str]:
     return {gate.name for gate in registration.gates if not gate.passed}
 
 
@@ -165,3 +167,17 @@ def test_a_champion_that_came_after_the_evaluation_asks_for_another_one(place: S
     file.write_text(file.read_text("utf-8").replace('"champion_version": "1"', '"champion_version": null'), "utf-8")
     with pytest.raises(UserError, match="The champion changed since the evaluation"):
         companions.register(place, asked)
+
+
+def test_what_a_person_took_the_alias_from_does_not_get_it_back_by_the_same_run(tmp_path: Path) -> None:
+    asked = config("next_order")
+    place = saved(tmp_path, "next_order")
+    trained(place, asked)
+    _, worse = trained(place, of_few_trees("next_order"))
+    promote(place, asked, worse.version, "the first promised too much", despite_gates=True)
+    _, again = trained(place, asked)
+    assert (again.version, again.is_new, again.is_champion) == ("1", False, False), again.text()
+    assert "twin promote next_order 1" in again.text()
+    present = champion(place, asked)
+    assert present is not None
+    assert present.version == worse.version

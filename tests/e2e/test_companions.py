@@ -26,16 +26,17 @@ from pipelines.artefacts import (
 )
 from pipelines.cli.model_steps import steps_of
 from pipelines.cli.models import train_model
-from pipelines.companions import CompanionEvaluation, CompanionRegistration
+from pipelines.companions import CompanionEvaluation
 from pipelines.companions.survival import Survival
 from pipelines.console import UserError
+from pipelines.registry import Registration
 from pipelines.settings import Settings, load_settings
 from pipelines.settings.models import CompanionConfig
 from pipelines.tracking import connect
 from tests.real_data import ONLINE_RETAIL, ingest, needs_online_retail
 from tests.reference.companion_artefacts import FEATURES, KINDS, Kind, config, dataset, saved, settings
 
-Made = tuple[Settings, CompanionEvaluation, CompanionRegistration]
+Made = tuple[Settings, CompanionEvaluation, Registration]
 
 
 @pytest.fixture(scope="module")
@@ -267,5 +268,5 @@ def test_both_are_trained_on_a_real_shop_from_its_events(tmp_path: Path) -> None
         quick = asked.tune.model_copy(update={"trials": 1, "rounds": 150})
         results = train_model(place, asked.model_copy(update={"tune": quick}), quiet=True)
         registration = results["register"]
-        assert isinstance(registration, CompanionRegistration)
+        assert isinstance(registration, Registration)
         assert registration.alias == "champion", registration.text()

@@ -1,64 +1,34 @@
-"""What a reviewer finds in the page and the card: all that was made, and what was not; for every kind of model."""
+"""What a reviewer finds in the page and the card: all that was made, and what was not."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from pathlib import Path
 from typing import Any
 
-import lightgbm
-import numpy as np
-import pandas as pd
 import pytest
 
-from feature_repo.model_inputs import ALIVE, BuyingRhythm, ModelInputs
 from pipelines.artefacts import (
     ABLATION,
-    DEFAULT_MODEL,
     EVALUATION,
     LEAKAGE,
-    MODEL,
     MODEL_CARD,
     REPORT,
     REPORT_FIGURES,
     TRAINING,
     TUNING,
-    Dataset,
     read_json,
-    save_dataset,
     write_json,
 )
-from pipelines.evaluate import evaluate
 from pipelines.explain import explain
 from pipelines.explain.calibration import CalibrationError, usability
-from pipelines.settings import Settings
-from pipelines.settings.models import ModelConfig
 from tests.reference import churn_artefacts
+from tests.unit.explain_parts import COUNT, VIEWS, config_of, evaluated, plain, section
 
-COUNT, VIEWS = "order_completed_count_lifetime", "page_viewed_count_30d"
 OWN = "lightgbm_tuned"
 
 
 def _around(value: float) -> dict[str, float]:
     return {"estimate": value, "low": value - 0.01, "high": value + 0.01}
-
-
-def _config(**changes: Any) -> ModelConfig:
-    return ModelConfig.model_validate({**churn_artefacts.config().model_dump(mode="json"), **changes})
-
-
-def _made(
-    folder: Path, data: Dataset, config: ModelConfig | None = None, evaluation: dict[str, Any] | None = None
-) -> tuple[Settings, Path]:
-    """A workspace with everything up to the evaluation, to which figures are added."""
-    settings = churn_artefacts.settings(folder)
-    place = settings.workspace.artefacts("churn")
-    churn_artefacts.save_all(place, data)
-    evaluate(settings, config or churn_artefacts.config())
-    if evaluation is not None:
-        write_json(place / EVALUATION, {**read_json(place / EVALUATION), **evaluation})
-    return settings, place
 
 
 def _whole_evaluation() -> dict[str, Any]:
@@ -114,7 +84,7 @@ _TRAINING: dict[str, Any] = {
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str, Any]]:
     """Page, card and figures where every step has been made."""
     data = churn_artefacts.dataset(900)
-    config = _config(
+    config = config_of(
         slices=[
             {"name": "orders", "feature": COUNT, "below": [6], "labels": ["one", "more"]},
             {"name": "views", "feature": VIEWS, "quantiles": 2},
@@ -122,7 +92,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str,
         ],
         actionable=["page_*"],
     )
-    settings, place = _made(tmp_path_factory.mktemp("whole"), data, config, _whole_evaluation())
+    settings, place = evaluated(tmp_path_factory.mktemp("whole"), data, config, _whole_evaluation())
     alarm = {"figure": 0.9, "threshold": 0.5, "detail": "It knows the future."}
     write_json(place / LEAKAGE, {"alarms": [
         {**alarm, "name": "truncated_log", "raised": True, "meaning": "The same from a log cut short."},
@@ -148,7 +118,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str,
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str, Any]]:
     """Page, card and figures where only what is needed has been made."""
-    settings, place = _made(tmp_path_factory.mktemp("bare"), churn_artefacts.dataset(900))
+    settings, place = evaluated(tmp_path_factory.mktemp("bare"), churn_artefacts.dataset(900))
     (place / TUNING).unlink()
     evaluation = read_json(place / EVALUATION)
     later = ("names", "per_snapshot", "profit", "slices", "worst_slice", "champion_comparison", "tuning_gain", "truth")
@@ -156,14 +126,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict[str, 
     explain(settings, churn_artefacts.config())
     figures = read_json(place / REPORT_FIGURES)
     return (place / REPORT).read_text("utf-8"), (place / MODEL_CARD).read_text("utf-8"), figures
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text))
-
-
-def _section(text: str, name: str) -> str:
-    return _plain(text.partition(f'<section id="{name}">')[2].partition("</section>")[0])
 
 
 def test_seven_questions_are_answered_first_with_links_to_evidence(whole: tuple[str, str, dict[str, Any]]) -> None:
@@ -186,37 +148,37 @@ def test_seven_questions_are_answered_first_with_links_to_evidence(whole: tuple[
 
 def test_all_that_was_evaluated_is_shown(whole: tuple[str, str, dict[str, Any]]) -> None:
     text = whole[0]
-    assert "Not made" not in _plain(text)
-    good = _section(text, "good")
+    assert "Not made" not in plain(text)
+    good = section(text, "good")
     for phrase in ("One rate for all", "nothing that this test can show", "random search of the same wall-clock (33",
                    "tuning helped", "+0.0210 [+0.0110, +0.0310]", "0.044 (0.011)", "2021-07-01", "0.345"):  # fmt: skip
         assert phrase in good, phrase
-    profit = _section(text, "profit")
+    profit = section(text, "profit")
     for phrase in ("8.50 [8.49, 8.51]", "0.164", "62.0 %", "Act on all", "7.25", "worth less", "action cost 1.5"):
         assert phrase in profit, phrase
-    assert "+10.0 points" in _section(text, "data")
+    assert "+10.0 points" in section(text, "data")
 
 
 def test_how_it_was_made_is_of_the_model_and_not_of_the_search(whole: tuple[str, str, dict[str, Any]]) -> None:
     text, card, _ = whole
-    for said in (_section(text, "made"), card):
+    for said in (section(text, "made"), card):
         assert "31 rounds × 3 seeds (7, 8, 9)" in said
         assert "num_leaves=7, learning_rate=0.05" in said
         assert "slope 1.148, intercept −0.134, on 1,510 out-of-fold rows of 2021-03-01" in said
         assert f"{VIEWS} lowers" in said
-    assert "imposed: lowers" in _section(text, "moves")
-    assert "−0.0123 [−0.0200, −0.0050]" in _section(text, "good")  # what tuning is worth over the folds
+    assert "imposed: lowers" in section(text, "moves")
+    assert "−0.0123 [−0.0200, −0.0050]" in section(text, "good")  # what tuning is worth over the folds
 
 
 def test_the_model_can_be_told_from_others_and_gates_stand_beside_figures(
     whole: tuple[str, str, dict[str, Any]],
 ) -> None:
     text, card, figures = whole
-    top = _plain(text.partition('<section id="predicts">')[0])
+    top = plain(text.partition('<section id="predicts">')[0])
     for said in (top, card):
         assert figures["evaluation"]["model_hash"] in said
         assert "Page made on" in said
-    made = _section(text, "made")
+    made = section(text, "made")
     assert "twin history" in made
     assert "over noise, at most2.583.00" in made  # 0.031 by 0.012, against the limit
     assert "leakage alarms, at most10" in made
@@ -225,7 +187,7 @@ def test_the_model_can_be_told_from_others_and_gates_stand_beside_figures(
 def test_probabilities_far_off_are_not_called_usable_as_they_are(whole: tuple[str, str, dict[str, Any]]) -> None:
     text, card, figures = whole
     said = "with care as they are: on the test snapshot of 2021-07-01 they are off by 0.031 on average, 2.6 times"
-    assert said in _section(text, "good")
+    assert said in section(text, "good")
     assert said in card
     far = CalibrationError(0.09, 0.02, None)
     assert usability(far, 3.0).startswith("Do not use its probabilities as they are")
@@ -240,11 +202,11 @@ def test_checks_without_a_threshold_are_not_judged_and_warnings_are_named(
     whole: tuple[str, str, dict[str, Any]],
 ) -> None:
     text = whole[0]
-    doubt = _section(text, "doubt")
+    doubt = section(text, "doubt")
     assert "not judged" in doubt
     assert "--rows" not in doubt
     assert "compare within this table only" in doubt
-    assert "AUC of 0.82" in _section(text, "data")
+    assert "AUC of 0.82" in section(text, "data")
 
 
 def test_agreement_is_that_of_the_model_with_refits_and_of_its_strongest_features(
@@ -259,7 +221,7 @@ def test_agreement_is_that_of_the_model_with_refits_and_of_its_strongest_feature
 
 def test_the_share_of_a_driver_can_be_found_in_the_table_of_groups(whole: tuple[str, str, dict[str, Any]]) -> None:
     text, _, figures = whole
-    groups = _section(text, "groups")
+    groups = section(text, "groups")
     for item in figures["groups"][:3]:
         assert item["features"][0] in groups
         assert f"{100 * item['share']:.1f} %" in groups
@@ -277,8 +239,8 @@ def test_the_worst_slice_is_marked_and_few_rows_are_pale(whole: tuple[str, str, 
 def test_bad_news_stands_at_the_top(whole: tuple[str, str, dict[str, Any]]) -> None:
     text = whole[0]
     top = text.partition('<section id="predicts">')[0]
-    assert "Leakage alarms were raised: truncated log." in _plain(top)
-    doubt = _section(text, "doubt")
+    assert "Leakage alarms were raised: truncated log." in plain(top)
+    doubt = section(text, "doubt")
     for phrase in ("It knows the future.", "raised", "warning", "quiet", "No tuning", "−0.0042", "1,234", "a sample"):
         assert phrase in doubt, phrase
 
@@ -290,7 +252,7 @@ def test_reasons_by_kind_of_customer_and_over_time(whole: tuple[str, str, dict[s
     assert sum(band["rows"] for band in orders["bands"]) == figures["rows_explained"]
     assert views["bands"][-1]["band"] == "empty"
     assert asked["bands"] == []
-    assert "not in the dataset" in _section(text, "cohorts")
+    assert "not in the dataset" in section(text, "cohorts")
     sizes = {item["feature"]: item["mean_contribution"] for item in figures["importances"]}
     for at, feature in enumerate(orders["features"]):
         mean = sum(band["rows"] * band["mean_contributions"][at] for band in orders["bands"])
@@ -303,7 +265,7 @@ def test_hints_are_labelled_as_what_they_are(whole: tuple[str, str, dict[str, An
     text, _, figures = whole
     label = "What the model would say, not what would happen: non-causal."
     assert [item["feature"] for item in figures["hints"]["features"]] == [VIEWS]
-    assert label in _section(text, "hints")
+    assert label in section(text, "hints")
     for article in re.findall(r"<article>.*?</article>", text, re.DOTALL):
         assert ("If only" in article) == (label in article)
     assert any(example["hints"] for example in figures["examples"])
@@ -311,13 +273,13 @@ def test_hints_are_labelled_as_what_they_are(whole: tuple[str, str, dict[str, An
 
 def test_stability_is_shown_and_sampling_is_stated(whole: tuple[str, str, dict[str, Any]]) -> None:
     text, _, figures = whole
-    trust = _section(text, "trust")
+    trust = section(text, "trust")
     stable = figures["stability"]
     assert f"How far the {stable['top']} strongest features" in trust
     assert "draw nothing at random" in trust  # the small model's parameters do not
     assert stable["seeds"] == 1.0
     assert f"fitted to {stable['train_rows']:,} training rows" in trust
-    assert "explained rows" in _section(text, "shapes")
+    assert "explained rows" in section(text, "shapes")
 
 
 @pytest.mark.parametrize("kind", ["whole", "bare"])
@@ -348,111 +310,10 @@ def test_the_card_has_the_headings_of_its_paper_and_the_same_figures(kind: str, 
 def test_what_was_not_made_is_said(bare: tuple[str, str, dict[str, Any]]) -> None:
     text, _, figures = bare
     for name in ("good", "profit", "worst", "doubt", "cohorts", "trust", "hints"):
-        assert "Not made" in _section(text, name), name
+        assert "Not made" in section(text, name), name
     assert figures["stability"] is None
     assert figures["leakage"] is None
     assert "Against the known truth" not in text
     answers = {item["anchor"]: item["text"] for item in figures["answers"]}
     assert "Not looked at" in answers["worst"]
     assert "Leakage was not looked for" in answers["trust"]
-
-
-def _with_columns(data: Dataset, names: tuple[str, ...]) -> Dataset:
-    inputs = ModelInputs(data.manifest.features, names)
-    return Dataset(data.rows, dataclasses.replace(data.manifest, inputs=inputs))
-
-
-def _fitted(settings: Settings, data: Dataset, rounds: int = 20, **parameters: Any) -> Path:
-    """Both models of other columns than those of the small dataset."""
-    place = settings.workspace.artefacts("churn")
-    save_dataset(place, data)
-    inputs, labels = data.inputs("train"), data.part("train")["label"].to_numpy()
-    params = {"objective": "binary", "num_leaves": 4, "verbosity": -1, "num_threads": 1, **parameters}
-    rows = lightgbm.Dataset(inputs.to_numpy(), labels, feature_name=list(inputs.columns))
-    booster = lightgbm.train(params, rows, rounds)
-    for file in (MODEL, DEFAULT_MODEL):
-        booster.save_model(place / file)
-    return place
-
-
-def test_a_model_of_one_feature_beside_a_constant(tmp_path: Path) -> None:
-    data = churn_artefacts.dataset(400)
-    data.rows["noise"] = 1.0
-    data = _with_columns(data, (VIEWS, "noise"))
-    settings = churn_artefacts.settings(tmp_path)
-    place = _fitted(settings, data)
-    evaluate(settings, churn_artefacts.config())
-    explain(settings, _config(actionable=["*"]))
-    figures, text = read_json(place / REPORT_FIGURES), (place / REPORT).read_text("utf-8")
-    assert figures["interactions"] is None
-    assert "No two features act together" in _section(text, "shapes")
-    assert [item["feature"] for item in figures["hints"]["features"]] == [VIEWS]
-    assert text.count("data:image/png") == 2  # the beeswarm and one dependence
-
-
-def test_a_model_that_says_the_same_of_everybody(tmp_path: Path) -> None:
-    data = churn_artefacts.dataset(400)
-    settings = churn_artefacts.settings(tmp_path)
-    place = _fitted(settings, data, rounds=1, min_data_in_leaf=10_000)
-    evaluate(settings, churn_artefacts.config())
-    explain(settings, churn_artefacts.config())
-    figures, text = read_json(place / REPORT_FIGURES), (place / REPORT).read_text("utf-8")
-    assert "the model says the same of everybody" in _section(text, "moves")
-    answers = {item["anchor"]: item["text"] for item in figures["answers"]}
-    assert answers["groups"].startswith("Nothing: no feature contributes to any prediction.")
-
-
-def test_computed_columns_have_words(tmp_path: Path) -> None:
-    from feature_repo.bg_nbd import BgNbd
-
-    data = churn_artefacts.dataset(400)
-    features = data.manifest.features
-    rhythm = BuyingRhythm(BgNbd(0.9, 30.0, 0.8, 3.0), features[0], features[2], features[1], 60.0)
-    inputs = ModelInputs(features, features, rhythm)
-    data = Dataset(data.rows, dataclasses.replace(data.manifest, inputs=inputs))
-    settings = churn_artefacts.settings(tmp_path)
-    place = _fitted(settings, data)
-    evaluate(settings, churn_artefacts.config())
-    explain(settings, churn_artefacts.config())
-    meanings = {item["feature"]: item["meaning"] for item in read_json(place / REPORT_FIGURES)["importances"]}
-    assert meanings[ALIVE].startswith("chance that the customer still buys here")
-
-
-def test_conversion_has_words_of_its_own(tmp_path: Path) -> None:
-    data = churn_artefacts.dataset(400)
-    settings, place = _made(tmp_path, data)
-    label = {"kind": "conversion", "opened_by": ["Product Added"], "open_for": "7d", "goal_events": ["Order Completed"],
-             "horizon": "7d"}  # fmt: skip
-    raw = churn_artefacts.config().model_dump(mode="json")
-    raw["baselines"]["bg_nbd"] = None
-    config = ModelConfig.model_validate({**raw, "label": label, "actionable": [VIEWS]})
-    explain(settings, config)
-    text, card = _plain((place / REPORT).read_text("utf-8")), (place / MODEL_CARD).read_text("utf-8")
-    for said in (text, card):
-        assert "open opportunit" in said
-        assert "likeliest to leave" not in said
-    assert "What happened: converted (label 1)." in text
-    assert "What happened: did not convert (label 0)." in text
-    hint = read_json(place / REPORT_FIGURES)["hints"]["features"][0]
-    # A higher probability is welcome here; views lower that of label 1 in these rows.
-    assert hint["which"] == "lower"
-
-
-def test_openings_are_not_called_days(tmp_path: Path) -> None:
-    """A snapshot of openings is a span: the rows themselves are as of later instants."""
-    data = churn_artefacts.dataset(400)
-    data.rows["as_of"] += pd.to_timedelta(np.arange(len(data.rows)) % 40, unit="D") + pd.Timedelta(hours=3)
-    settings, place = _made(tmp_path, data)
-    label = {"kind": "conversion", "opened_by": ["Product Added"], "open_for": "7d", "goal_events": ["Order Completed"],
-             "horizon": "7d"}  # fmt: skip
-    raw = churn_artefacts.config().model_dump(mode="json")
-    raw["baselines"]["bg_nbd"] = None
-    snapshots = {"at": "opening", "every": "60d", "most": 3}
-    explain(settings, ModelConfig.model_validate({**raw, "label": label, "snapshots": snapshots}))
-    text = (place / REPORT).read_text("utf-8")
-    said = _section(text, "data")
-    first, last = (data.part("test")["as_of"].agg(how) for how in ("min", "max"))
-    assert f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}" in said
-    assert "Opened in the 60 days from" in said
-    assert "Openings" in said
-    assert "3 spans of 60 days" in said
