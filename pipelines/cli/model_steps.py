@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from pipelines.cli.output import Summary
-    from pipelines.settings import Settings
-    from pipelines.settings.models import CompanionConfig, ModelConfig
+    from pipelines.settings import AnyModelConfig, Settings
+    from pipelines.settings.models import ModelConfig
 
 CHURN = "churn"
 
@@ -104,7 +104,7 @@ STEPS = {
 }
 
 
-def steps_of(config: ModelConfig | CompanionConfig) -> dict[str, Callable[..., Summary]]:
+def steps_of(config: AnyModelConfig) -> dict[str, Callable[..., Summary]]:
     """What is done to make it, in order, by the names of the commands."""
     from pipelines.settings.models import CompanionConfig
 

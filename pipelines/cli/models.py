@@ -17,8 +17,7 @@ from pipelines.state_build import build_state
 
 if TYPE_CHECKING:
     from pipelines.cli.output import Summary
-    from pipelines.settings import Settings
-    from pipelines.settings.models import CompanionConfig, ModelConfig
+    from pipelines.settings import AnyModelConfig, Settings
 
 
 def register_commands(app: typer.Typer) -> None:
@@ -98,7 +97,7 @@ def evaluate_command(
         tell(evaluate_against(settings, config, found), json)
 
 
-def run_all(settings: Settings, config: ModelConfig | CompanionConfig, quiet: bool = False) -> dict[str, Summary]:
+def run_all(settings: Settings, config: AnyModelConfig, quiet: bool = False) -> dict[str, Summary]:
     """States of all events, then every step of the model, each one's result printed as it comes.
 
     Raises:
@@ -115,7 +114,7 @@ def run_all(settings: Settings, config: ModelConfig | CompanionConfig, quiet: bo
     return results | train_model(settings, config, quiet)
 
 
-def train_model(settings: Settings, config: ModelConfig | CompanionConfig, quiet: bool = False) -> dict[str, Summary]:
+def train_model(settings: Settings, config: AnyModelConfig, quiet: bool = False) -> dict[str, Summary]:
     """Every step of the model or companion on what is in the lake, each one's result printed as it comes.
 
     Raises:

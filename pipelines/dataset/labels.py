@@ -27,7 +27,7 @@ from feature_repo.extract import LARGEST
 from pipelines.console import UserError
 from pipelines.dataset.population import LeftOut, When, make_population
 from pipelines.dataset.snapshots import LogRange
-from pipelines.settings.labels import Label, ValueLabel, microseconds
+from pipelines.settings.labels import ActionLabel, Label, ValueLabel, microseconds
 
 FOR_EVER = 2**63 - 1
 
@@ -103,6 +103,8 @@ def labelled(connection: duckdb.DuckDBPyConnection, label: Label, when: When, kn
         "horizon": microseconds(label.horizon),
         "known_by": known_by,
     }
+    if isinstance(label, ActionLabel):
+        raise NotImplementedError("label.kind: action")
     if isinstance(label, ValueLabel):
         values["subtract"] = list(label.subtract)
     sql = _ROWS.format(label=_LABEL[label.kind])
@@ -121,4 +123,6 @@ def _deciding(label: Label) -> dict[str, tuple[str, ...]]:
         return {"label.opened_by": label.opened_by, "label.goal_events": label.goal_events}
     if label.kind == "value":
         return {"label.qualifying_events": label.qualifying_events, "label.add": label.add}
+    if label.kind == "action":
+        return {"label.assigned_by": label.population_events, "label.reward.events": label.reward.events}
     return {"label.qualifying_events": label.qualifying_events}

@@ -7,18 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
 from feature_repo.configuration import ConfigurationError, Problem, load_yaml, parse, read_yaml
 from feature_repo.spec import FeatureSpec
 from feature_repo.spec_file import SpecFile, compile_spec
+from pipelines.catalogue import Catalogue
 from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.cross_checks import check_identity_and_consent, check_slices, check_together
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.identity import IdentityConfig
-from pipelines.settings.models import CompanionConfig, ModelConfig
+from pipelines.settings.models import ActionModelConfig, CompanionConfig, ModelConfig
 from pipelines.settings.profile import Profile
 from pipelines.settings.sources import SourceConfig
 from pipelines.settings.tracking_plan import TrackingPlan
@@ -26,6 +27,7 @@ from pipelines.settings.workspace import CHECKOUT, Workspace
 
 __all__ = ["CHECKOUT", "Settings", "Workspace", "load_settings"]
 
+AnyModelConfig: TypeAlias = ModelConfig | CompanionConfig | ActionModelConfig
 Loaded = TypeVar("Loaded")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -43,6 +45,8 @@ class Settings:
     sources: dict[str, SourceConfig]
     models: dict[str, ModelConfig]
     companions: dict[str, CompanionConfig]
+    action_models: dict[str, ActionModelConfig]
+    catalogue: Catalogue | None
     identity: IdentityConfig
     consent: ConsentConfig
     workspace: Workspace
@@ -67,9 +71,13 @@ class Settings:
         """The configuration of the companion called `name`. Raises as `model`."""
         return _pick(self.companions, name, "companion", "configs/models")
 
-    def learned(self, name: str) -> ModelConfig | CompanionConfig:
-        """The configuration of the model or companion called `name`. Raises as `model`."""
-        known: dict[str, ModelConfig | CompanionConfig] = {**self.models, **self.companions}
+    def action_model(self, name: str) -> ActionModelConfig:
+        """The configuration of the model of actions called `name`. Raises as `model`."""
+        return _pick(self.action_models, name, "model of actions", "configs/models")
+
+    def learned(self, name: str) -> AnyModelConfig:
+        """The configuration of whatever is learned under `name`. Raises as `model`."""
+        known: dict[str, AnyModelConfig] = {**self.models, **self.companions, **self.action_models}
         return _pick(known, name, "model", "configs/models")
 
 
@@ -117,6 +125,8 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
         {source.source: source for source in sources if source},
         {model.name: model for model in models if isinstance(model, ModelConfig)},
         {model.name: model for model in models if isinstance(model, CompanionConfig)},
+        {model.name: model for model in models if isinstance(model, ActionModelConfig)},
+        None,
         _loaded(identity),
         _loaded(consent),
         _loaded(place),
@@ -125,7 +135,7 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
         settings.tracking_plan,
         settings.features,
         settings.sources,
-        {**settings.models, **settings.companions},
+        {**settings.models, **settings.companions, **settings.action_models},
         settings.expectations,
     )
     check_identity_and_consent(
@@ -140,12 +150,15 @@ def _named(path: Path, kind: type[Model], key: str) -> Model:
     return _bears_its_name(path, load_yaml(path, kind), key)
 
 
-def _model(path: Path) -> ModelConfig | CompanionConfig:
-    """A model of a probability or a companion, as its label says."""
+def _model(path: Path) -> AnyModelConfig:
+    """A model of a probability, a companion, or a model of actions, as its label says."""
     raw = read_yaml(path)
     label = raw.get("label") if isinstance(raw, dict) else None
     kind = label.get("kind") if isinstance(label, dict) else None
-    asked: type[ModelConfig | CompanionConfig] = CompanionConfig if kind in ("value", "next_event") else ModelConfig
+    kinds: dict[object, type[AnyModelConfig]] = {
+        "value": CompanionConfig, "next_event": CompanionConfig, "action": ActionModelConfig
+    }  # fmt: skip
+    asked = kinds.get(kind, ModelConfig)
     return _bears_its_name(path, parse(raw, asked, path.name), "name")
 
 

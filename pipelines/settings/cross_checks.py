@@ -12,7 +12,7 @@ from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.labels import ConversionLabel, ExclusionConfig, Label, ValueLabel, microseconds
-from pipelines.settings.models import CompanionConfig, ModelConfig
+from pipelines.settings.models import ActionModelConfig, CompanionConfig, ModelConfig
 from pipelines.settings.personal_columns import check_personal_columns
 from pipelines.settings.source_checks import check_against_plan
 from pipelines.settings.sources import SourceConfig
@@ -25,7 +25,7 @@ def check_together(
     plan: TrackingPlan,
     spec: FeatureSpec,
     sources: Mapping[str, SourceConfig],
-    models: Mapping[str, ModelConfig | CompanionConfig],
+    models: Mapping[str, ModelConfig | CompanionConfig | ActionModelConfig],
     expectations: ExpectationsConfig,
 ) -> None:
     """Raises ConfigurationError with every mistake between the files."""
@@ -167,7 +167,9 @@ def _property(feature: Feature, measure: Measure, event: EventPlan) -> Iterator[
         yield _problem("features.yaml", feature.name, f"{wanted} of the event", got)
 
 
-def _model(plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig | CompanionConfig) -> Iterator[Problem]:
+def _model(
+    plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig | CompanionConfig | ActionModelConfig
+) -> Iterator[Problem]:
     file = f"models/{model.name}.yaml"
     yield from _label(plan, model, file)
     if model.feature_service not in spec.services:
@@ -189,7 +191,9 @@ def _model(plan: TrackingPlan, spec: FeatureSpec, model: ModelConfig | Companion
         yield _problem("features.yaml", f"services.{model.feature_service}", expected, text)
 
 
-def _label(plan: TrackingPlan, model: ModelConfig | CompanionConfig, file: str) -> Iterator[Problem]:
+def _label(
+    plan: TrackingPlan, model: ModelConfig | CompanionConfig | ActionModelConfig, file: str
+) -> Iterator[Problem]:
     """Events that no tracking plan knows, values of events without one, and a property that some events lack."""
     label = model.label
     events = {**label.model_dump(), "exclude": label.exclude.events if label.exclude else ()}
@@ -234,7 +238,7 @@ def _match(plan: TrackingPlan, label: Label, file: str) -> Iterator[Problem]:
         yield _problem(file, "label.match", "a property of one type in all events", got)
 
 
-def _named_features(model: ModelConfig | CompanionConfig) -> Iterator[tuple[str, str]]:
+def _named_features(model: ModelConfig | CompanionConfig | ActionModelConfig) -> Iterator[tuple[str, str]]:
     """Where a feature is named, and its name."""
     if model.inputs.bg_nbd is not None:
         for key, feature in model.inputs.bg_nbd.model_dump().items():
@@ -243,6 +247,7 @@ def _named_features(model: ModelConfig | CompanionConfig) -> Iterator[tuple[str,
         yield "monetary", model.monetary
         for key, feature in model.bg_nbd.model_dump().items():
             yield f"bg_nbd.{key}", feature
+    if not isinstance(model, ModelConfig):
         return
     for feature in model.baselines.features:
         yield "baselines", feature
@@ -251,9 +256,11 @@ def _named_features(model: ModelConfig | CompanionConfig) -> Iterator[tuple[str,
             yield f"slices.{cut.name}", feature
 
 
-def _inputs(model: ModelConfig | CompanionConfig, names: tuple[str, ...], file: str) -> Iterator[Problem]:
+def _inputs(
+    model: ModelConfig | CompanionConfig | ActionModelConfig, names: tuple[str, ...], file: str
+) -> Iterator[Problem]:
     """What is said of inputs must be said of some: a name that fits none is a mistake of spelling."""
-    for text in (*model.inputs.without, *(model.actionable if isinstance(model, ModelConfig) else ())):
+    for text in (*model.inputs.without, *(() if isinstance(model, CompanionConfig) else model.actionable)):
         if not any(fnmatchcase(name, text) for name in names):
             yield _problem(file, "inputs.without, actionable", f"features of service {model.feature_service}", text)
     if model.inputs.bg_nbd is not None:

@@ -142,6 +142,74 @@ class ConversionLabel(OutcomeWindow):
         return self
 
 
+class AssignmentConfig(ConfigModel):
+    """Events that say which action a customer got.
+
+    `action` is the property that names it; `propensity` that with the chance of it, in units of 1 / `scale`, or None
+    where nobody drew: what is learned from such events is associational. `eligible` is a list property with the
+    actions that could have been chosen, else all could. `only` narrows the events to those with these values.
+    """
+
+    event: str
+    action: str
+    propensity: str | None = None
+    scale: int = Field(default=1, ge=1)
+    eligible: str | None = None
+    only: dict[str, str | int | bool] = Field(default_factory=dict)
+
+
+class RewardConfig(ConfigModel):
+    """What an action is judged by, summed over the outcome window: how many `events` come, or their money.
+
+    `any` is 1 where one comes at all. Money is in minor units; `subtract` lessens it.
+    """
+
+    events: Events
+    of: Literal["any", "count", "value"] = "count"
+    subtract: tuple[str, ...] = ()
+
+
+class OthersConfig(ConfigModel):
+    """Who counts as the control where nobody was drawn for it: customers with one of `events` in `[t - within, t)` who
+    got no action in `[t - within, t + gap + horizon)`, looked at when others got theirs."""
+
+    events: Events
+    within: Duration
+
+
+class ActionLabel(OutcomeWindow):
+    """The reward after an action, of customers who got one or were drawn to get none.
+
+    Rows are looked at at the instant of the assignment, before anything that it does: features are those of events
+    before it. `actions` translates names of the log into those of `actions.yaml`; `control` is the name of none.
+    """
+
+    kind: Literal["action"]
+    assigned_by: Annotated[tuple[AssignmentConfig, ...], Field(min_length=1)]
+    actions: dict[str, str] = Field(default_factory=dict)
+    control: str = "no_action"
+    reward: RewardConfig
+    others: OthersConfig | None = None
+
+    @property
+    def population_events(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(source.event for source in self.assigned_by))
+
+    @property
+    def outcome_events(self) -> tuple[str, ...]:
+        return self.reward.events + self.reward.subtract
+
+    @property
+    def look_back(self) -> str:
+        """Nothing before the assignment decides who is in the population, but for `others`."""
+        return self.others.within if self.others else "0d"
+
+    @property
+    def randomised(self) -> bool:
+        """Whether every assignment was drawn with a chance that is known."""
+        return all(source.propensity is not None for source in self.assigned_by) and self.others is None
+
+
 ClassLabel = Annotated[ChurnLabel | ConversionLabel, Field(discriminator="kind")]
 AmountLabel = Annotated[ValueLabel | NextEventLabel, Field(discriminator="kind")]
-Label = Annotated[ChurnLabel | ConversionLabel | ValueLabel | NextEventLabel, Field(discriminator="kind")]
+Label = Annotated[ChurnLabel | ConversionLabel | ValueLabel | NextEventLabel | ActionLabel, Field(discriminator="kind")]

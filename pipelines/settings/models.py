@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from feature_repo.configuration import ConfigModel
-from pipelines.settings.labels import AmountLabel, ClassLabel, Duration, Label, microseconds
+from pipelines.settings.labels import ActionLabel, AmountLabel, ClassLabel, Duration, Label, microseconds
 
 
 class SnapshotConfig(ConfigModel):
@@ -256,4 +256,44 @@ class CompanionConfig(LearningConfig):
     def _is_of_the_calendar(self) -> CompanionConfig:
         if self.snapshots.at != "calendar":
             raise ValueError("snapshots.at: calendar")
+        return self
+
+
+Learner = Literal["s", "t", "x", "dr"]
+
+
+class ActionGates(ConfigModel):
+    """What a policy must show before it becomes champion."""
+
+    randomised: bool = Field(default=True, description="the log was drawn with known chances; else people decide")
+    minimum_test_rows: int = Field(default=200, ge=1)
+    minimum_effective_sample_share: float = Field(
+        default=0.05, ge=0, le=1, description="effective sample size of the policy over the test rows, at least"
+    )
+    worst_loss_against_no_action: float = Field(
+        default=0.0, description="value a decision lost against acting on nobody, lower bound of the gain, in money"
+    )
+    maximum_loss_against_champion: float = Field(default=0.5, description="value a decision, upper bound, in money")
+
+
+class ActionModelConfig(LearningConfig):
+    """The model of what each action changes; worth and cost of actions stand in `actions.yaml`."""
+
+    label: ActionLabel
+    learners: tuple[Learner, ...] = Field(default=("s", "t", "x", "dr"), min_length=1)
+    worth: float = Field(default=1.0, gt=0, description="money a unit of reward, of actions that the catalogue lacks")
+    gates: ActionGates = ActionGates()
+    actionable: tuple[str, ...] = ()
+
+    @property
+    def other_features(self) -> tuple[str, ...]:
+        """No feature but those of the service; what the catalogue reads is added where the dataset is made."""
+        return ()
+
+    @model_validator(mode="after")
+    def _is_of_assignments(self) -> ActionModelConfig:
+        if self.snapshots.at != "opening":
+            raise ValueError("snapshots.at: opening, since rows are looked at when an action is assigned")
+        if self.inputs.bg_nbd is not None:
+            raise ValueError("inputs without bg_nbd")
         return self

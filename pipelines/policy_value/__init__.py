@@ -1,0 +1,1 @@
+"""What a policy is worth, judged on decisions that another policy made (off-policy evaluation)."""

@@ -1,0 +1,1 @@
+"""Learners of what each action changes, and how good their rankings are."""

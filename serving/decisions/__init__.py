@@ -1,0 +1,1 @@
+"""Decisions for callers: over live states, consent and the ledger."""
