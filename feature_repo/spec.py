@@ -26,6 +26,7 @@ Operation = Literal[
     "last",
     "distinct",
     "top",
+    "latest",
     "days_since_first",
     "days_since_last",
     "mean_days_between",
@@ -125,7 +126,11 @@ class Feature:
         """Type of the value: int64, float64 or text."""
         if self.operation in FRACTIONS:
             return "float"
-        return "text" if self.operation == "top" and self.measure and self.measure.kind == "text" else "integer"
+        return (
+            "text"
+            if self.operation in ("top", "latest") and self.measure and self.measure.kind == "text"
+            else "integer"
+        )
 
     @property
     def operands(self) -> tuple[str, ...]:

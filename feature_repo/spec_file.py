@@ -35,7 +35,7 @@ from feature_repo.windows import DAY, LIFETIME, LIFETIME_LABEL, MINUTE, Window, 
 __all__ = ["SpecFile", "compile_spec", "load_spec"]
 
 INTEGER_MEASURE = ("sum", "mean", "min", "max", "variance", "first", "last")
-TEXT_MEASURE = ("distinct",)
+TEXT_MEASURE = ("distinct", "latest")
 QUOTIENTS = ("ratio", "trend")
 # Whose rate a day a trend compares; of any other operation it compares the values themselves.
 RATES = ("count", "sum", "active_days")
@@ -186,7 +186,7 @@ def _measure_problems(entry: FeatureEntry, where: str) -> Iterator[Problem]:
     elif column is not None and column != wanted:
         yield Problem(f"{where}.of", f"{_article(wanted)} measure", repr(entry.of), f"it is {_article(column)}")
     elif "[]" in entry.of and wanted != "text":
-        yield Problem(f"{where}.of", "a single value", repr(entry.of), "only distinct and top read lists")
+        yield Problem(f"{where}.of", "a single value", repr(entry.of), "only distinct, top and latest read lists")
 
 
 def _windows(view: ViewEntry, entry: FeatureEntry, where: str, problems: list[Problem]) -> Iterator[Window]:

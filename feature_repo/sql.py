@@ -16,7 +16,8 @@ from feature_repo.spec import DAY_OPERATIONS, ZERO_WHERE_NOTHING, Feature, Featu
 from feature_repo.windows import DAY, Window, day_sql, floor_sql, hop
 
 # These need the events of a point one by one before they can be aggregated.
-_OF_VALUES = ("distinct", "top", *DAY_OPERATIONS)
+_OF_NEWEST = ("top", "latest")
+_OF_VALUES = ("distinct", *_OF_NEWEST, *DAY_OPERATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class _EventSteps:
             steps.append(_grouped(f"{self._name}_plain", columns, self._matched_name, plain))
         for index, group in enumerate(_groups(self._features, ("distinct",))):
             steps += self._distinct(f"{self._name}_distinct_{index}", group)
-        for index, group in enumerate(_groups(self._features, ("top",))):
+        for index, group in enumerate(_groups(self._features, _OF_NEWEST)):
             steps += self._top(f"{self._name}_top_{index}", group)
         for index, group in enumerate(_groups(self._features, DAY_OPERATIONS)):
             steps += self._days(f"{self._name}_days_{index}", group)
@@ -141,7 +142,7 @@ class _EventSteps:
         return [Step(f"{name}_values", values), _grouped(name, columns, f"{name}_values", group)]
 
     def _top(self, name: str, group: Sequence[Feature]) -> list[Step]:
-        """The newest values of each point, then how often each of them occurs in each window."""
+        """The newest values of each point, then how often and when last each of them occurs in each window."""
         newest = f"""(
   SELECT point, as_of, event_time, item FROM ({self._items(group)})
   QUALIFY row_number() OVER (PARTITION BY point ORDER BY event_time DESC, item DESC) <= {self._spec.caps.recent}
@@ -154,7 +155,8 @@ class _EventSteps:
         columns = []
         for f in group:
             at = f"times_{windows.index(f.window)}"
-            best = f"max({{'times': {at}, 'seen': seen, 'item': item}}) FILTER (WHERE {at} > 0)"
+            order = f"'times': {at}, 'seen': seen" if f.operation == "top" else "'seen': seen"
+            best = f"max({{{order}, 'item': item}}) FILTER (WHERE {at} > 0)"
             columns.append(f"({best}).item AS {f.name}")
         steps = [Step(f"{name}_newest", newest), Step(f"{name}_counted", counted)]
         return [*steps, _grouped(name, columns, f"{name}_counted", group)]

@@ -59,6 +59,7 @@ def _without_window(spec: FeatureSpec, feature: Feature) -> str:
         "top": f"most frequent {measure} of {many}{place}",
         "first": f"{measure} of the first {one}{place}",
         "last": f"{measure} of the latest {one}{place}",
+        "latest": f"{measure} of the latest {one}{place}",
         "days_since_last": f"days since the latest {one}{place}",
         "days_since_first": f"days since the first {one}{place}",
         "mean_days_between": f"mean days between two {many}{place}",

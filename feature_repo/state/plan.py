@@ -27,7 +27,8 @@ class StreamPlan:
     """What is kept of one stream.
 
     `layout` are the cells of its running total and of the tiles of each level; `lasts`, `distincts` and
-    `tops` are the measures of those operations; `keeps_days` says whether days with an event are kept.
+    `tops` are the measures of those operations, `latest` among `tops`; `keeps_days` says whether days with an event
+    are kept.
     """
 
     stream: Stream
@@ -77,15 +78,15 @@ def _plan_stream(stream: Stream, features: Sequence[Feature]) -> StreamPlan:
         stream,
         lay_out(features),
         _levels(tiled),
-        _measures_for("last", features),
-        _measures_for("distinct", features),
-        _measures_for("top", features),
+        _measures_for(("last",), features),
+        _measures_for(("distinct",), features),
+        _measures_for(("top", "latest"), features),
         any(feature.operation in DAY_OPERATIONS for feature in features),
     )
 
 
-def _measures_for(operation: str, features: Iterable[Feature]) -> tuple[Measure, ...]:
-    return tuple(sorted({f.measure for f in features if f.operation == operation and f.measure}))
+def _measures_for(operations: Sequence[str], features: Iterable[Feature]) -> tuple[Measure, ...]:
+    return tuple(sorted({f.measure for f in features if f.operation in operations and f.measure}))
 
 
 def _levels(windows: Iterable[Window]) -> tuple[Level, ...]:

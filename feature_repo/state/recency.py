@@ -54,6 +54,11 @@ def top_since(newest: Sequence[tuple[int, Any]], start: int) -> Item | None:
     return max(times, key=lambda item: (times[item], seen[item], item), default=None)
 
 
+def latest_since(newest: Sequence[tuple[int, Any]], start: int) -> Item | None:
+    """The newest value from `start` on; of several of one instant the greatest."""
+    return newest[0][1] if newest and newest[0][0] >= start else None
+
+
 def days_since(days: Mapping[int, int], start: int) -> list[int]:
     """Numbers of the days with an event at `start` or later, ascending; `days` map a day to its last event."""
     return sorted(day for day, last in days.items() if last >= start)

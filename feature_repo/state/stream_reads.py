@@ -13,7 +13,7 @@ from feature_repo.quotients import variance
 from feature_repo.spec import DAY_OPERATIONS, Caps, Feature
 from feature_repo.state.cells import CELLS_OF, SQUARE_BITS, Accumulator, CellLayout
 from feature_repo.state.plan import StreamPlan
-from feature_repo.state.recency import count_since, days_since, deviation_between, streaks, top_since
+from feature_repo.state.recency import count_since, days_since, deviation_between, latest_since, streaks, top_since
 from feature_repo.state.tiles import StreamState
 from feature_repo.windows import DAY, Window, day_of
 
@@ -66,6 +66,7 @@ class StreamReads:
     last: tuple[Dated, ...]
     distinct: tuple[Dated, ...]
     top: tuple[Dated, ...]
+    latest: tuple[Dated, ...]
     since_last: tuple[Dated, ...]
     days: tuple[tuple[int, tuple[tuple[str, int], ...]], ...]
 
@@ -111,6 +112,8 @@ class StreamReads:
             values[dated.slot] = min(found, self.caps.distinct)
         for dated in self.top:
             values[dated.slot] = top_since(stream.newest[dated.at], starts[dated.start])
+        for dated in self.latest:
+            values[dated.slot] = latest_since(stream.newest[dated.at], starts[dated.start])
         for dated in self.since_last:
             if stream.last is not None and stream.last >= starts[dated.start]:
                 values[dated.slot] = float(as_of - stream.last) / float(DAY)
@@ -139,7 +142,9 @@ def plan_reads(
     """The reads of `features`, all of the stream of `plan`; `slots` by name, `windows` in the order of `starts`."""
 
     def dated(operation: str) -> tuple[Dated, ...]:
-        measures = {"last": plan.lasts, "distinct": plan.distincts, "top": plan.tops}.get(operation, ())
+        measures = {"last": plan.lasts, "distinct": plan.distincts, "top": plan.tops, "latest": plan.tops}.get(
+            operation, ()
+        )
         return tuple(
             Dated(slots[f.name], measures.index(f.measure) if f.measure else 0, windows.index(f.window))
             for f in features
@@ -162,6 +167,7 @@ def plan_reads(
         dated("last"),
         dated("distinct"),
         dated("top"),
+        dated("latest"),
         dated("days_since_last"),
         tuple(
             (windows.index(window), tuple((f.operation, slots[f.name]) for f in of_days if f.window == window))

@@ -31,6 +31,7 @@ SPEC = compile_spec(
                         {"operation": "sum", "of": "value"},
                         {"operation": "last", "of": "value"},
                         {"operation": "top", "of": "channel"},
+                        {"operation": "latest", "of": "channel"},
                         {"operation": "distinct", "of": "channel"},
                         {"operation": "days_since_last"},
                         {"operation": "active_days", "windows": ["7d", "30d"]},
@@ -84,10 +85,11 @@ def test_an_order_leaves_each_window_at_its_edge(storage: SQLiteStateStorage, wi
     reader = after_one_order(storage, at)
     last_inside, first_outside = (values(reader, instant(leaves) + step) for step in (-1, 0))
     name = "order_completed_{}_" + window
-    inside = {"count": 1, "value_sum": 100, "value_last": 100, "channel_top": "web", "channel_distinct": 1}
-    outside = {"count": 0, "value_sum": None, "value_last": None, "channel_top": None, "channel_distinct": 0}
+    inside = {"count": 1, "value_sum": 100, "value_last": 100, "channel_top": "web", "channel_latest": "web"}
+    outside = {"count": 0, "value_sum": None, "value_last": None, "channel_top": None, "channel_latest": None}
     assert {key: last_inside[name.format(key)] for key in inside} == inside
     assert {key: first_outside[name.format(key)] for key in outside} == outside
+    assert [read[name.format("channel_distinct")] for read in (last_inside, first_outside)] == [1, 0]
     assert first_outside[name.format("days_since_last")] is None
     if window in ("7d", "30d"):
         assert [last_inside[name.format(key)] for key in ("active_days", "longest_streak")] == [1, 1]

@@ -87,6 +87,9 @@ def aggregate(spec: FeatureSpec, feature: Feature, events: list[LoggedEvent], as
         return min(spec.caps.distinct, len({text for e in events for text in texts(spec, feature.measure, e)}))
     if feature.operation == "top":
         return top(spec, feature, events)
+    if feature.operation == "latest":
+        dated = [(e.event_time, text) for e in events for text in texts(spec, feature.measure, e)]
+        return max(dated)[1] if dated else None
     return of_numbers(spec, feature, events)
 
 

@@ -44,7 +44,7 @@ def test_every_feature_has_its_words_owner_view_and_readers(settings: Settings) 
     assert all(feature.meaning and feature.owner and feature.view for feature in found)
     orders = named(found, "order_completed_count_30d")
     assert (orders.meaning, orders.view, orders.owner) == ("number of orders in the last 30 days", "orders", "commerce")
-    assert orders.services == ("visit", "profile", "churn", "conversion", "coupon_redemption")
+    assert orders.services == ("visit", "profile", "churn", "conversion", "next_best_action", "coupon_redemption")
     assert (orders.models, orders.champions) == (("churn", "conversion", "coupon_redemption"), ())
     for feature in found:
         reads = feature.name in settings.features.service_features("churn")

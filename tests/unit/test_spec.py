@@ -131,6 +131,7 @@ def test_a_trend_of_totals_compares_rates_and_of_means_the_means() -> None:
     ("entry", "place", "got"),
     [
         ({"operation": "top"}, ".of", "nothing"),
+        ({"operation": "latest", "of": "hour"}, ".of", "hour"),
         ({"operation": "variance", "of": "channel"}, ".of", "channel"),
         ({"operation": "streak", "windows": ["1h"]}, ".windows", "1h"),
         ({"operation": "count", "where": {"price": 3}}, ".price", "price"),
