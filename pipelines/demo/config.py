@@ -179,6 +179,19 @@ class RegisterConfig(ConfigModel):
         return self
 
 
+class ConsentShares(ConfigModel):
+    """What customers answered when the shop asked whether it may send offers; the others did not answer."""
+
+    granted_share: Share = 0.7
+    denied_share: Share = 0.1
+
+    @model_validator(mode="after")
+    def _fits(self) -> ConsentShares:
+        if self.granted_share + self.denied_share > 1.0:
+            raise ValueError("granted_share and denied_share of 1 at most together")
+        return self
+
+
 class TruthConfig(ConfigModel):
     """At which instants the true churn probability is written, and for which definition of churn."""
 
@@ -207,6 +220,7 @@ class DemoConfig(ConfigModel):
     export: ExportConfig = ExportConfig()
     campaign: CampaignConfig = CampaignConfig()
     loyalty_register: RegisterConfig = RegisterConfig()
+    consents: ConsentShares = ConsentShares()
     truth: TruthConfig = TruthConfig()
 
     @model_validator(mode="after")

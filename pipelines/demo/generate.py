@@ -14,6 +14,7 @@ from pipelines.demo.online_exports import write_app, write_web
 from pipelines.demo.other_exports import (
     write_calls,
     write_campaign,
+    write_consents,
     write_crm,
     write_email,
     write_line,
@@ -38,6 +39,7 @@ _FILES = {
     "demo_call_centre": "call_centre.csv",
     "demo_surveys": "surveys.csv",
     "demo_campaign": "campaign.csv",
+    "demo_consents": "consents.csv",
 }
 
 
@@ -97,7 +99,8 @@ def generate(config: DemoConfig, folder: Path) -> DemoSummary:
         rows["call_centre.csv"] = write_calls(folder, world, identities)
         rows["surveys.csv"] = write_surveys(folder, world, identities)
         rows["campaign.csv"] = write_campaign(folder, world, identities)
-        advance(5)
+        rows["consents.csv"] = write_consents(config, folder, world, identities)
+        advance(6)
         truth = write_truth(config, folder / TRUTH, world, identities, ExportCounts(rows, late))
         advance(1)
     first, last = config.start.isoformat(), config.end.isoformat()

@@ -17,6 +17,7 @@ from pipelines.demo.files import untidy, write_csv, write_json_lines
 from pipelines.demo.identities import Identities
 from pipelines.demo.online_exports import order_code
 from pipelines.demo.orders import AT_TILL, WALK_IN
+from pipelines.demo.randomness import uniforms
 from pipelines.demo.simulation import Simulation, registration_times
 from pipelines.demo.tables import pick
 from pipelines.demo.traits import Integers
@@ -179,6 +180,22 @@ def write_surveys(folder: Path, world: Simulation, identities: Identities) -> in
     header = ("response_id", "answered_at", "customer_no", "survey", "score", "order_no")
     write_csv(folder / "surveys.csv", header, rows)
     return len(rows)
+
+
+def write_consents(config: DemoConfig, folder: Path, world: Simulation, identities: Identities) -> int:
+    """`consents.csv`: what each customer answered a minute after registering: whether offers are welcome."""
+    known = np.flatnonzero(world.traits.registered < config.days)
+    answers = uniforms(config.seed, "consents", known)
+    at = registered_at(config, world)[known] // 1_000_000 * 1_000_000 + MINUTE
+    denied_from = 1.0 - config.consents.denied_share
+    rows = [
+        (f"offers-{identities.customer[customer]}", identities.customer[customer], answered, answer >= denied_from)
+        for customer, answer, answered in zip(known.tolist(), answers.tolist(), local(at), strict=True)
+        if answer < config.consents.granted_share or answer >= denied_from
+    ]
+    told = [(*row[:3], "no" if row[3] else "yes") for row in rows]
+    write_csv(folder / "consents.csv", ("answer_id", "customer_no", "answered_at", "offers"), told)
+    return len(told)
 
 
 def write_campaign(folder: Path, world: Simulation, identities: Identities) -> int:

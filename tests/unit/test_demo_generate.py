@@ -64,7 +64,7 @@ def _early(name: str, folder: Path, until: date) -> list[str]:
         if name in ("pos.csv.gz", "register.csv"):
             day, month, year = line.split(";")[2 if name == "pos.csv.gz" else 1][:10].split("/")
             return f"{year}-{month}-{day}" < stop_local
-        column = {"email.csv": 2, "call_centre.csv": 1, "campaign.csv": 4, "surveys.csv": 1}[name]
+        column = {"email.csv": 2, "call_centre.csv": 1, "campaign.csv": 4, "surveys.csv": 1, "consents.csv": 2}[name]
         return line.split(",")[column] < stop_local
 
     lines = _lines(folder / name)
