@@ -1,12 +1,12 @@
 """How often the 95 % intervals of a policy's value hold the truth, in made-up worlds whose truth is known.
 
-    python -m tests.studies.coverage [--repetitions 500] [--decisions 2000]
+    python -m tests.studies.coverage [--repetitions 500] [--decisions 2000] [--world 11]
 
 Customers come back, and what they have in common is not in the context, so that only intervals over whole customers can
 be right. Five actions are drawn with chances that depend on the context, rewards are 0 or 1; the policy to be judged is
 a softmax of its own. The reward model is linear in the context, an action at a time (ridge), fitted on other customers
 (5 folds); it is wrong, as the true rates are not linear. The truth is the mean over 200,000 contexts of the policy's
-expected reward.
+expected reward. Worlds differ in how much the two policies agree, as the effective sample size tells.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from pipelines.policy_value.logged import Array, Expected, Logged, Policy
 ACTIONS, CONTEXT, FOLDS, DECISIONS_A_CUSTOMER = 5, 4, 5, 4
 # What the intervals are held to, and who: that of DM leaves out the error of its model.
 BAND = (0.92, 0.97)
+# Much, little and hardly any overlap of the two policies; the seeds that worlds are drawn by.
+WORLDS = (11, 13, 17)
 HELD_TO: tuple[Estimator, ...] = ("ips", "snips", "dr", "switch_dr", "dr_os")
 
 
@@ -46,32 +48,34 @@ class Coverage:
     bias: float
     root_mean_squared_error: float
     width: float
+    effective_share: float
 
     @property
     def share(self) -> float:
         return self.held / self.repetitions
 
 
-def figures(repetitions: int = 500, decisions: int = 2_000, seed: int = 11) -> list[Coverage]:
-    """Each repetition is a log of its own in one world."""
-    world = _world(np.random.default_rng(seed))
-    truth = _truth(world, np.random.default_rng(seed + 1))
-    rows: dict[Estimator, list[tuple[float, float, float]]] = {name: [] for name in ESTIMATORS}
+def figures(repetitions: int = 500, decisions: int = 2_000, world: int = WORLDS[0]) -> list[Coverage]:
+    """Each repetition is a log of its own in one world, which is drawn by the seed `world`."""
+    made = _world(np.random.default_rng(world))
+    truth = _truth(made, np.random.default_rng(world + 1))
+    rows: dict[Estimator, list[tuple[float, ...]]] = {name: [] for name in ESTIMATORS}
     for repetition in range(repetitions):
-        drawn = np.random.default_rng([seed, repetition])
-        logged, policy, expected = _log(world, decisions, drawn)
+        drawn = np.random.default_rng([world, repetition])
+        logged, policy, expected = _log(made, decisions, drawn)
         for name in ESTIMATORS:
             found = value_of(name, logged, policy, expected)
-            rows[name].append((found.value, found.low, found.high))
+            rows[name].append((found.value, found.low, found.high, found.effective_sample_size / logged.rows))
     return [_coverage(name, np.array(values), truth) for name, values in rows.items()]
 
 
 def _coverage(name: Estimator, values: Array, truth: float) -> Coverage:
-    value, low, high = values.T
+    value, low, high, share = values.T
     held = int(((low <= truth) & (truth <= high)).sum())
     error = value - truth
     width = float((high - low).mean())
-    return Coverage(name, held, len(value), float(error.mean()), math.sqrt(float((error**2).mean())), width)
+    spread = math.sqrt(float((error**2).mean()))
+    return Coverage(name, held, len(value), float(error.mean()), spread, width, float(share.mean()))
 
 
 def _world(drawn: np.random.Generator) -> World:
@@ -151,9 +155,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=500)
     parser.add_argument("--decisions", type=int, default=2_000)
-    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--world", type=int, help=f"seed of one world [default: {', '.join(map(str, WORLDS))}]")
     asked = parser.parse_args()
-    print(table(figures(asked.repetitions, asked.decisions, asked.seed)))
+    for world in WORLDS if asked.world is None else (asked.world,):
+        found = figures(asked.repetitions, asked.decisions, world)
+        share = f"{found[0].effective_share:.0%}"
+        print(f"World {world}: the effective sample size is {share} of {asked.decisions:,} decisions.\n")
+        print(table(found) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from pipelines.console import UserError
 from pipelines.policy_value.diagnostics import effective_sample_size, support_of
 from pipelines.policy_value.estimators import ESTIMATORS, Estimator, contributions, gain_of, value_of
-from pipelines.policy_value.intervals import standard_error
+from pipelines.policy_value.intervals import half_width, standard_error
 from pipelines.policy_value.logged import Array, Expected, Logged, Policy
 from pipelines.policy_value.shrinkage import best_shrinkage, best_threshold, optimistic, switched
 from tests.reference import policy_value as slow
@@ -217,6 +218,21 @@ def test_rows_of_one_customer_count_as_one() -> None:
     one = value_of("ips", alone, policy, expected)
     two = value_of("ips", twice, np.vstack([policy, policy]), np.vstack([expected, expected]))
     assert two.standard_error == pytest.approx(one.standard_error)
+
+
+def test_intervals_are_normal_for_many_even_customers_and_wider_where_few_decide() -> None:
+    drawn = np.random.default_rng(0)
+    even = drawn.normal(size=5_000)
+    error, half = half_width(even, np.arange(5_000))
+    assert half / error == pytest.approx(1.96, abs=0.005)
+    few_error, few = half_width(even[:4], np.arange(4))
+    assert 3.18 <= few / few_error <= 12.71, "Student's t of 1 to 3 degrees of freedom"
+    heavy = even.copy()
+    heavy[:5] = 1_000.0
+    error, half = half_width(heavy, np.arange(5_000))
+    assert half / error == pytest.approx(float(t.ppf(0.975, 10)), rel=0.01), "five that weigh: 2 * 5 degrees of freedom"
+    error, half = half_width(even, np.arange(5_000), bias=1.0)
+    assert error == pytest.approx(1.0, abs=0.001)
 
 
 def test_a_single_customer_gives_no_interval() -> None:
