@@ -32,7 +32,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Values are mean rewards a decision; `gains` are of the first policy over the second, paired by decision."""
+    """Values are mean rewards a decision; `gains` are of the first policy over the second, paired by decision.
+
+    No gain is called shown by DM, whose interval leaves out the error of its model.
+    """
 
     decisions: int
     customers: int
@@ -53,7 +56,7 @@ class Evaluation:
             lines += ["", f"Gain of {first} over {second}"]
             lines += [
                 f"  {_title(gain.estimator)} {gain.value:>+10.4g}  {_interval(gain.low, gain.high)}"
-                f"{'  shown' if gain.is_shown else ''}"
+                f"{'  shown' if gain.is_shown and gain.estimator != 'dm' else ''}"
                 for gain in self.gains
             ]
         told = [*self.warnings, *(f"{item.policy}: {text}" for item in self.judged for text in item.warnings)]

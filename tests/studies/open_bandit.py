@@ -63,7 +63,10 @@ class Impressions:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Relative error |estimate - truth| / truth, with the 95 % interval over resamples of both logs."""
+    """Relative error |estimate - truth| / truth, with the 95 % interval over resamples of both logs.
+
+    Resampled is what each impression contributes: the reward model is not fitted again, nor a shrinkage chosen.
+    """
 
     estimator: str
     value: float

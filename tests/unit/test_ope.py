@@ -71,6 +71,11 @@ def test_a_file_is_judged_whatever_its_kind(decisions: pd.DataFrame, tmp_path: P
 def test_text_says_values_gains_support_and_warnings(decisions: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     decisions.drop(columns="customer_id").to_csv(path, index=False)
+    result = run("--file", path, "--policy", "constant:none", "--against", "constant:none")
+    assert "shown" not in result.stdout, "a policy gains nothing over itself"
+    better = run("--file", path, "--policy", "columns:p_", "--against", "constant:none")
+    shown = [line.split()[0] for line in better.stdout.splitlines() if line.endswith("shown")]
+    assert shown == ["IPS", "SNIPS", "DR", "Switch-DR", "DRos"], "DM shows nothing, however narrow its interval"
     result = run("--file", path, "--policy", "constant:coupon", "--against", "logged")
     assert result.exit_code == 0, result.output
     for said in (

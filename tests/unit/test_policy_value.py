@@ -272,6 +272,15 @@ def test_wrong_propensities_and_few_decisions_warn_and_a_good_log_does_not() -> 
     assert any("little support" in text for text in support_of(few, policy[:50]).warnings)
 
 
+def test_one_decision_that_outweighs_the_others_warns() -> None:
+    rows = 1_000
+    chance = np.full(rows, 0.5)
+    chance[0] = 0.001
+    logged = Logged(np.zeros(rows, int), np.ones(rows), chance, np.ones((rows, 2), bool), np.arange(rows))
+    policy = np.tile([0.5, 0.5], (rows, 1))
+    assert any("one decision has 33.4% of all the weight" in text for text in support_of(logged, policy).warnings)
+
+
 def test_support_counts_what_it_says() -> None:
     assert effective_sample_size(np.array([1.0, 1.0, 2.0])) == pytest.approx(16 / 6)
     assert effective_sample_size(np.zeros(3)) == 0
