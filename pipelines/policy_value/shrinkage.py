@@ -12,8 +12,9 @@ bound of the squared bias) and Su, Dimakopoulou, Krishnamurthy and Dudík (2020,
 with shrinkage", section 5). Only chances of what was chosen need to be known.
 
 The bias is bounded and not estimated from the rewards that are cut: such an estimate is as noisy as they are, cuts too
-much where it happens to be small, and intervals then hold the truth too seldom. The price is that Switch-DR, which can
-only keep a weight or drop it whole, hardly ever drops one: what that can cost is as much as it saves.
+much where it happens to be small, and intervals then hold the truth too seldom. The price is paid by Switch-DR, which
+can only keep a weight or drop it whole: what dropping may cost is at least what it saves in variance, since the sum of
+w r² times the sum of w is never less than the sum of w² r². So it is DR, unless decisions of one customer err together.
 """
 
 from __future__ import annotations
