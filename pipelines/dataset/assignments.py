@@ -121,7 +121,8 @@ def make_assigned(
 def _events(label: ActionLabel, source: AssignmentConfig, number: int) -> str:
     propensity, eligible = "NULL::DOUBLE", "NULL::VARCHAR[]"
     if source.propensity is not None:
-        propensity = f"TRY_CAST({_string(source.propensity)} AS DOUBLE) / {source.scale}"
+        # A text is no number, whatever it reads like.
+        propensity = f"TRY_CAST({_unless(source.propensity, 'VARCHAR')} AS DOUBLE) / {source.scale}"
     if source.eligible is not None:
         path = _path(source.eligible)
         names = f"json_extract_string(properties, {_text(path + '[*]')})"
@@ -130,7 +131,7 @@ def _events(label: ActionLabel, source: AssignmentConfig, number: int) -> str:
         eligible = f"CASE WHEN {is_list} THEN list_sort(list_distinct({translated})) END"
     return _EVENTS.format(
         number=number,
-        action=_translated(label, f"nullif({_string(source.action)}, '')"),
+        action=_translated(label, f"nullif({_only(source.action, 'VARCHAR')}, '')"),
         propensity=propensity,
         eligible=eligible,
         drawn="true" if source.propensity is not None else "false",
@@ -150,6 +151,15 @@ def _is(name: str, value: str | int | bool) -> str:
     kinds = "'BOOLEAN'" if isinstance(value, bool) else "'VARCHAR'" if isinstance(value, str) else "'BIGINT', 'UBIGINT'"
     text = value if isinstance(value, str) else json.dumps(value)
     return f"json_type(properties, {_text(_path(name))}) IN ({kinds}) AND {_string(name)} = {_text(text)}"
+
+
+def _only(name: str, kind: str) -> str:
+    """A property as text where it is of a type, else NULL."""
+    return f"CASE WHEN json_type(properties, {_text(_path(name))}) = '{kind}' THEN {_string(name)} END"
+
+
+def _unless(name: str, kind: str) -> str:
+    return f"CASE WHEN json_type(properties, {_text(_path(name))}) <> '{kind}' THEN {_string(name)} END"
 
 
 def _string(name: str) -> str:

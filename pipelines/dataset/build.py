@@ -16,7 +16,16 @@ from deltalake import DeltaTable
 from feature_repo.configuration import Problem
 from feature_repo.event_table import register_customer_events
 from feature_repo.model_inputs import ModelInputs
-from pipelines.artefacts import DATASET, Dataset, DatasetManifest, Snapshot, save_dataset, value_columns
+from pipelines.artefacts import (
+    ACTION_COLUMNS,
+    DATASET,
+    ID_COLUMNS,
+    Dataset,
+    DatasetManifest,
+    Snapshot,
+    save_dataset,
+    value_columns,
+)
 from pipelines.console import UserError, progress
 from pipelines.dataset.action_counts import ActionCount, count_actions
 from pipelines.dataset.checks import check_actions, check_inputs, check_labels
@@ -105,7 +114,7 @@ def build_dataset(
     rows = _with_folds(found.rows, config)
     check_labels(rows, config)
     if isinstance(config, ActionModelConfig):
-        check_actions(rows, config)
+        notes += check_actions(rows, config)
     names = settings.features.service_features(config.feature_service)
     with progress(f"Features of {len(rows):,} rows"):
         values = feature_values(settings, config, store, rows, names)
@@ -182,7 +191,8 @@ def lake_version(lake: Path) -> int:
 def _with_folds(rows: pd.DataFrame, config: LearningConfig) -> pd.DataFrame:
     """Inside train, all rows of a customer share a fold."""
     folds = rows["customer_id"].map(lambda customer: fold_of(customer, config.split.folds))
-    return rows.assign(fold=folds.where(rows["part"] == TRAIN, -1).astype("int64"))
+    rows = rows.assign(fold=folds.where(rows["part"] == TRAIN, -1).astype("int64"))
+    return rows[[*ID_COLUMNS, *(name for name in ACTION_COLUMNS if name in rows)]]
 
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -39,13 +39,13 @@ def check_labels(rows: pd.DataFrame, config: LearningConfig) -> None:
         raise UserError("There is nothing to tell apart.", problems)
 
 
-def check_actions(rows: pd.DataFrame, config: ActionModelConfig) -> None:
-    """Both parts must hold customers with an action and customers with none, to compare.
+def check_actions(rows: pd.DataFrame, config: ActionModelConfig) -> list[str]:
+    """Both parts must hold customers with an action and customers with none; notes on actions that one part lacks.
 
     Raises:
         UserError: they do not.
     """
-    control, problems = config.label.control, []
+    control, known, problems, notes = config.label.control, set(rows["action"]), [], []
     for part, actions in rows.groupby("part")["action"]:
         found = set(actions)
         if control not in found or len(found) == 1:
@@ -53,8 +53,11 @@ def check_actions(rows: pd.DataFrame, config: ActionModelConfig) -> None:
             hint = "log who was drawn to get none, or say in label.others whom to compare with"
             got = f"only {', '.join(sorted(found))}"
             problems.append(Problem(f"actions of {part}", expected, got, hint, f"configs/models/{config.name}.yaml"))
+        elif found != known:
+            notes.append(f"no row of {part} got {', '.join(sorted(known - found))}")
     if problems:
         raise UserError("There is nothing to compare an action with.", problems)
+    return notes
 
 
 def check_inputs(dataset: Dataset) -> list[str]:
