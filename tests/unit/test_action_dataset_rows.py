@@ -225,3 +225,19 @@ def test_controls_bought_lately_got_nothing_and_are_looked_at_when_others_got_th
     ]  # fmt: skip
     assert {row.as_of for row in rows} == {10 * DAY}
     assert {row.propensity for row in rows} == {None}
+
+
+def test_what_a_control_got_counts_only_if_it_was_known() -> None:
+    others = {"events": [ORDER], "within": "3d"}
+    label = label_of(assigned_by=[{"event": DRAWN, "action": "arm"}], others=others, horizon="4d")
+    events = [Event("b", ORDER, 9 * DAY, 9 * DAY), drawn("a", 10), drawn("b", 11, late=9)]
+    counts = [len(found_of(events, label, 0, 10 * DAY + 1, Spans(0, 90 * DAY), at * DAY)[0]) for at in (19, 20)]
+    assert counts == [2, 1]
+
+
+def test_one_of_no_known_name_is_no_control_either() -> None:
+    others = {"events": [ORDER], "within": "3d"}
+    label = label_of(assigned_by=[{"event": DRAWN, "action": "arm"}], others=others, horizon="4d")
+    events = [Event("b", ORDER, 9 * DAY, 9 * DAY), drawn("a", 10), drawn("b", 11, arm="")]
+    rows, _ = found_of(events, label, 0, 10 * DAY + 1, Spans(0, 90 * DAY))
+    assert [row.customer_id for row in rows] == ["a"]
