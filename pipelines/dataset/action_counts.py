@@ -15,8 +15,8 @@ from pipelines.dataset.snapshots import day
 class ActionCount:
     """Rows of one action in a part, and in a span where `day` (UTC) says it.
 
-    `share` is of the rows of that part or span, `mean` the mean reward with its standard error over rows, `positives`
-    how many rewards are above 0; propensities are None where nobody drew.
+    `share` is of the rows of that part or span, `mean` the mean reward with its standard error over rows (None of a
+    single one), `positives` how many rewards are above 0; propensities are None where nobody drew.
     """
 
     part: str
@@ -24,7 +24,7 @@ class ActionCount:
     rows: int
     share: float
     mean: float
-    standard_error: float
+    standard_error: float | None
     positives: int
     lowest_propensity: float | None
     highest_propensity: float | None
@@ -32,10 +32,9 @@ class ActionCount:
 
     def text(self) -> str:
         """One line for a person."""
-        return (
-            f"{self.action:<20} {self.rows:>8,} rows {self.share:>6.1%}  mean reward {self.mean:>12,.4f} "
-            f"± {self.standard_error:,.4f}  {self._drawn()}"
-        )
+        error = "" if self.standard_error is None else f" ± {self.standard_error:,.4f}"
+        told = f"{self.action:<20} {self.rows:>8,} rows {self.share:>6.1%}  mean reward {self.mean:>12,.4f}{error}"
+        return f"{told}  {self._drawn()}"
 
     def _drawn(self) -> str:
         low, high = self.lowest_propensity, self.highest_propensity
@@ -56,7 +55,7 @@ def count_actions(rows: pd.DataFrame, by: Sequence[str]) -> Iterator[ActionCount
                 len(chosen),
                 len(chosen) / len(own),
                 float(rewards.mean()),
-                float(rewards.std(ddof=1) / np.sqrt(len(rewards))) if len(rewards) > 1 else float("nan"),
+                float(rewards.std(ddof=1) / np.sqrt(len(rewards))) if len(rewards) > 1 else None,
                 int((rewards > 0).sum()),
                 float(chances.min()) if len(chances) else None,
                 float(chances.max()) if len(chances) else None,

@@ -16,6 +16,7 @@ from pipelines.artefacts import DATASET, DATASET_MANIFEST, Dataset, load_dataset
 from pipelines.catalogue import Catalogue
 from pipelines.console import UserError
 from pipelines.dataset import DatasetSummary, action_overview, build_dataset
+from pipelines.dataset.action_counts import count_actions
 from pipelines.dataset.action_overview import OFF_BY, off_by
 from pipelines.dataset.build import content_hash
 from pipelines.feature_store import open_feature_store
@@ -164,6 +165,14 @@ def test_what_is_left_out_is_told(found: tuple[DatasetSummary, Dataset]) -> None
     assert "associational" not in told
     assert sum(one.rows for one in found[0].actions) == len(found[1].rows)
     assert "email" in found[0].text()
+    assert all(one.standard_error is not None for one in found[0].actions)
+
+
+def test_a_single_row_has_no_standard_error() -> None:
+    rows = pd.DataFrame({"part": ["test"], "action": ["email"], "label": [2], "propensity": [0.5]})
+    (counted,) = count_actions(rows, ["part"])
+    assert (counted.mean, counted.standard_error) == (2.0, None)
+    assert " ".join(counted.text().split()) == "email 1 rows 100.0% mean reward 2.0000 drawn with chance 0.5"
 
 
 def test_it_is_the_same_to_the_byte(project: Settings, found: tuple[DatasetSummary, Dataset]) -> None:
