@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.settings.labels import ActiveLabel, ConversionLabel, Label, NextEventLabel, ValueLabel
+from pipelines.settings.labels import (
+    ActionLabel,
+    ActiveLabel,
+    AssignmentConfig,
+    ConversionLabel,
+    Label,
+    NextEventLabel,
+    ValueLabel,
+)
 
 _UNITS = {"m": "minute", "h": "hour", "d": "day"}
 
@@ -20,12 +28,16 @@ def label_definition(label: Label, at: str = "calendar") -> str:
     parts = [population(label, at), excluded(label), outcome(label)]
     if label.kind in ("churn", "conversion"):
         parts.append("The model gives the probability of label 1.")
+    if isinstance(label, ActionLabel):
+        parts.append(drawn(label))
     parts.append("It reads only what had arrived by the as-of instant.")
     return " ".join(part for part in parts if part)
 
 
 def population(label: Label, at: str = "calendar") -> str:
     """Whom the model predicts for, and when."""
+    if isinstance(label, ActionLabel):
+        return _assigned(label)
     events, window = _any(label.population_events), duration(label.look_back)
     if not isinstance(label, ConversionLabel):
         return (
@@ -61,6 +73,8 @@ def outcome(label: Label) -> str:
     after = f"the {duration(label.horizon)} after it"
     if label.gap != "0d":
         after = f"the {duration(label.horizon)} that begin {duration(label.gap)} after it"
+    if isinstance(label, ActionLabel):
+        return _reward(label, after)
     if isinstance(label, ValueLabel):
         less = f" less that of {_all(label.subtract)}" if label.subtract else ""
         amount = f"The label is the value of {_all(label.add)}{less} in {after}"
@@ -82,12 +96,58 @@ def waits(label: Label) -> str:
 
 def left_out(label: Label, train_days: Sequence[str], test_day: str) -> str:
     """What a reviewer would else miss: events without a customer, and the days between train and test."""
+    if isinstance(label, ActionLabel):
+        return (
+            f"Left out are events without a known customer, and all as-of days between {max(train_days)} and "
+            f"{test_day}: what decides their label ({waits(label)}) reaches past {test_day}, where the test begins."
+        )
     who = "without such an event" if isinstance(label, ActiveLabel) else "without an opportunity opened"
     return (
         f"Left out are events without a known customer, customers {who} in the "
         f"{duration(label.look_back)} before, and all as-of days between {max(train_days)} and {test_day}: "
         f"what decides their label ({waits(label)}) reaches past {test_day}, where the test begins."
     )
+
+
+def drawn(label: ActionLabel) -> str:
+    """Whether what is learned is an effect, or only goes together."""
+    if label.randomised:
+        return "Every action was drawn with a chance that is known, so that differences are effects."
+    return "Not every action was drawn with a known chance: differences are associational, and may have other causes."
+
+
+def _assigned(label: ActionLabel) -> str:
+    events = " or ".join(_assignment(source) for source in label.assigned_by)
+    told = f"Everyone who was assigned an action is looked at when it was, just before anything it does: by {events}."
+    if label.others is None:
+        return f"{told} The control are those who were assigned {label.control}."
+    within, bought = duration(label.others.within), _any(label.others.events)
+    return (
+        f"{told} The control ({label.control}) are customers with an event {bought} in the {within} before, who got no "
+        f"action from {within} before until the outcome's time is over, each at most once a span, at an instant of "
+        f"others."
+    )
+
+
+def _assignment(source: AssignmentConfig) -> str:
+    only = " and ".join(f"{name} {_said(value)}" for name, value in source.only.items())
+    chance = f", chances in {source.propensity}" if source.propensity else ""
+    return f"“{source.event}” ({source.action}{chance}{', only ' + only if only else ''})"
+
+
+def _said(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _reward(label: ActionLabel, after: str) -> str:
+    reward = label.reward
+    if reward.of == "value":
+        less = f" less that of {_all(reward.subtract)}" if reward.subtract else ""
+        amount = f"The reward is the value of {_all(reward.events)}{less} in {after}"
+        return f"{amount}, in minor units of money, 0 where there is none."
+    if reward.of == "any":
+        return f"The reward is 1 if {after} hold an event {_any(reward.events)}, and 0 if they hold none."
+    return f"The reward is how many events {_any(reward.events)} lie in {after}."
 
 
 def _any(events: Sequence[str]) -> str:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from pipelines.cli.output import AsJson, ModelName, settings_of, tell
-
-if TYPE_CHECKING:
-    from pipelines.settings import Settings
-    from pipelines.settings.models import CompanionConfig, ModelConfig
 
 labels = typer.Typer(help="Labels: who is predicted for, and what is to come true.", no_args_is_help=True)
 
@@ -28,13 +22,16 @@ def group() -> None:
 def explain_command(context: typer.Context, model: ModelName, json: AsJson = False) -> None:
     """The label rule of a model in words, how many are positive over time, who is left out, and what to beware of.
 
+    Of a model of actions: who got which action, with which chance, and what came of it.
+
     Example: twin labels explain churn
     """
-    from pipelines.dataset import label_overview
+    from pipelines.dataset import action_overview, label_overview
+    from pipelines.settings.models import ActionModelConfig
 
     settings = settings_of(context)
-    tell(label_overview(settings, _learned(settings, model)), json)
-
-
-def _learned(settings: Settings, name: str) -> ModelConfig | CompanionConfig:
-    return settings.companions[name] if name in settings.companions else settings.model(name)
+    config = settings.learned(model)
+    if isinstance(config, ActionModelConfig):
+        tell(action_overview(settings, config), json)
+    else:
+        tell(label_overview(settings, config), json)

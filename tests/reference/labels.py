@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from pipelines.settings.labels import ChurnLabel, ConversionLabel, Label, ValueLabel, microseconds
+from pipelines.settings.labels import ActionLabel, ChurnLabel, ConversionLabel, Label, ValueLabel, microseconds
 
 LARGEST = 10**12
 
@@ -18,6 +20,7 @@ class Event:
     available_at: int
     value: int | None = None
     campaign: str | None = None
+    said: Mapping[str, Any] | None = None
 
 
 Row = tuple[int, str, int]
@@ -126,3 +129,130 @@ def outcome(own: list[Event], label: Label, instant: int, known_by: int) -> int:
     if isinstance(label, ChurnLabel):
         return 0 if came_back else 1
     return min(came_back) - instant - microseconds(label.gap) if came_back else -1
+
+
+@dataclass(frozen=True)
+class ActionRow:
+    as_of: int
+    customer_id: str
+    reward: int
+    action: str
+    propensity: float | None
+    eligible: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    customer_id: str
+    as_of: int
+    available_at: int
+    action: str | None
+    propensity: float | None
+    eligible: tuple[str, ...] | None
+    mistake: str | None
+
+
+def action_rows(
+    log: list[Event], label: ActionLabel, begin: int, end: int, anchor: int, every: int, known_by: int = 2**63
+) -> tuple[list[ActionRow], dict[str, int]]:
+    """Rows at assignments in `[begin, end)`, ordered; and why assignments are none, with how many."""
+    known = [found for found in assignments(log, label) if found.available_at <= known_by]
+    left_out: dict[str, int] = {}
+    assigned: dict[tuple[int, str], Assignment] = {}
+    for found in known:  # in the order in which they were stored
+        if not begin <= found.as_of < end:
+            continue
+        key = (found.as_of, found.customer_id)
+        mistake = found.mistake or ("second" if key in assigned else None)
+        if mistake is None:
+            assigned[key] = found
+        else:
+            left_out[mistake] = left_out.get(mistake, 0) + 1
+    if label.others is not None:
+        for key in controls(log, label, list(assigned.values()), known, anchor, every):
+            assigned.setdefault(key, Assignment(key[1], key[0], 0, label.control, None, None, None))
+    rows = []
+    for (as_of, customer), found in sorted(assigned.items()):
+        own = [event for event in log if event.customer_id == customer]
+        if not is_excluded(own, label, as_of):
+            paid = reward(own, label, as_of, known_by)
+            rows.append(ActionRow(as_of, customer, paid, str(found.action), found.propensity, found.eligible))
+    return rows, left_out
+
+
+def assignments(log: list[Event], label: ActionLabel) -> list[Assignment]:
+    found = []
+    for event in log:
+        for source in label.assigned_by:
+            said = event.said or {}
+            if event.event != source.event:
+                continue
+            if any(
+                type(said.get(name)) is not type(value) or said[name] != value for name, value in source.only.items()
+            ):
+                continue
+            action = said.get(source.action)
+            action = label.actions.get(action, action) if isinstance(action, str) and action else None
+            chance = said.get(source.propensity) if source.propensity else None
+            is_number = isinstance(chance, int | float) and not isinstance(chance, bool)
+            propensity = chance / source.scale if is_number else None  # type: ignore[operator]
+            named = said.get(source.eligible) if source.eligible else None
+            eligible = tuple(sorted({label.actions.get(n, n) for n in named})) if isinstance(named, list) else None
+            mistake = None
+            if action is None:
+                mistake = "nameless"
+            elif source.propensity and propensity is None:
+                mistake = "no propensity"
+            elif source.propensity and not 0 < propensity <= 1:  # type: ignore[operator]
+                mistake = "bad propensity"
+            elif eligible is not None and action not in eligible:
+                mistake = "not eligible"
+            found.append(
+                Assignment(
+                    event.customer_id, event.event_time, event.available_at, action, propensity, eligible, mistake
+                )
+            )
+    return found
+
+
+def controls(
+    log: list[Event], label: ActionLabel, assigned: list[Assignment], known: list[Assignment], anchor: int, every: int
+) -> set[tuple[int, str]]:
+    """(instant, customer) of those that nobody assigned anything, one a customer and span."""
+    others = label.others
+    assert others is not None
+    treated: dict[int, list[tuple[int, str]]] = {}
+    for found in assigned:
+        if found.action != label.control:
+            span = anchor + (found.as_of - anchor) // every * every
+            treated.setdefault(span, []).append((found.as_of, found.customer_id))
+    within = microseconds(others.within)
+    chosen = set()
+    for span, instants in treated.items():
+        for customer in {event.customer_id for event in log if event.event in others.events}:
+            digest = hashlib.md5(f"{customer}/{span}".encode(), usedforsecurity=False).digest()
+            at = sorted(instants)[int.from_bytes(digest[8:], "little") % len(instants)][0]
+            own = [event for event in log if event.customer_id == customer and event.event in others.events]
+            lately = any(seen(event, at) and event.event_time >= at - within for event in own)
+            until = at + microseconds(label.gap) + microseconds(label.horizon)
+            got_one = any(
+                one.customer_id == customer and one.action != label.control and at - within <= one.as_of < until
+                for one in known
+            )
+            if lately and not got_one:
+                chosen.add((at, customer))
+    return chosen
+
+
+def reward(own: list[Event], label: ActionLabel, as_of: int, known_by: int) -> int:
+    total = number = 0
+    for event in own:
+        if not in_window(event, label, as_of, known_by):
+            continue
+        amount = event.value if event.value is not None and abs(event.value) <= LARGEST else 0
+        if event.event in label.reward.events:
+            number += 1
+            total += amount
+        if event.event in label.reward.subtract:
+            total -= amount
+    return {"any": min(number, 1), "count": number, "value": total}[label.reward.of]
