@@ -1,7 +1,7 @@
 """The catalogues that decisions were made with, each by its hash, so that an old decision can be made again.
 
-One JSON file a version in `.twin/<workspace>/catalogues/`, and the hash of the newest in `newest`. They hold rules, names
-and texts, and nothing of any customer.
+One JSON file a version in `.twin/<workspace>/catalogues/`, and the hash of the newest in `newest`. They hold rules,
+names and texts, and nothing of any customer.
 """
 
 from __future__ import annotations
