@@ -108,7 +108,7 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def watch_catalogue(settings: Settings) -> CatalogueWatch:
+def watch_catalogue(settings: Settings, clock: Callable[[], float] = time.monotonic) -> CatalogueWatch:
     """Watches `actions.yaml` and `journeys.yaml` of the settings, which may have been loaded with mistakes in them.
 
     Where they are mistaken from the start, the catalogue that the workspace used last goes on.
@@ -120,4 +120,5 @@ def watch_catalogue(settings: Settings) -> CatalogueWatch:
         lambda: load_catalogue(actions, journeys, around, time.time_ns() // 1000),
         versions.remember,
         versions.newest,
+        clock,
     )

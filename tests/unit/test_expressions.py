@@ -298,18 +298,18 @@ def test_what_is_no_expression_is_told(text: str) -> None:
 def test_any_text_is_an_expression_or_a_mistake(text: str) -> None:
     try:
         expression = compile_expression(text, NAMES)
-    except ExpressionError as error:
-        assert error.mistakes
-    else:
-        expression.value({})
-        expression.column({}, 2)
+    except ExpressionError:
+        return
+    expression.value({})
+    expression.column({}, 2)
 
 
 def test_rules_that_use_rules_do_not_explode() -> None:
     tree = parse("orders > 0", {"orders": Name("orders", "number")})
+    for _ in range(10):
+        tree = parse("r and r", {"r": tree})
     with pytest.raises(ExpressionError, match="rules written out"):
-        for _ in range(40):
-            tree = parse("r and r", {"r": tree})
+        parse("r and r", {"r": tree})
 
 
 def test_the_largest_numbers_are_exact() -> None:
