@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,13 +25,34 @@ from pipelines.settings.surroundings import Surroundings
 
 Model = TypeVar("Model", bound=BaseModel)
 _STAND_INS: dict[str, Any] = {
-    "version": 1, "currency": "", "model": "", "time_zone": "UTC", "holdout": {"share": 0, "salt": "-"},
-    "exploration": {"share": 0}, "share": 0, "salt": "-", "description": "-", "channel": "none", "cost": 0,
-    "value": "0", "consent": "none", "contacts": 1, "within": "1d", "from": "00:00", "to": "00:00", "amount": 0,
-    "per": "1d", "fallback_hour": 0, "at_least": 1, "id": "unnamed", "name": "unnamed", "when": "true",
-    "quiet_hours": "none", "stages": [{"name": "unnamed", "when": "true"}],
-    "actions": [{"id": "unnamed", "description": "-", "channel": "none", "cost": 0, "value": "0", "consent": "none"}],
+    "version": 1, "time_zone": "UTC", "holdout": {"share": 0.0, "salt": "-"}, "exploration": {"share": 0.0},
+    "share": 0.0, "salt": "-", "description": "-", "channel": "none", "cost": 0.0, "value": "0", "consent": "none",
+    "contacts": 1, "within": "1d", "from": "00:00", "to": "00:00", "amount": 0.0, "per": "1d", "fallback_hour": 0, "at_least": 1,
+    "when": "true", "quiet_hours": "none",
 }  # fmt: skip
+
+
+def _stand_ins(around: Surroundings) -> dict[str, Callable[[], Any]]:
+    """What stands where something is missing, so that no other mistake follows from it; each name is another."""
+    count = itertools.count()
+
+    def name() -> str:
+        return f"unnamed_{next(count)}"
+
+    def action() -> list[Any]:
+        keys = ("description", "channel", "cost", "value", "consent")
+        return [{"id": name(), **{key: _STAND_INS[key] for key in keys}}]
+
+    fixed = {key: partial(copy.deepcopy, value) for key, value in _STAND_INS.items()}
+    return {
+        **fixed,
+        "currency": lambda: next(iter(around.currencies)),
+        "model": lambda: next(iter(around.action_models), "-"),
+        "id": name,
+        "name": name,
+        "actions": action,
+        "stages": lambda: [{"name": name(), "when": "true"}],
+    }
 
 
 def load_catalogue(actions: Path, journeys: Path, around: Surroundings, now: int | None) -> Catalogue:
@@ -36,8 +61,8 @@ def load_catalogue(actions: Path, journeys: Path, around: Surroundings, now: int
     Raises:
         ConfigurationError: with every mistake of both.
     """
-    actions_file, told = _file(actions, ActionsFile)
-    journeys_file, more = _file(journeys, JourneysFile) if journeys.exists() else (None, [])
+    actions_file, told = _file(actions, ActionsFile, around)
+    journeys_file, more = _file(journeys, JourneysFile, around) if journeys.exists() else (None, [])
     problems = [*told, *more]
     if actions_file is not None:
         content = CatalogueContent(actions=actions_file, journeys=journeys_file, around=around)
@@ -48,13 +73,13 @@ def load_catalogue(actions: Path, journeys: Path, around: Surroundings, now: int
     raise ConfigurationError([_of_file(problem, actions) for problem in dict.fromkeys(problems)])
 
 
-def _file(path: Path, model: type[Model]) -> tuple[Model | None, list[Problem]]:
+def _file(path: Path, model: type[Model], around: Surroundings) -> tuple[Model | None, list[Problem]]:
     """The content, as far as it is not mistaken, and every mistake of its shape."""
     try:
         raw = read_yaml(path)
     except ConfigurationError as error:
         return None, list(error.problems)
-    return salvaged(raw, model, path.name, _STAND_INS)
+    return salvaged(raw, model, path.name, _stand_ins(around))
 
 
 def _of_file(problem: Problem, actions: Path) -> Problem:

@@ -17,7 +17,6 @@ from pipelines.settings.journeys import JourneysFile
 from pipelines.settings.surroundings import Surroundings
 
 _RESERVED = (STAGE, "consent", "traits", "true", "false", "null", "and", "or", "not", "in", "is", "if", "else", "for")
-_UNNAMED = "unnamed"
 
 
 def check_catalogue(
@@ -62,8 +61,7 @@ def _names(file: ActionsFile, around: Surroundings) -> Iterator[Problem]:
 
 
 def _known(field: str, got: str | None, known: Iterable[str], what: str) -> Iterator[Problem]:
-    """An empty name was missing, which is told already."""
-    if got and got not in known:
+    if got is not None and got not in known:
         yield _problem(field, f"{what} ({', '.join(known) or 'there is none'})", got)
 
 
@@ -78,7 +76,7 @@ def _repeated(file: ActionsFile) -> Iterator[Problem]:
 
 
 def _twice(names: Iterable[str]) -> list[str]:
-    return [name for name, times in Counter(names).items() if times > 1 and name != _UNNAMED]
+    return [name for name, times in Counter(names).items() if times > 1]
 
 
 def _rules(file: ActionsFile, around: Surroundings) -> Iterator[Problem]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from feature_repo.configuration import ConfigurationError
+from feature_repo.configuration import ConfigurationError, Problem
 from pipelines.settings import CHECKOUT, load_settings
+from pipelines.settings.catalogue import compile_content
+from pipelines.settings.catalogue_compile import CatalogueContent
 from tests.unit.catalogue_parts import ACTIONS, changed, load, mistakes, write
 
 Change = Callable[[dict[str, Any]], object]
@@ -96,6 +101,18 @@ MISTAKES: dict[str, tuple[Change, str, str, str]] = {
 # In one file these hide each other's place or change what it is called.
 ALONE: dict[str, tuple[Change, str, str, str]] = {
     "part of a minor unit": (of_action(0, "cost", 1.234), f"{COUPON}.cost", "at most 2 decimals", "1.234"),
+    "empty consent": (of_action(0, "consent", ""), "actions.0.consent", "at least 1 character", "''"),
+    "consent left empty": (of_action(0, "consent", None), "actions.0.consent", "a value", "None"),
+    "eligible left empty": (of_action(0, "eligible", None), "actions.0.eligible", "a value", "None"),
+    "budget left empty": (top("budget", None), "budget", "a value", "None"),
+    "currency left empty": (top("currency", ""), "currency", "at least 1 character", "''"),
+    "true as an amount": (of_action(0, "cost", True), "actions.0.cost", "a valid number", "True"),
+    "text as a count": (lambda c: c["caps"][0].__setitem__("contacts", "3"), "caps.0.contacts", "integer", "'3'"),
+    "day that is too late": (
+        of_action(0, "valid", {"until": "9999-12-31"}), "actions.0.valid.until", "a day", "'9999-12-31'"),
+    "text of nothing": (
+        of_action(2, "variants", [{"id": "one", "text": {"en": ""}}]), "actions.2.variants.0.text.en",
+        "at least 1 character", "''"),
     "no actions": (top("actions", []), "actions", "at least 1 item", "[]"),
     "id with a space": (of_action(0, "id", "a coupon"), "actions.0.id", "pattern", "'a coupon'"),
     "rule with a space": (rule("a b", "speaks"), "rules.a b.[key]", "pattern", "'a b'"),
@@ -200,11 +217,56 @@ def test_settings_are_refused_or_told_apart(configs: Path) -> None:
 
 def test_there_need_be_no_catalogue(configs: Path) -> None:
     (configs / "actions.yaml").unlink()
-    settings = load_settings("test", configs)
-    assert (settings.catalogue, settings.catalogue_problems) == (None, ())
+    loaded = load_settings("test", configs)
+    assert (loaded.catalogue, loaded.catalogue_problems) == (None, ())
 
 
 def test_the_catalogue_of_the_checkout_is_good() -> None:
     catalogue = load_settings("test").catalogue
     assert catalogue is not None
     assert [action.id for action in catalogue.actions] == ["email_coupon", "line_coupon"]
+
+
+def places(content: Any, path: tuple[int | str, ...] = ()) -> Iterator[tuple[int | str, ...]]:
+    """Every place in the content that a value stands in."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+NASTY: list[Any] = [
+    None, True, 0, -1, 10**400, 0.5, float("nan"), float("-inf"), "", " ", "none", "true", "x" * 3000, "\x00", "ไทย",
+    "(" * 300, "stage == 1", "__import__('os')", "../../etc/passwd", "Asia", "9999-12-31", "0001-01-01", "1e400",
+    datetime.date(9999, 12, 31), datetime.date(1, 1, 1), datetime.datetime(2026, 1, 1, 5), "9999999d", [], [None], {},
+    {"a": None}, {"{hour}": 1}, {1: 2}, "{hour}", "order_completed_count_7d", "stage", "consent.marketing", "is", b"x",
+]  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(list(places(ACTIONS))), st.sampled_from(NASTY)), min_size=1, max_size=3))
+def test_whatever_stands_in_a_place_it_is_good_or_told(
+    tmp_path: Path, nasty: list[tuple[tuple[int | str, ...], Any]]
+) -> None:
+    def put(content: Any) -> None:
+        for path, value in nasty:
+            holder = content
+            for key in path[:-1]:
+                holder = holder[key] if isinstance(holder, dict | list) and key in dict(places_of(holder)) else {}
+            if isinstance(holder, dict) or (isinstance(holder, list) and path[-1] in range(len(holder))):
+                holder[path[-1]] = value
+
+    told: tuple[Problem, ...] = ()
+    catalogue = None
+    try:
+        catalogue = load(tmp_path, changed(put))
+    except ConfigurationError as error:
+        told = error.problems
+    if catalogue is None:
+        assert told
+    else:
+        assert compile_content(CatalogueContent.model_validate_json(catalogue.content)) == catalogue
+
+
+def places_of(holder: Any) -> Iterator[tuple[int | str, Any]]:
+    return iter(holder.items()) if isinstance(holder, dict) else iter(enumerate(holder))
