@@ -27,8 +27,8 @@ Model = TypeVar("Model", bound=BaseModel)
 _STAND_INS: dict[str, Any] = {
     "version": 1, "time_zone": "UTC", "holdout": {"share": 0.0, "salt": "-"}, "exploration": {"share": 0.0},
     "share": 0.0, "salt": "-", "description": "-", "channel": "none", "cost": 0.0, "value": "0", "consent": "none",
-    "contacts": 1, "within": "1d", "from": "00:00", "to": "00:00", "amount": 0.0, "per": "1d", "fallback_hour": 0, "at_least": 1,
-    "when": "true", "quiet_hours": "none",
+    "contacts": 1, "within": "1d", "from": "00:00", "to": "00:00", "amount": 0.0, "per": "1d", "fallback_hour": 0,
+    "at_least": 1, "when": "true", "quiet_hours": "none",
 }  # fmt: skip
 
 
