@@ -23,7 +23,8 @@ class Candidate:
     """An action, or no action where `action` is None.
 
     `obstacle` is why it may not be chosen, None where it may. `unknown` says why it has no expected value: it may be
-    chosen by a draw only. `plain_value` is amount × value − cost in minor units, where the amount is what is predicted
+    chosen by a draw only. `send_hour` is the hour of the customer's day at `send_at`.
+    `plain_value` is amount × value − cost in minor units, where the amount is what is predicted
     on the basis of the situation; `expected_value` is that with the levers; `score` is that less the shadow price.
     """
 
@@ -38,6 +39,7 @@ class Candidate:
     score: float | None = None
     plain_score: float | None = None
     send_at: int | None = None
+    send_hour: int | None = None
     best_hour: BestHour | None = None
 
     @property
@@ -62,6 +64,8 @@ def candidates_of(catalogue: Catalogue, situation: Situation, scope: Mapping[str
             candidate.send_at = when_to_send(action, candidate.best_hour, clock)
             if candidate.send_at is None:
                 candidate.obstacle = _QUIET
+            else:
+                candidate.send_hour = clock.minute_of_day(candidate.send_at) // 60
         if candidate.obstacle is None and not within_budget(action, catalogue.budget, situation.spent):
             candidate.obstacle = Obstacle("budget", f"its cost of {action.cost} does not fit into the period's budget")
         _predict(candidate, situation)
@@ -106,15 +110,13 @@ def _value(candidate: Candidate, action: Action, situation: Situation, scope: Ma
         candidate.unknown = f"the model does not know the action, so its {situation.basis} is not predicted"
         return
     value = action.value.value(scope)
-    # What is true is worth no money; bool is an int to Python.
-    number = _finite(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if number is None:
+    if not isinstance(value, float):
         candidate.unknown = f"what it is worth is not known: {action.value.text} ({told(action.value.names, scope)})"
         return
-    plain = amount * number - action.cost
+    plain = amount * value - action.cost
     expected = action.priority * plain + action.boost
     price = situation.shadow_price * action.cost
-    candidate.value, candidate.plain_value, candidate.expected_value = number, plain, expected
+    candidate.value, candidate.plain_value, candidate.expected_value = value, plain, expected
     candidate.plain_score, candidate.score = plain - price, expected - price
 
 

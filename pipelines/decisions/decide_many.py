@@ -114,7 +114,7 @@ def _scope(catalogue: Catalogue, many: ManySituations) -> tuple[dict[str, NDArra
     for name in consents_read(catalogue):
         scope[name] = _consent(many, name[len(CONSENT) :])
     stage = np.full(many.rows, None, dtype=object)
-    for name, rule in reversed(catalogue.stages.items()):
+    for name, rule in reversed(list(catalogue.stages.items())):
         values, known = rule.column(scope, many.rows)
         stage[values & known] = name
     scope[STAGE] = stage
@@ -147,12 +147,16 @@ def _is_reached(cap: Cap, many: ManySituations) -> Flags:
     contacts = many.contacts
     counted = contacts.at >= many.as_of - cap.within
     if cap.action is None and cap.channel is None:
-        counted &= np.not_equal(contacts.channel, None).astype(bool)
+        counted &= ~_are(contacts.channel, None)
     if cap.action is not None:
-        counted &= np.equal(contacts.action, cap.action).astype(bool)
+        counted &= _are(contacts.action, cap.action)
     if cap.channel is not None:
-        counted &= np.equal(contacts.channel, cap.channel).astype(bool)
+        counted &= _are(contacts.channel, cap.channel)
     return np.bincount(contacts.row[counted], minlength=many.rows) >= cap.contacts
+
+
+def _are(column: NDArray[np.object_], wanted: str | None) -> Flags:
+    return np.asarray(column == wanted, dtype=bool)
 
 
 def _clocks(catalogue: Catalogue, many: ManySituations) -> tuple[list[CustomerClock], NDArray[np.int64]]:

@@ -228,3 +228,4 @@ def test_quiet_hours_put_a_message_off() -> None:
     decision = decide(catalogue(action(quiet_hours=quiet), send_time=OPENED), situation(features=late))
     # The hour that suits lies within quiet hours: the first allowed instant instead.
     assert (decision.hour, decision.send_at) == (22, NOON)
+    assert "within quiet hours" in _sentence(decision, "send_time")
