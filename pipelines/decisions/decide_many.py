@@ -103,9 +103,9 @@ def candidates_of_many(catalogue: Catalogue, many: ManySituations) -> ManyCandid
             may_send = np.array([when_to_send(action, None, clock) is not None for clock in clocks], dtype=bool)
             is_open &= may_send[clock_of_row]
         found.open[:, at] = is_open
-        plain = _plain_value(action, many.amounts[:, at], scope)
+        plain, expected = _worth(action, many.amounts[:, at], scope)
         found.plain_value[is_open, at] = plain[is_open]
-        found.expected_value[is_open, at] = action.priority * plain[is_open] + action.boost
+        found.expected_value[is_open, at] = expected[is_open]
     return found
 
 
@@ -169,9 +169,11 @@ def _clocks(catalogue: Catalogue, many: ManySituations) -> tuple[list[CustomerCl
     return [clock_of(customer_zone(one, catalogue.time_zone), many.as_of) for one in numbers], of_row
 
 
-def _plain_value(action: Action, amounts: Floats, scope: Columns) -> Floats:
+def _worth(action: Action, amounts: Floats, scope: Columns) -> tuple[Floats, Floats]:
+    """Without and with the levers; NaN where it is not known, or beyond any amount."""
     values, known = action.value.column(scope, len(amounts))
     with np.errstate(invalid="ignore", over="ignore"):
         plain = amounts * values - action.cost
-    known = known & np.isfinite(values) & np.isfinite(amounts)
-    return np.where(known, plain, np.nan)
+        expected = action.priority * plain + action.boost
+    known = known & np.isfinite(amounts) & np.isfinite(expected)
+    return np.where(known, plain, np.nan), np.where(known, expected, np.nan)

@@ -98,6 +98,7 @@ def test_a_shadow_price_asks_more_of_what_costs_more() -> None:
         ({"quiet_hours": QuietHours(11 * 60, 13 * 60), "ends": NOON + HOUR}, "quiet_hours"),
         ({"id": "unheard_of"}, "unknown_to_model"),
         ({"value": rule("mean / opened", "number")}, "unknown_to_model"),
+        ({"value": rule("1e308", "number"), "priority": 1e5}, "unknown_to_model"),
     ],
 )
 def test_each_obstacle_by_its_name(changed: dict[str, object], lost: str) -> None:
