@@ -72,6 +72,8 @@ def test_levers_decide_and_are_told() -> None:
     assert _sentence(decision, "lever_decided").endswith("reviews")
     boosted = decide(catalogue(action(boost=600), action("reviews")), situation(predicted=BOTH))
     assert (boosted.action, boosted.expected_value) == ("coupon", 1000.0)
+    both = decide(catalogue(action(priority=2.0, boost=50)), situation())
+    assert both.expected_value == 2.0 * 400 + 50  # what is added is not multiplied
     held_back = decide(catalogue(action(boost=-401)), situation())
     assert (held_back.action, _codes(held_back)) == (NO_ACTION, ["nothing_worth_it", "lever_decided"])
 
