@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from feature_repo.configuration import ConfigurationError, Problem, read_yaml
 from pipelines.catalogue import Catalogue
@@ -11,11 +14,12 @@ from pipelines.expressions.tree import Node
 from pipelines.settings.actions import ActionsFile
 from pipelines.settings.catalogue_checks import check_catalogue
 from pipelines.settings.catalogue_compile import CatalogueContent, compiled
-from pipelines.settings.catalogue_rules import ACTIONS, JOURNEYS, Names, names_for
+from pipelines.settings.catalogue_rules import ACTIONS, Names, names_for
 from pipelines.settings.journeys import JourneysFile
 from pipelines.settings.salvage import salvaged
 from pipelines.settings.surroundings import Surroundings
 
+Model = TypeVar("Model", bound=BaseModel)
 _STAND_INS: dict[str, Any] = {
     "version": 1, "currency": "", "model": "", "time_zone": "UTC", "holdout": {"share": 0, "salt": "-"},
     "exploration": {"share": 0}, "share": 0, "salt": "-", "description": "-", "channel": "none", "cost": 0,
@@ -32,30 +36,35 @@ def load_catalogue(actions: Path, journeys: Path, around: Surroundings, now: int
     Raises:
         ConfigurationError: with every mistake of both.
     """
-    problems: list[Problem] = []
-
-    def read(path: Path) -> Any:
-        try:
-            return read_yaml(path)
-        except ConfigurationError as error:
-            problems.extend(error.problems)
-            return None
-
-    raw = read(actions)
-    raw_journeys = read(journeys) if journeys.exists() else None
-    unreadable = {Path(problem.file).name for problem in problems}
-    journeys_file, told = _salvaged(raw_journeys, JourneysFile, JOURNEYS, unreadable)
-    problems += told
-    stages_known = not told and JOURNEYS not in unreadable
-    actions_file, more = _salvaged(raw, ActionsFile, ACTIONS, unreadable)
-    problems += more
+    actions_file, told = _file(actions, ActionsFile)
+    journeys_file, more = _file(journeys, JourneysFile) if journeys.exists() else (None, [])
+    problems = [*told, *more]
     if actions_file is not None:
-        names = names_for(actions_file, journeys_file, around, stages_known)
-        trees = _trees(actions_file, names)
-        problems += [*names.problems, *check_catalogue(actions_file, journeys_file, around, now)]
-        if not problems:
-            return compiled(CatalogueContent(actions=actions_file, journeys=journeys_file, around=around), names, trees)
-    raise ConfigurationError(list(dict.fromkeys(problems)))
+        content = CatalogueContent(actions=actions_file, journeys=journeys_file, around=around)
+        names, trees, found = _checked(content, now, stages_known=not more)
+        if not problems and not found:
+            return compiled(content, names, trees)
+        problems += found
+    raise ConfigurationError([_of_file(problem, actions) for problem in dict.fromkeys(problems)])
+
+
+def _file(path: Path, model: type[Model]) -> tuple[Model | None, list[Problem]]:
+    """The content, as far as it is not mistaken, and every mistake of its shape."""
+    try:
+        raw = read_yaml(path)
+    except ConfigurationError as error:
+        return None, list(error.problems)
+    return salvaged(raw, model, path.name, _STAND_INS)
+
+
+def _of_file(problem: Problem, actions: Path) -> Problem:
+    """Checks say `actions.yaml` of a file that may have another name as long as it is only checked."""
+    return replace(problem, file=actions.name) if problem.file == ACTIONS else problem
+
+
+def check_content(content: CatalogueContent, around: Surroundings) -> list[Problem]:
+    """What is wrong with it in other surroundings than its own; nothing counts as expired."""
+    return _checked(content.model_copy(update={"around": around}), None)[2]
 
 
 def compile_content(content: CatalogueContent) -> Catalogue:
@@ -64,19 +73,18 @@ def compile_content(content: CatalogueContent) -> Catalogue:
     Raises:
         ConfigurationError: with every mistake.
     """
-    names = names_for(content.actions, content.journeys, content.around, True)
-    trees = _trees(content.actions, names)
-    problems = [*names.problems, *check_catalogue(content.actions, content.journeys, content.around, None)]
+    names, trees, problems = _checked(content, None)
     if problems:
         raise ConfigurationError(problems)
     return compiled(content, names, trees)
 
 
-def _salvaged(raw: Any, model: Any, file: str, unreadable: set[str]) -> tuple[Any, list[Problem]]:
-    if raw is None or file in unreadable:
-        return None, []
-    return salvaged(raw, model, file, _STAND_INS)
-
-
-def _trees(actions: ActionsFile, names: Names) -> dict[str, Node]:
-    return {place: names.parsed(ACTIONS, place, text, kind) for place, text, kind in actions.expressions()}
+def _checked(
+    content: CatalogueContent, now: int | None, stages_known: bool = True
+) -> tuple[Names, dict[str, Node], list[Problem]]:
+    """What names stand for, the trees of all expressions by field, and every mistake."""
+    names = names_for(content.actions, content.journeys, content.around, stages_known)
+    expressions = content.actions.expressions()
+    trees = {place: names.parsed(ACTIONS, place, text, kind) for place, text, kind in expressions}
+    others = check_catalogue(content.actions, content.journeys, content.around, now)
+    return names, trees, [*names.problems, *others]
