@@ -28,8 +28,8 @@ ACTIONS: dict[str, Any] = {
     "time_zone": "Asia/Bangkok",
     "time_zone_trait": "timezone",
     "traits": {
-        "language": "customer_identified_language_top_lifetime",
-        "timezone": "customer_identified_timezone_top_lifetime",
+        "language": "customer_identified_language_latest_lifetime",
+        "timezone": "customer_identified_timezone_latest_lifetime",
     },
     "rules": {"buys": "orders_lately and speaks", "orders_lately": "order_completed_count_90d > 0",
               "speaks": "traits.language in ['th', 'en']"},

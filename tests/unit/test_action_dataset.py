@@ -212,7 +212,7 @@ def test_what_the_catalogue_reads_of_its_own_is_added_where_it_is_a_number(proje
     read = (
         "order_completed_value_mean_lifetime",
         "order_refunded_count_90d",
-        "customer_identified_language_top_lifetime",
+        "customer_identified_language_latest_lifetime",
     )
     catalogue = Catalogue(
         "hash", "THB", "next_best_action", None, (), (), {}, {}, {}, "Asia/Bangkok", None, 0, "", 0, 0, None, 0.0, None,

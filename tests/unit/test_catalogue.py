@@ -73,8 +73,8 @@ def test_rules_and_traits_are_written_out(tmp_path: Path) -> None:
     eligible = catalogue.action("coupon").eligible
     assert eligible is not None
     assert eligible.text == "buys and stage == 'usage'"
-    assert eligible.names == ("order_completed_count_90d", "customer_identified_language_top_lifetime", "stage")
-    scope = {"order_completed_count_90d": 2, "customer_identified_language_top_lifetime": "th", "stage": "usage"}
+    assert eligible.names == ("order_completed_count_90d", "customer_identified_language_latest_lifetime", "stage")
+    scope = {"order_completed_count_90d": 2, "customer_identified_language_latest_lifetime": "th", "stage": "usage"}
     assert eligible.value(scope) is True
     assert eligible.value({**scope, "stage": "awareness"}) is False
     assert list(catalogue.stages) == ["usage", "awareness"]
@@ -88,8 +88,8 @@ def test_all_features_that_are_read_are_known(tmp_path: Path) -> None:
     assert catalogue.send_time.counts == {"email": tuple(hours)}
     assert set(catalogue.features) == {
         *hours,
-        "customer_identified_language_top_lifetime",
-        "customer_identified_timezone_top_lifetime",
+        "customer_identified_language_latest_lifetime",
+        "customer_identified_timezone_latest_lifetime",
         "order_completed_count_90d",
         "order_completed_value_mean_lifetime",
         "order_refunded_count_lifetime",
@@ -100,7 +100,7 @@ def test_all_features_that_are_read_are_known(tmp_path: Path) -> None:
 
 
 def test_the_hash_is_the_same_in_every_version_of_the_program(tmp_path: Path) -> None:
-    assert load(tmp_path).hash == "df0ee4bba87f9b95"
+    assert load(tmp_path).hash == "6a377faa6a226666"
 
 
 def test_the_hash_does_not_know_order_of_keys_words_or_the_time(tmp_path: Path) -> None:
