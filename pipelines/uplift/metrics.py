@@ -7,20 +7,19 @@ on. All are in units of the reward:
 
 - Qini curve Q(k) = (Y^T_k - Y^C_k T_k / C_k) / n: what the treated among the first k brought more, a row of the trial
   (Radcliffe 2007). The Qini coefficient is its area over phi from 0 to 1 minus that of the straight line to its end,
-  Q(n) / 2. It is 0 for a random ranking, not above 1, and not divided by a perfect ranking's.
+  Q(n) / 2. It is 0 for a random ranking, and not divided by that of a perfect one.
 - Uplift curve U(k) = (Y^T_k / T_k - Y^C_k / C_k) k / n: what acting on the first k brings, a customer. AUUC is its area
   over phi; a random ranking has half of the mean effect, U(n) / 2.
 - uplift@k = Y^T_k / T_k - Y^C_k / C_k: the mean effect among the first k.
 - DR gain@k = sum over the first k of psi_1 - psi_0, over n (see `doubly_robust`): what acting on the first k, and on
   nobody else, brings more than acting on nobody, a customer of all n.
 
-Packages differ by a factor of 2 on one ranking since some call the area of U the Qini: where half is treated, U is about
-2 Q. This Qini is that of Peter-A-P/intervention-targeting-engine (`qini_coefficient`), and of scikit-uplift's and
-pylift's curves before they divide by n and by the perfect ranking.
+Packages differ by a factor of 2 on one ranking, since some take the Qini from U: where half is treated, U is about 2 Q.
+This Qini is that of Peter-A-P/intervention-targeting-engine (`qini_coefficient`), but for ties.
 
 Rows of equal score are acted on in equal parts: curves are straight over them, and the result does not depend on the
-order of rows. A constant score is a random ranking exactly. Where an arm is empty among the first k, Q is Y^T_k / n and U
-is 0.
+order of rows. A constant score is a random ranking exactly. Where none of the control's is among the first k, Q is
+Y^T_k / n; where either arm is missing, U is 0.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ METRICS = ("qini", "auuc", "uplift", "dr_gain")
 class OneAction:
     """Rows of one action and the control. All (n,).
 
-    reward: float64. treated: bool. propensity: the chance of the row's own arm of these two. pseudo_effect: psi_1 - psi_0
-    in units of the reward. cluster: int64, rows of one customer have one number.
+    reward: float64. treated: bool. propensity: the chance of the row's own arm, among these two or all that could be
+    drawn. pseudo_effect: psi_1 - psi_0, in units of the reward. cluster: int64, one number a customer.
     """
 
     reward: Array
@@ -69,7 +68,7 @@ class Ranking:
     share: float
 
     def metrics(self, counts: Array) -> Array:
-        """METRICS of resamples in which row i counts `counts[:, i]` times; shape (resamples, n) to (metrics, resamples)."""
+        """METRICS of resamples, shape (metrics, resamples), in which row i counts `counts[:, i]` times."""
         taken = counts[:, self.order]
         rows, treated, of_treated, control, of_control, effects = (
             _from_zero(np.cumsum(taken * column, axis=1)[:, self.group_ends]) for column in self.columns.T
@@ -152,7 +151,7 @@ def _from_zero(sums: Array) -> Array:
 
 
 def _at(share: float, shares: Array, sums: Array) -> Array:
-    """`sums` over the first `share` of the rows, straight between group ends; shapes (resamples, ends) to (resamples,)."""
+    """`sums` (resamples, ends) over the first `share` of the rows, straight between ends: shape (resamples,)."""
     after = np.minimum((shares < share).sum(axis=1), shares.shape[1] - 1)
     rows = np.arange(len(shares))
     before = np.maximum(after - 1, 0)
