@@ -29,7 +29,7 @@ class Fit:
     def booster(self, columns: Array, target: Array, names: Sequence[str]) -> lgb.Booster:
         """A booster of `target` (n,) over `columns` (n, k): squared loss, so sums and differences of boosters add up.
 
-        It is the one that its text gives, so what is saved says the same as what was fitted, to the bit.
+        `train` gives back what it reads from the text of what it fitted, so what is saved says the same, to the bit.
         """
         settings = parameters(
             {**self.params, "objective": "regression", "metric": "l2", "num_threads": self.threads},
@@ -37,8 +37,7 @@ class Fit:
             len(columns),
         )
         binned = bin_values(np.ascontiguousarray(columns), target, list(names), self.seed)
-        fitted = lgb.train(settings, binned, self.rounds)
-        return lgb.Booster(model_str=fitted.model_to_string())
+        return lgb.train(settings, binned, self.rounds)
 
 
 def predicted(booster: lgb.Booster, columns: Array) -> Array:

@@ -48,8 +48,9 @@ def constant(rows: TrialRows, fit: Fit) -> FittedEffects:
 def s_learner(rows: TrialRows, fit: Fit) -> FittedEffects:
     """One booster of all rows, which reads one column more an action."""
     name = "response"
-    told = [with_action(rows.columns[:1], rows.actions, action)[0, rows.columns.shape[1] :] for action in _names(rows)]
-    columns = np.hstack([rows.columns, np.array(told)[rows.action]])
+    columns = np.empty((len(rows.reward), rows.columns.shape[1] + len(rows.actions)))
+    for own, action in zip(_arms(rows), _names(rows), strict=True):
+        columns[own] = with_action(rows.columns[own], rows.actions, action)
     booster = fit.booster(columns, rows.reward, [*rows.inputs.names, *(_action_column(i) for i in _numbers(rows))])
     control, *responses = (Combination(0.0, (Term(name, 1.0, asked_with=action),)) for action in _names(rows))
     effects = tuple(

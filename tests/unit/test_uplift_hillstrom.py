@@ -14,13 +14,13 @@ from tests.studies import hillstrom, hillstrom_tables
 from tests.studies.hillstrom import ACTIONS, FILE, Effort, Figures
 
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="no data: hillstrom.csv.gz")
-SMALL = Effort(resamples=60, seeds=(11, 23), trials=3, most_rounds=20, threads=1)
+SMALL = Effort(resamples=60, seeds=(11, 23), trials=2, most_rounds=20, threads=1)
 
 
 @cache
 def found() -> Figures:
     rows = hillstrom.read_trial()
-    return hillstrom.figures(part(rows, np.arange(len(rows.reward)) < 4000), SMALL)
+    return hillstrom.figures(part(rows, np.arange(len(rows.reward)) < 1800), SMALL)
 
 
 def test_the_trial_is_read_whole() -> None:
