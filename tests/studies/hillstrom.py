@@ -52,7 +52,7 @@ class Effort:
     resamples: int = 500
     seeds: tuple[int, ...] = (11, 23, 37, 53, 71)
     trials: int = 10
-    seconds: float = 60.0
+    seconds: float = 600.0
     most_rounds: int = 150
     threads: int = 1
 
@@ -63,8 +63,8 @@ class Figures:
 
     arms: the mean of each arm, and estimates of it by name of estimator. rankings: (setting, scores, metric) to the
     mean over splits, its interval over resamples of customers. spread: the same keys to the deviation over splits.
-    better: the same keys to the mean over splits minus that of a random ranking. tuning: (learner, metric) to tuned
-    minus cautious. chosen: what a search took in each split. values: DR values of policies; shares: how often they
+    better: the same keys to the mean over splits minus that of a random ranking. tuning: the same keys to tuned minus
+    this setting. chosen: what a search took in each split. values: DR values of policies; shares: how often they
     choose each arm; gains: over the best single arm. detectable: the smallest mean effect a test of this size finds.
     """
 
@@ -76,7 +76,7 @@ class Figures:
     rankings: Mapping[tuple[str, str, str], Interval]
     spread: Mapping[tuple[str, str, str], float]
     better: Mapping[tuple[str, str, str], Interval]
-    tuning: Mapping[tuple[str, str], Interval]
+    tuning: Mapping[tuple[str, str, str], Interval]
     chosen: Mapping[str, tuple[str, ...]]
     best_arm: str
     values: Mapping[str, Estimate]
@@ -203,7 +203,7 @@ def split(rows: TrialRows, seed: int, effort: Effort) -> Split:
             learner, train, fold, trials=effort.trials, seconds=effort.seconds, rounds=effort.most_rounds, seed=seed,
             threads=effort.threads,
         )  # fmt: skip
-        chosen[learner] = f"{found.rounds} × {found.params.get('num_leaves', 31)} leaves"
+        chosen[learner] = f"{found.rounds} × {found.params.get('num_leaves', 31)}"
         scores[TUNED, learner] = effects(learner, train, columns, found.params, found.rounds, seed, effort)
     for other in ("propensity", "random"):
         scores[TUNED, other] = scores["cautious", other]
@@ -258,7 +258,8 @@ def over_splits(
             spread[setting, name, metric] = float(found.std())
             better[setting, name, metric] = minus((setting, name), (setting, "random"), at)
     tuning = {
-        (learner, metric): minus((TUNED, learner), ("cautious", learner), at)
+        (setting, learner, metric): minus((TUNED, learner), (setting, learner), at)
+        for setting in SETTINGS
         for learner in LEARNERS
         for at, metric in enumerate(METRICS)
     }

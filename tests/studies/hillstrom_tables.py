@@ -35,7 +35,7 @@ def report(found: Figures) -> str:
             _arms(found),
             _protocol(found),
             *(_rankings(found, setting) for setting in dict.fromkeys(setting for setting, _, _ in found.rankings)),
-            "What tuning buys over the cautious setting:",
+            "What tuning buys, tuned minus each setting on the same customers:",
             _tuning(found),
             "**Three arms**, cross-fitted DR values, visits a customer; gains are over the best single arm:",
             _values(found),
@@ -82,15 +82,15 @@ def _rankings(found: Figures, setting: str) -> str:
 
 
 def _tuning(found: Figures) -> str:
+    settings = dict.fromkeys(setting for setting, _, _ in found.tuning)
     rows = [
-        [
-            WORDS[learner],
-            *(_interval(found.tuning[learner, metric], signed=True) for metric in SHOWN),
-            "; ".join(chosen),
-        ]
-        for learner, chosen in found.chosen.items()
+        [WORDS[learner], setting, *(_interval(found.tuning[setting, learner, metric], signed=True) for metric in SHOWN)]
+        for learner in found.chosen
+        for setting in settings
     ]
-    return _table(("learner", "Qini", "uplift@20 %", "DR gain@20 %", "chosen in each split"), rows)
+    chosen = "; ".join(f"{WORDS[learner]} {', '.join(trees)}" for learner, trees in found.chosen.items())
+    table = _table(("learner", "tuned minus", "Qini", "uplift@20 %", "DR gain@20 %"), rows)
+    return f"{table}\n\nChosen in each split (trees × leaves): {chosen}."
 
 
 def _values(found: Figures) -> str:
@@ -122,8 +122,12 @@ def _gain(one: Gain) -> str:
 def _interval(one: Interval, signed: bool = False) -> str:
     if one.estimate is None or one.low is None or one.high is None:
         return "–"
-    told = [_signed(value) if signed else f"{value:.4f}" for value in (one.estimate, one.low, one.high)]
+    told = [_signed(value) if signed else _plain(value) for value in (one.estimate, one.low, one.high)]
     return f"{told[0]} [{told[1]}, {told[2]}]"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.4f}".replace("-", "−").replace("−0.0000", "0.0000")
 
 
 def _signed(value: float) -> str:

@@ -63,6 +63,9 @@ def test_rankings_are_compared_with_chance() -> None:
             assert -1.0 < one.low < one.high < 1.0
     assert figures.test_rows == pytest.approx(0.3 * figures.two_arm_rows, abs=3)
     assert figures.chosen.keys() == set(hillstrom.LEARNERS)
+    gained = figures.tuning["cautious", "t", "qini"].estimate
+    means = [figures.rankings[setting, "t", "qini"].estimate for setting in (hillstrom.TUNED, "cautious")]
+    assert gained == pytest.approx(means[0] - means[1])
 
 
 def test_what_is_recommended_is_what_is_shown() -> None:

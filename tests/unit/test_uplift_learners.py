@@ -104,6 +104,16 @@ def test_one_action_and_few_rows_are_enough(learner: str) -> None:
     check_adds_up(model.contributions("coupon", NEW.rows.columns), model.effect(NEW.rows.columns)[:, 0])
 
 
+def test_the_x_learner_leans_on_the_larger_arm() -> None:
+    few = part(TRIAL.rows, (TRIAL.rows.action != 1) | (np.arange(4000) < 400))
+    counts = np.bincount(few.action)
+    treated, control = fitted("x", few).model.effects[0].terms
+    assert (treated.booster, control.booster) == ("effect_1_of_treated", "effect_1_of_control")
+    assert treated.weight == pytest.approx(counts[0] / (counts[0] + counts[1]))
+    assert treated.weight > 0.8, "effects of the few treated were told apart from what all of the control did"
+    assert treated.weight + control.weight == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("learner", ["constant", "t", "dr"])
 def test_cross_fitted_effects_are_those_of_models_of_other_customers(learner: str) -> None:
     rows = part(TRIAL.rows, np.arange(4000) < 1200)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,15 @@ def test_pseudo_effects_are_right_on_average_whatever_the_boosters_say() -> None
     fold = customer_folds(trial.rows.cluster, 3, 1)
     good = cross_fitted_responses(trial.rows, fold, Fit(GENTLE, 60, 7, 1))
     assert pseudo_effects(trial.rows, good).var() < 0.3 * pseudo_effects(trial.rows, wrong).var()
+
+
+def test_no_customer_has_a_part_in_its_own_expected_reward() -> None:
+    fit = Fit(GENTLE, 20, 7, 1)
+    told = cross_fitted_responses(TRIAL.rows, FOLD, fit)
+    richer = replace(TRIAL.rows, reward=TRIAL.rows.reward + 50.0 * (FOLD == 2))
+    again = cross_fitted_responses(richer, FOLD, fit)
+    np.testing.assert_array_equal(told[FOLD == 2], again[FOLD == 2])
+    assert (told[FOLD != 2] != again[FOLD != 2]).all()
 
 
 def test_the_loss_puts_learners_in_the_order_of_their_true_errors() -> None:
