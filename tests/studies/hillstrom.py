@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,15 +19,14 @@ import pandas as pd
 from feature_repo.model_inputs import ModelInputs
 from pipelines.policy_value.estimators import gain_of, value_of
 from pipelines.policy_value.logged import Array, Estimate, Gain, Logged, Policy
-from pipelines.scoring.bootstrap import Interval, customer_counts, interval_of
-from pipelines.uplift.base import Fit, arm_boosters, customer_folds, part, predicted
-from pipelines.uplift.doubly_robust import cross_fitted_responses, pseudo_effects
-from pipelines.uplift.learners import cross_fitted, fit_effects
-from pipelines.uplift.metrics import METRICS, OneAction, ranking
+from pipelines.uplift.base import Fit, customer_folds, part
+from pipelines.uplift.doubly_robust import cross_fitted_responses
+from pipelines.uplift.learners import cross_fitted
 from pipelines.uplift.rows import TrialRows
-from pipelines.uplift.tuning import CAUTIOUS, CAUTIOUS_ROUNDS, tuned
+from pipelines.uplift.tuning import CAUTIOUS, CAUTIOUS_ROUNDS
 from tests.real_data import DATA
 from tests.studies import hillstrom_tables
+from tests.studies.hillstrom_rankings import LEARNERS, SETTINGS, Compared, Effort, compare
 
 FILE = DATA / "hillstrom" / "hillstrom.csv.gz"
 CONTROL, ACTIONS = "No E-Mail", ("Womens E-Mail", "Mens E-Mail")
@@ -36,48 +34,19 @@ COLUMNS = ("recency", "history", "history_segment", "mens", "womens", "newbie")
 CODED = {"zip_code": ("Rural", "Surburban", "Urban"), "channel": ("Multichannel", "Phone", "Web")}
 NAMES = (*COLUMNS, *(f"{column}_{value}" for column, values in CODED.items() for value in values))
 
-LEARNERS = ("s", "t", "x", "dr")
-TEST_SHARE, TOP = 0.3, 0.2
-SETTINGS: Mapping[str, tuple[Mapping[str, Any], int]] = {
-    "cautious": (CAUTIOUS, CAUTIOUS_ROUNDS),
-    "LightGBM's defaults": ({}, 100),
-}
-TUNED = "tuned"
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much is spent: resamples of customers, seeds of splits, trials of a search, and trees at most."""
-
-    resamples: int = 500
-    seeds: tuple[int, ...] = (11, 23, 37, 53, 71)
-    trials: int = 10
-    seconds: float = 600.0
-    most_rounds: int = 150
-    threads: int = 1
-
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """What came out. All rates are visits a customer, and all intervals of 95 %.
 
-    arms: the mean of each arm, and estimates of it by name of estimator. rankings: (setting, scores, metric) to the
-    mean over splits, its interval over resamples of customers. spread: the same keys to the deviation over splits.
-    better: the same keys to the mean over splits minus that of a random ranking. tuning: the same keys to tuned minus
-    this setting. chosen: what a search took in each split. values: DR values of policies; shares: how often they
-    choose each arm; gains: over the best single arm. detectable: the smallest mean effect a test of this size finds.
+    arms: the mean of each arm, and estimates of it by name of estimator. women: rankings for the women's e-mail.
+    values: DR values of policies; shares: how often they choose each arm; gains: over the best single arm.
     """
 
     rows: int
     two_arm_rows: int
-    test_rows: int
-    detectable: float
     arms: Mapping[str, tuple[float, Mapping[str, Estimate]]]
-    rankings: Mapping[tuple[str, str, str], Interval]
-    spread: Mapping[tuple[str, str, str], float]
-    better: Mapping[tuple[str, str, str], Interval]
-    tuning: Mapping[tuple[str, str, str], Interval]
-    chosen: Mapping[str, tuple[str, ...]]
+    women: Compared
     best_arm: str
     values: Mapping[str, Estimate]
     shares: Mapping[str, tuple[float, ...]]
@@ -117,25 +86,8 @@ def figures(rows: TrialRows, effort: Effort) -> Figures:
     cautious = Fit(CAUTIOUS, CAUTIOUS_ROUNDS, effort.seeds[0], effort.threads)
     expected = cross_fitted_responses(rows, fold, cautious)
     women = womens_only(rows)
-    splits = [split(women, seed, effort) for seed in effort.seeds]
-    rankings, spread, better, tuning = over_splits(women, splits, effort)
-    best_arm, values, shares, gains = policies(rows, fold, expected, effort)
-    return Figures(
-        len(rows.reward),
-        len(women.reward),
-        int(splits[0].test.sum()),
-        detectable_effect(women, splits[0].test),
-        arm_means(rows, expected),
-        rankings,
-        spread,
-        better,
-        tuning,
-        {learner: tuple(one.chosen[learner] for one in splits) for learner in LEARNERS},
-        best_arm,
-        values,
-        shares,
-        gains,
-    )
+    arms, compared = arm_means(rows, expected), compare(women, effort)
+    return Figures(len(rows.reward), len(women.reward), arms, compared, *policies(rows, fold, expected, effort))
 
 
 # Known means ---------------------------------------------------------------------------------------------------------
@@ -170,112 +122,6 @@ def womens_only(rows: TrialRows) -> TrialRows:
     """The women's e-mail and the control alone; who got the other e-mail was not left alone, so is no control."""
     kept = part(rows, rows.action != ACTIONS.index("Mens E-Mail") + 1)
     return replace(kept, propensity=np.full(len(kept.reward), 0.5), actions=ACTIONS[:1])
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """One split: which rows are tested on, pseudo-effects of those (test rows,), scores by setting and name."""
-
-    test: np.ndarray
-    pseudo: Array
-    scores: Mapping[tuple[str, str], Array]
-    chosen: Mapping[str, str]
-
-
-def split(rows: TrialRows, seed: int, effort: Effort) -> Split:
-    """Learn from 70 %, score the rest. Scores of `propensity` are expected visits of those who are written to."""
-    test = stratified(rows, seed)
-    train, columns = part(rows, ~test), rows.columns[test]
-    random = np.zeros(int(test.sum()))  # a constant score ranks at random, exactly
-    cautious = Fit(CAUTIOUS, CAUTIOUS_ROUNDS, seed, effort.threads)
-    expected = np.column_stack([predicted(booster, columns) for booster in arm_boosters(train, cautious)])
-    pseudo = pseudo_effects(part(rows, test), expected)[:, 0]
-    scores: dict[tuple[str, str], Array] = {}
-    chosen = {}
-    for setting, (params, rounds) in SETTINGS.items():
-        scores[setting, "propensity"] = propensity(train, columns, Fit(params, rounds, seed, effort.threads))
-        scores[setting, "random"] = random
-        for learner in LEARNERS:
-            scores[setting, learner] = effects(learner, train, columns, params, rounds, seed, effort)
-    fold = customer_folds(train.cluster, 3, seed)
-    for learner in LEARNERS:
-        found = tuned(
-            learner, train, fold, trials=effort.trials, seconds=effort.seconds, rounds=effort.most_rounds, seed=seed,
-            threads=effort.threads,
-        )  # fmt: skip
-        chosen[learner] = f"{found.rounds} × {found.params.get('num_leaves', 31)}"
-        scores[TUNED, learner] = effects(learner, train, columns, found.params, found.rounds, seed, effort)
-    for other in ("propensity", "random"):
-        scores[TUNED, other] = scores["cautious", other]
-    return Split(test, pseudo, scores, chosen)
-
-
-def stratified(rows: TrialRows, seed: int) -> np.ndarray:
-    """Which rows are tested on: the same share of each arm's visitors and others."""
-    random, test = np.random.default_rng(seed), np.zeros(len(rows.reward), dtype=bool)
-    for arm in np.unique(rows.action):
-        for reward in np.unique(rows.reward):
-            places = np.flatnonzero((rows.action == arm) & (rows.reward == reward))
-            test[random.permutation(places)[: round(TEST_SHARE * len(places))]] = True
-    return test
-
-
-def effects(
-    learner: str, train: TrialRows, columns: Array, params: Mapping[str, Any], rounds: int, seed: int, effort: Effort
-) -> Array:
-    return fit_effects(learner, train, params, rounds, seed, effort.threads).effect(columns)[:, 0]
-
-
-def propensity(train: TrialRows, columns: Array, fit: Fit) -> Array:
-    return predicted(arm_boosters(train, fit)[1], columns)
-
-
-def over_splits(
-    rows: TrialRows, splits: list[Split], effort: Effort
-) -> tuple[dict[Any, Interval], dict[Any, float], dict[Any, Interval], dict[Any, Interval]]:
-    """Means over splits; customers are drawn again for all splits at once, since tests of two splits share some."""
-    counts = np.concatenate(list(customer_counts(len(rows.reward), effort.resamples)))
-    estimates: dict[tuple[str, str], Array] = {}
-    draws: dict[tuple[str, str], Array] = {}
-    for key in splits[0].scores:
-        prepared = [ranking(one_action(rows, one), one.scores[key], TOP) for one in splits]
-        estimates[key] = np.stack(
-            [item.metrics(np.ones((1, int(one.test.sum()))))[:, 0] for item, one in zip(prepared, splits, strict=True)]
-        )
-        draws[key] = np.mean(
-            [item.metrics(counts[:, one.test]) for item, one in zip(prepared, splits, strict=True)], axis=0
-        )
-
-    def minus(key: tuple[str, str], other: tuple[str, str], at: int) -> Interval:
-        difference = (estimates[key] - estimates[other])[:, at].mean()
-        return interval_of(float(difference), draws[key][at] - draws[other][at])
-
-    rankings, spread, better = {}, {}, {}
-    for setting, name in estimates:
-        for at, metric in enumerate(METRICS):
-            found = estimates[setting, name][:, at]
-            rankings[setting, name, metric] = interval_of(float(found.mean()), draws[setting, name][at])
-            spread[setting, name, metric] = float(found.std())
-            better[setting, name, metric] = minus((setting, name), (setting, "random"), at)
-    tuning = {
-        (setting, learner, metric): minus((TUNED, learner), (setting, learner), at)
-        for setting in SETTINGS
-        for learner in LEARNERS
-        for at, metric in enumerate(METRICS)
-    }
-    return rankings, spread, better, tuning
-
-
-def one_action(rows: TrialRows, one: Split) -> OneAction:
-    test = part(rows, one.test)
-    return OneAction(test.reward, test.action == 1, test.propensity, one.pseudo, test.cluster)
-
-
-def detectable_effect(rows: TrialRows, test: np.ndarray) -> float:
-    """The smallest mean effect that a test of 5 % finds in 80 of 100 such tests, in visits a customer."""
-    reward, action = rows.reward[test], rows.action[test]
-    variance = sum(float(reward[action == arm].var() / (action == arm).sum()) for arm in (0, 1))
-    return (1.959964 + 0.841621) * variance**0.5
 
 
 # Three arms ----------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def report(found: Figures) -> str:
             "**Known means come back.** The value of one arm for all, estimated from the whole log:",
             _arms(found),
             _protocol(found),
-            *(_rankings(found, setting) for setting in dict.fromkeys(setting for setting, _, _ in found.rankings)),
+            *(_rankings(found, setting) for setting in dict.fromkeys(setting for setting, _, _ in found.women.metrics)),
             "What tuning buys, tuned minus each setting on the same customers:",
             _tuning(found),
             "**Three arms**, cross-fitted DR values, visits a customer; gains are over the best single arm:",
@@ -59,10 +59,10 @@ def _arms(found: Figures) -> str:
 def _protocol(found: Figures) -> str:
     return (
         "**The women's e-mail against none** (who got the other e-mail is left out, never counted as control): "
-        f"{found.two_arm_rows:,} rows, stratified splits, {found.test_rows:,} rows to test on (30 %). Means over "
+        f"{found.two_arm_rows:,} rows, stratified splits, {found.women.test_rows:,} rows to test on (30 %). Means over "
         "splits with 95 % intervals over resamples of customers, drawn for all splits at once; ± is the standard "
-        f"deviation over splits. Such a test finds a mean effect of {found.detectable:.4f} visits in 80 of 100 cases "
-        "(a published figure for 30 % of all rows is .0124); what separates learners is smaller. The public figures "
+        f"deviation over splits. Such a test finds a mean effect of {found.women.detectable:.4f} visits in 80 of 100 "
+        "cases (a published figure for 30 % of all rows is .0124); learners differ by less. The public figures "
         "are of all 42,693 rows of the two arms, twice as many, with 60/20/20 splits, parameters chosen on the "
         "validation part by Qini, the objective `binary` and 400 trees, and equal scores in drawn order."
     )
@@ -72,23 +72,27 @@ def _rankings(found: Figures, setting: str) -> str:
     rows = []
     for name, words in WORDS.items():
         cells = [
-            f"{_interval(found.rankings[setting, name, metric])} ± {found.spread[setting, name, metric]:.4f}"
+            f"{_interval(found.women.metrics[setting, name, metric])} ± {found.women.spread[setting, name, metric]:.4f}"
             for metric in SHOWN
         ]
         public = " / ".join(f"{value:.4f}" for value in PUBLIC[name])
-        rows.append([words, *cells, _interval(found.better[setting, name, "dr_gain"], signed=True), public])
+        rows.append([words, *cells, _interval(found.women.better[setting, name, "dr_gain"], signed=True), public])
     heads = ("scores", "Qini", "uplift@20 %", "DR gain@20 %", "DR gain minus random", "public: Qini / uplift / gain")
     return f"Setting: {setting}.\n\n{_table(heads, rows)}"
 
 
 def _tuning(found: Figures) -> str:
-    settings = dict.fromkeys(setting for setting, _, _ in found.tuning)
+    settings = dict.fromkeys(setting for setting, _, _ in found.women.tuning)
     rows = [
-        [WORDS[learner], setting, *(_interval(found.tuning[setting, learner, metric], signed=True) for metric in SHOWN)]
-        for learner in found.chosen
+        [
+            WORDS[learner],
+            setting,
+            *(_interval(found.women.tuning[setting, learner, metric], signed=True) for metric in SHOWN),
+        ]
+        for learner in found.women.chosen
         for setting in settings
     ]
-    chosen = "; ".join(f"{WORDS[learner]} {', '.join(trees)}" for learner, trees in found.chosen.items())
+    chosen = "; ".join(f"{WORDS[learner]} {', '.join(trees)}" for learner, trees in found.women.chosen.items())
     table = _table(("learner", "tuned minus", "Qini", "uplift@20 %", "DR gain@20 %"), rows)
     return f"{table}\n\nChosen in each split (trees × leaves): {chosen}."
 

@@ -11,7 +11,8 @@ import pytest
 from pipelines.policy_value.logged import Gain
 from pipelines.uplift.base import part
 from tests.studies import hillstrom, hillstrom_tables
-from tests.studies.hillstrom import ACTIONS, FILE, Effort, Figures
+from tests.studies.hillstrom import ACTIONS, FILE, Figures
+from tests.studies.hillstrom_rankings import LEARNERS, SETTINGS, TUNED, Effort
 
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="no data: hillstrom.csv.gz")
 SMALL = Effort(resamples=60, seeds=(11, 23), trials=2, most_rounds=20, threads=1)
@@ -50,21 +51,21 @@ def test_known_means_come_back() -> None:
 
 
 def test_rankings_are_compared_with_chance() -> None:
-    figures = found()
-    settings = {setting for setting, _, _ in figures.rankings}
-    assert settings == {*hillstrom.SETTINGS, hillstrom.TUNED}
+    women = found().women
+    settings = {setting for setting, _, _ in women.metrics}
+    assert settings == {*SETTINGS, TUNED}
     for setting in settings:
-        random = figures.rankings[setting, "random", "qini"]
+        random = women.metrics[setting, "random", "qini"]
         assert (random.estimate, random.low, random.high) == pytest.approx((0.0, 0.0, 0.0), abs=1e-12)
-        for learner in hillstrom.LEARNERS:
-            one = figures.rankings[setting, learner, "uplift"]
+        for learner in LEARNERS:
+            one = women.metrics[setting, learner, "uplift"]
             assert one.low is not None
             assert one.high is not None
             assert -1.0 < one.low < one.high < 1.0
-    assert figures.test_rows == pytest.approx(0.3 * figures.two_arm_rows, abs=3)
-    assert figures.chosen.keys() == set(hillstrom.LEARNERS)
-    gained = figures.tuning["cautious", "t", "qini"].estimate
-    means = [figures.rankings[setting, "t", "qini"].estimate for setting in (hillstrom.TUNED, "cautious")]
+    assert women.test_rows == pytest.approx(0.3 * found().two_arm_rows, abs=3)
+    assert women.chosen.keys() == set(LEARNERS)
+    gained = women.tuning["cautious", "t", "qini"].estimate
+    means = [women.metrics[setting, "t", "qini"].estimate for setting in (TUNED, "cautious")]
     assert gained == pytest.approx(means[0] - means[1])
 
 
@@ -72,7 +73,7 @@ def test_what_is_recommended_is_what_is_shown() -> None:
     figures = found()
     assert figures.best_arm in {"nobody", "women's to all", "men's to all"}
     learned = {name for name in figures.gains if ", " in name}
-    assert len(learned) == len(hillstrom.SETTINGS) * (len(hillstrom.LEARNERS) + 1)
+    assert len(learned) == len(SETTINGS) * (len(LEARNERS) + 1)
     none = replace(figures, gains={name: Gain("dr", 0.01, -0.001, 0.02) for name in figures.gains})
     assert none.recommendation == figures.best_arm
     assert f"**Recommendation: {figures.best_arm}**" in hillstrom_tables.report(none)
