@@ -43,16 +43,16 @@ class Compared:
     """Rankings of customers over splits, in visits a customer, with intervals of 95 %.
 
     metrics: (setting, scores, metric) to the mean over splits, its interval over resamples of customers. spread: the
-    same keys to the standard deviation over splits. better: to the mean minus that of a random ranking. tuning: to the
-    mean of the tuned learner minus this. chosen: what the searches took, one a split. detectable: the smallest mean
-    effect that a test of this size finds.
+    same keys to the standard deviation over splits. better: these and `random` or `propensity` to the mean minus that
+    of these scores. tuning: to the mean of the tuned learner minus this. chosen: what the searches took, one a split.
+    detectable: the smallest mean effect that a test of this size finds.
     """
 
     test_rows: int
     detectable: float
     metrics: Mapping[tuple[str, str, str], Interval]
     spread: Mapping[tuple[str, str, str], float]
-    better: Mapping[tuple[str, str, str], Interval]
+    better: Mapping[tuple[str, str, str, str], Interval]
     tuning: Mapping[tuple[str, str, str], Interval]
     chosen: Mapping[str, tuple[str, ...]]
 
@@ -143,8 +143,9 @@ def compare(rows: TrialRows, effort: Effort) -> Compared:
         },
         {(setting, name, metric): float(estimates[setting, name][:, at].std()) for setting, name, at, metric in keys},
         {
-            (setting, name, metric): minus((setting, name), (setting, "random"), at)
+            (setting, name, metric, other): minus((setting, name), (setting, other), at)
             for setting, name, at, metric in keys
+            for other in ("random", "propensity")
         },
         {
             (setting, name, metric): minus((TUNED, name), (setting, name), at)

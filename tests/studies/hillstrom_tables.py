@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 WORDS = {"s": "S", "t": "T", "x": "X", "dr": "DR", "propensity": "propensity only", "random": "random"}
 SHOWN = ("qini", "uplift", "dr_gain")
+OTHERS = ("random", "propensity")
 # Of github.com/Peter-A-P/intervention-targeting-engine, all 64,000 rows: Qini, uplift@20 %, DR gain@20 %.
 PUBLIC = {
     "s": (0.0041, 0.0828, 0.0168),
@@ -75,9 +76,10 @@ def _rankings(found: Figures, setting: str) -> str:
             f"{_interval(found.women.metrics[setting, name, metric])} ± {found.women.spread[setting, name, metric]:.4f}"
             for metric in SHOWN
         ]
-        public = " / ".join(f"{value:.4f}" for value in PUBLIC[name])
-        rows.append([words, *cells, _interval(found.women.better[setting, name, "dr_gain"], signed=True), public])
-    heads = ("scores", "Qini", "uplift@20 %", "DR gain@20 %", "DR gain minus random", "public: Qini / uplift / gain")
+        better = [_interval(found.women.better[setting, name, "dr_gain", other], signed=True) for other in OTHERS]
+        rows.append([words, *cells, *better, " / ".join(f"{value:.4f}" for value in PUBLIC[name])])
+    against = [f"DR gain minus {WORDS[other]}" for other in OTHERS]
+    heads = ("scores", "Qini", "uplift@20 %", "DR gain@20 %", *against, "public: Qini / uplift / gain")
     return f"Setting: {setting}.\n\n{_table(heads, rows)}"
 
 

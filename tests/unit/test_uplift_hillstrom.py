@@ -64,6 +64,9 @@ def test_rankings_are_compared_with_chance() -> None:
             assert -1.0 < one.low < one.high < 1.0
     assert women.test_rows == pytest.approx(0.3 * found().two_arm_rows, abs=3)
     assert women.chosen.keys() == set(LEARNERS)
+    over = women.better["cautious", "t", "qini", "propensity"].estimate
+    of_propensity = women.metrics["cautious", "propensity", "qini"].estimate
+    assert over == pytest.approx(women.metrics["cautious", "t", "qini"].estimate - of_propensity)
     gained = women.tuning["cautious", "t", "qini"].estimate
     means = [women.metrics[setting, "t", "qini"].estimate for setting in (TUNED, "cautious")]
     assert gained == pytest.approx(means[0] - means[1])
