@@ -17,6 +17,8 @@ ASSOCIATIONAL = (
 FEW_DECISIONS = 100.0
 SMALL_SHARE = 0.01
 LARGEST = 5
+# A figure that hangs on one decision by so much.
+LARGE_SHARE = 0.05
 # A mean weight further off 1 than by this many standard errors is no chance.
 FAR_OFF = 4.0
 
@@ -53,6 +55,8 @@ class Support:
         elif self.effective_sample_size < FEW_DECISIONS or self.effective_share < SMALL_SHARE:
             size = f"{self.effective_sample_size:,.0f} decisions ({self.effective_share:.1%})"
             found.append(f"little support: the effective sample size is {size}, so intervals may be too narrow")
+        if self.largest_share > LARGE_SHARE:
+            found.append(f"little support: one decision has {self.largest_share:.1%} of all the weight")
         if abs(self.mean_weight - 1) > max(FAR_OFF * self.mean_weight_error, 1e-6):
             found.append(
                 f"the mean weight is {self.mean_weight:.2f} ± {self.mean_weight_error:.2f}, not 1: "

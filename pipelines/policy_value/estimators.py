@@ -11,15 +11,15 @@ policy(a | x) * q(x, a), a decision contributes
     switch_dr  m + w (r - q) where w <= threshold, else m      (Wang, Agarwal and Dudík 2017)
     dr_os      m + λ w / (w² + λ) * (r - q)        optimistic shrinkage (Su et al. 2020)
 
-Value, standard error and the paired gain of two policies all come from these contributions. What cutting or shrinking
-costs in bias is estimated (shrinkage.py) and widens the interval: its half width is t * sqrt(se² + bias²). The interval
+Value, standard error and the paired gain of two policies all come from these contributions. How far weights are cut or
+shrunk is chosen by the data (shrinkage.py); the distance from `dr` that this makes, which is unbiased, widens the
+interval: its half width is t * sqrt(se² + distance²). The interval
 of `dm` says how the mean of predictions varies over customers and nothing of the model's error.
 A policy may be None, the log itself: its value is the mean of the rewards.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -27,7 +27,7 @@ import numpy as np
 
 from pipelines.policy_value.checks import check_inputs
 from pipelines.policy_value.diagnostics import importance_weights, support_of
-from pipelines.policy_value.intervals import interval, standard_error
+from pipelines.policy_value.intervals import half_width
 from pipelines.policy_value.logged import Array, Estimate, Expected, Gain, Logged, Policy
 from pipelines.policy_value.shrinkage import best_shrinkage, best_threshold, optimistic, switched
 
@@ -35,7 +35,7 @@ Estimator: TypeAlias = Literal["dm", "ips", "snips", "dr", "switch_dr", "dr_os"]
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 # Whose value reads the reward model.
 WITH_MODEL: tuple[Estimator, ...] = ("dm", "dr", "switch_dr", "dr_os")
-TITLES: dict[Estimator, str] = {
+TITLES: dict[str, str] = {
     "dm": "DM", "ips": "IPS", "snips": "SNIPS", "dr": "DR", "switch_dr": "Switch-DR", "dr_os": "DRos",
 }  # fmt: skip
 
@@ -127,6 +127,5 @@ def _self_normalised(weights: Array, reward: Array) -> Array:
 
 def _interval(made: Contributions, logged: Logged) -> tuple[float, float, float]:
     """Low, high and the standard error, which counts the bias of shrinking."""
-    error = math.hypot(standard_error(made.rows, logged.cluster), made.bias)
-    low, high = interval(made.value, error, len(np.unique(logged.cluster)))
-    return low, high, error
+    error, half = half_width(made.rows, logged.cluster, made.bias)
+    return made.value - half, made.value + half, error

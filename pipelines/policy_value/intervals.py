@@ -1,11 +1,16 @@
 """Intervals over whole customers, from what each decision adds to a mean.
 
 The standard error is that of the influence function, summed within customers (cluster-robust; Liang and Zeger 1986):
-with contributions c_i of n decisions of G customers and their mean v,
+with contributions c_i of n decisions, their mean v and s_g = sum over decisions i of customer g of (c_i - v),
 
-    se² = G / (G - 1) * sum over customers g of (sum over i in g of (c_i - v))² / n²
+    se² = G / (G - 1) * sum over customers s_g² / n²
 
-and the interval takes the 97.5 % quantile of Student's t with G - 1 degrees of freedom.
+The interval takes the 97.5 % quantile of Student's t. Few large weights make se itself uncertain, so the degrees of
+freedom are Satterthwaite's (1946), 2 / (squared coefficient of variation of se²), with the spread of s_g² as seen,
+
+    2 (sum s_g²)² / sum (s_g² - mean of s_g²)²
+
+and at most G - 1, about what they are where s_g is normal.
 """
 
 from __future__ import annotations
@@ -26,20 +31,40 @@ def standard_error(contributions: Array, cluster: NDArray[np.int64]) -> float:
 
     NaN where there is one customer only, since one does not vary.
     """
-    _, places = np.unique(cluster, return_inverse=True)
-    return standard_error_of_groups(contributions, places)
+    return _error(_sums(contributions, cluster), len(contributions))
 
 
 def standard_error_of_groups(contributions: Array, places: NDArray[np.int64]) -> float:
     """As above, where `places` counts customers from 0 without gaps."""
-    sums = np.bincount(places, weights=contributions - contributions.mean())
+    return _error(_sums_of_groups(contributions, places), len(contributions))
+
+
+def half_width(contributions: Array, cluster: NDArray[np.int64], bias: float = 0.0) -> tuple[float, float]:
+    """The standard error of the mean, with a `bias` that is known of, and half the width of its 95 % interval."""
+    sums = _sums(contributions, cluster)
+    error = math.hypot(_error(sums, len(contributions)), bias)
+    return error, error * float(stdtrit(_degrees(sums), (1 + LEVEL) / 2)) if len(sums) > 1 else math.nan
+
+
+def _sums(contributions: Array, cluster: NDArray[np.int64]) -> Array:
+    """s_g, shape (customers,)."""
+    _, places = np.unique(cluster, return_inverse=True)
+    return _sums_of_groups(contributions, places)
+
+
+def _sums_of_groups(contributions: Array, places: NDArray[np.int64]) -> Array:
+    return np.bincount(places, weights=contributions - contributions.mean()).astype(np.float64, copy=False)
+
+
+def _error(sums: Array, rows: int) -> float:
     groups = len(sums)
     if groups < 2:
         return math.nan
-    return math.sqrt(groups / (groups - 1) * float(sums @ sums)) / len(contributions)
+    return math.sqrt(groups / (groups - 1) * float(sums @ sums)) / rows
 
 
-def interval(value: float, error: float, clusters: int) -> tuple[float, float]:
-    """Low and high end of the 95 % interval around `value`, of `clusters` customers."""
-    half = float(stdtrit(clusters - 1, (1 + LEVEL) / 2)) * error if clusters > 1 else math.nan
-    return value - half, value + half
+def _degrees(sums: Array) -> float:
+    squares = sums**2
+    varied = float(((squares - squares.mean()) ** 2).sum())
+    most = len(sums) - 1.0
+    return min(most, max(1.0, 2 * float(squares.sum()) ** 2 / varied)) if varied else most

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from pipelines.console import UserError
 from pipelines.policy_value.diagnostics import effective_sample_size, support_of
 from pipelines.policy_value.estimators import ESTIMATORS, Estimator, contributions, gain_of, value_of
-from pipelines.policy_value.intervals import standard_error
+from pipelines.policy_value.intervals import half_width, standard_error
 from pipelines.policy_value.logged import Array, Expected, Logged, Policy
 from pipelines.policy_value.shrinkage import best_shrinkage, best_threshold, optimistic, switched
 from tests.reference import policy_value as slow
@@ -170,17 +171,23 @@ def test_shrinking_never_makes_a_weight_larger(weight: float, shrinkage: float) 
     assert shrunk <= math.sqrt(shrinkage) / 2 * (1 + 1e-9) + 1e-12, "the most that λ lets through"
 
 
-@pytest.mark.parametrize("best", [best_threshold, best_shrinkage])
-def test_one_monstrous_weight_is_shrunk_and_even_ones_are_kept(best: object) -> None:
-    assert callable(best)
+def test_monstrous_weights_are_shrunk_and_even_ones_are_kept() -> None:
     drawn = np.random.default_rng(0)
     model, residuals, cluster = np.full(2_000, 0.5), drawn.normal(0, 1, 2_000), np.arange(2_000)
-    residuals[0] = 0.5
     wild = np.ones(2_000)
-    wild[0] = 500.0
-    assert best(wild, model, residuals, cluster) < math.inf
-    biased = residuals + 1.0
-    assert best(np.ones(2_000), model, biased, cluster) > 1_000, "a reward model that is wrong is corrected"
+    wild[:3] = 500.0
+    shrinkage = best_shrinkage(wild, model, residuals, cluster)
+    shrunk = optimistic(wild, shrinkage)
+    assert shrunk[0] < 490
+    assert shrunk[10] > 0.99
+    even = best_shrinkage(np.ones(2_000), model, residuals, cluster)
+    assert optimistic(np.ones(2_000), even) == pytest.approx(np.ones(2_000), rel=0.01)
+
+
+def test_nothing_is_cut_where_nothing_agrees() -> None:
+    nothing = np.zeros(9)
+    assert best_threshold(nothing, nothing, nothing, np.arange(9)) == math.inf
+    assert best_shrinkage(nothing, nothing, nothing, np.arange(9)) == math.inf
 
 
 @pytest.mark.parametrize("estimator", SHRUNK)
@@ -211,6 +218,21 @@ def test_rows_of_one_customer_count_as_one() -> None:
     one = value_of("ips", alone, policy, expected)
     two = value_of("ips", twice, np.vstack([policy, policy]), np.vstack([expected, expected]))
     assert two.standard_error == pytest.approx(one.standard_error)
+
+
+def test_intervals_are_normal_for_many_even_customers_and_wider_where_few_decide() -> None:
+    drawn = np.random.default_rng(0)
+    even = drawn.normal(size=5_000)
+    error, half = half_width(even, np.arange(5_000))
+    assert half / error == pytest.approx(1.96, abs=0.005)
+    few_error, few = half_width(even[:4], np.arange(4))
+    assert 3.18 <= few / few_error <= 12.71, "Student's t of 1 to 3 degrees of freedom"
+    heavy = even.copy()
+    heavy[:5] = 1_000.0
+    error, half = half_width(heavy, np.arange(5_000))
+    assert half / error == pytest.approx(float(t.ppf(0.975, 10)), rel=0.01), "five that weigh: 2 * 5 degrees of freedom"
+    error, half = half_width(even, np.arange(5_000), bias=1.0)
+    assert error == pytest.approx(1.0, abs=0.001)
 
 
 def test_a_single_customer_gives_no_interval() -> None:
@@ -248,6 +270,15 @@ def test_wrong_propensities_and_few_decisions_warn_and_a_good_log_does_not() -> 
     assert "the mean weight is 1.99 ± 0.02, not 1" in told[0]
     few = Logged(action[:50], logged.reward[:50], logged.propensity[:50], logged.eligible[:50], np.arange(50))
     assert any("little support" in text for text in support_of(few, policy[:50]).warnings)
+
+
+def test_one_decision_that_outweighs_the_others_warns() -> None:
+    rows = 1_000
+    chance = np.full(rows, 0.5)
+    chance[0] = 0.001
+    logged = Logged(np.zeros(rows, int), np.ones(rows), chance, np.ones((rows, 2), bool), np.arange(rows))
+    policy = np.tile([0.5, 0.5], (rows, 1))
+    assert any("one decision has 33.4% of all the weight" in text for text in support_of(logged, policy).warnings)
 
 
 def test_support_counts_what_it_says() -> None:
