@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup demo serve mlflow test test-fast parity studies kill-test bench bench-full lint lock clean
+.PHONY: help setup demo serve mlflow test test-fast parity studies action-studies kill-test bench bench-full lint lock clean
 
 help:
 	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench     how fast it is on this machine, each figure beside its peer (bench-full: an hour and more)"
 	@echo "make parity    the full parity check of features     make lock    pin the dependencies anew"
 	@echo "make studies   every model on the real files in ../shared/data, and against the demo's truth (STUDIES=names)"
+	@echo "make action-studies   what actions change: a real trial, logged bandits, coverage of intervals, the demo's truth"
 	@echo "make kill-test kill -9 of service and journal under load, 100 times each (KILLS=100; about 10 minutes)"
 
 setup: $(VENV)/.ready
@@ -60,6 +61,10 @@ parity: setup
 # STUDIES chooses some, e.g. make studies STUDIES="leads loans"
 studies: setup
 	$(BIN)/python -W ignore -m tests.studies $(STUDIES)
+
+action-studies: setup
+	for study in coverage open_bandit hillstrom demo_actions grocery_actions; do \
+	  $(BIN)/python -W ignore -m tests.studies.$$study || exit 1; done
 
 # Each acknowledged event is there once afterwards, and the states equal those built anew, to the last bit.
 KILLS ?= 100
