@@ -97,4 +97,3 @@ def random_within_budget(trial: Trial, price: Array, budget: float) -> Policy:
     made = acting * share
     made[:, 0] = 1.0 - made.sum(axis=1)
     return made
-

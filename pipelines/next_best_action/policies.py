@@ -1,5 +1,4 @@
-"""Policies as chances of k arms, shape (n, k), from what each arm is expected to bring in money; arm 0 is the control.
-"""
+"""Policies as chances of k arms, shape (n, k), from what each arm is expected to bring in money; 0 is the control."""
 
 from __future__ import annotations
 

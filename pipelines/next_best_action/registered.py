@@ -1,4 +1,4 @@
-"""Models of actions in MLflow: a run with all that was left, a registered version and its manifest, an alias by gates."""
+"""Models of actions in MLflow: a run with all that was left, a version with its manifest, an alias by its gates."""
 
 from __future__ import annotations
 
