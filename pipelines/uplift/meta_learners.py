@@ -1,7 +1,7 @@
 """The learners of effects: S, T, X, DR and a constant, of several actions against one control.
 
 S, T and X are of Künzel et al. 2019 (PNAS 116, 4156), DR of Kennedy 2023 (arXiv 2004.14497). Each gives weighted sums
-of boosters (see `feature_repo.effect_model`). mu_a is a booster of the reward of action a's rows, mu_0 of the control's.
+of boosters (see `feature_repo.effect_model`). mu_a is a booster of the reward of rows of a, mu_0 of the control's.
 
 - constant: mean reward of a minus that of the control, rows weighted by 1 / propensity; nobody differs from anybody.
 - S: one booster that also reads which action: what it says with a, minus what it says with the control.
