@@ -6,7 +6,7 @@ Instants are int64 microseconds UTC, money is in minor units of `Catalogue.curre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipelines.expressions import Expression
 
@@ -79,11 +79,16 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class SendTime:
-    """Features with the number of contacts answered in each local hour, 24 a channel, and the hour without any."""
+    """Features with the number of contacts answered in each local hour, 24 a channel, and the hour without any.
+
+    The hours are those of a calendar `utc_offset` microseconds east of UTC, as the features' are; `fallback_hour` is
+    the customer's own.
+    """
 
     counts: Mapping[str, tuple[str, ...]]
     fallback_hour: int
     at_least: int
+    utc_offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,10 @@ class Catalogue:
     """All of `configs/actions.yaml` and the stages of `journeys.yaml`. `hash` is over all that decides.
 
     `features` are all features that any expression reads. `rules` and `stages` are named expressions, none of which
-    refers to itself; `stage_names` in order, the first that holds is the customer's. `traits` are names for features.
+    refers to itself; `stages` are in order, the first that holds is the customer's. `traits` are names for features.
+
+    Names that an expression reads are features, `consent.<purpose>` (True or False, never empty) and `stage` (text);
+    rules and traits that it uses are written out. `content` is what the catalogue was compiled from, as JSON.
     """
 
     hash: str
@@ -113,6 +121,7 @@ class Catalogue:
     shadow_price: float
     send_time: SendTime | None
     features: tuple[str, ...]
+    content: str = field(default="", repr=False, compare=False)
 
     def action(self, name: str) -> Action:
         """Raises KeyError where there is none."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
@@ -15,6 +16,7 @@ from feature_repo.configuration import ConfigurationError, Problem, load_yaml, p
 from feature_repo.spec import FeatureSpec
 from feature_repo.spec_file import SpecFile, compile_spec
 from pipelines.catalogue import Catalogue
+from pipelines.settings.catalogue import load_catalogue
 from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.cross_checks import check_identity_and_consent, check_slices, check_together
 from pipelines.settings.expectations import ExpectationsConfig
@@ -22,6 +24,7 @@ from pipelines.settings.identity import IdentityConfig
 from pipelines.settings.models import ActionModelConfig, CompanionConfig, ModelConfig
 from pipelines.settings.profile import Profile
 from pipelines.settings.sources import SourceConfig
+from pipelines.settings.surroundings import Surroundings, surroundings_of
 from pipelines.settings.tracking_plan import TrackingPlan
 from pipelines.settings.workspace import CHECKOUT, Workspace
 
@@ -34,7 +37,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured, and the workspace it applies to. `features` is what `spec_file` compiles to."""
+    """Everything that is configured, and the workspace it applies to. `features` is what `spec_file` compiles to.
+
+    `catalogue` is None where there is no `actions.yaml`, and where it is mistaken and that was asked to be told in
+    `catalogue_problems`.
+    """
 
     config_dir: Path
     profile: Profile
@@ -50,6 +57,12 @@ class Settings:
     identity: IdentityConfig
     consent: ConsentConfig
     workspace: Workspace
+    catalogue_problems: tuple[Problem, ...] = ()
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the catalogue of actions may refer to."""
+        return surroundings_of(self.features, self.tracking_plan, self.consent, self.models, self.action_models)
 
     def source(self, name: str) -> SourceConfig:
         """The source mapping called `name`.
@@ -81,8 +94,13 @@ class Settings:
         return _pick(known, name, "model", "configs/models")
 
 
-def load_settings(workspace: str | None = None, config_dir: Path | None = None) -> Settings:
+def load_settings(
+    workspace: str | None = None, config_dir: Path | None = None, catalogue: Literal["strict", "apart"] = "strict"
+) -> Settings:
     """Load every file of `configs/`, and check each one and all of them together.
+
+    With `catalogue="apart"` mistakes in what can be offered raise nothing, but stand in `catalogue_problems`: a
+    service answers all else.
 
     The workspace is `workspace`, else the environment's TWIN_WORKSPACE, else `default`. The
     profile is the environment's TWIN_PROFILE, else `local`.
@@ -142,7 +160,22 @@ def load_settings(workspace: str | None = None, config_dir: Path | None = None) 
         settings.sources, settings.identity, settings.consent, settings.tracking_plan, settings.features
     )
     check_slices(settings.models, settings.consent)
-    return settings
+    return _with_catalogue(settings, catalogue == "apart")
+
+
+def _with_catalogue(settings: Settings, apart: bool) -> Settings:
+    """The settings with what can be offered now; raises ConfigurationError where that is mistaken and not `apart`."""
+    actions = settings.config_dir / "actions.yaml"
+    if not actions.exists():
+        return settings
+    journeys = settings.config_dir / "journeys.yaml"
+    try:
+        loaded = load_catalogue(actions, journeys, settings.surroundings, time.time_ns() // 1000)
+    except ConfigurationError as error:
+        if not apart:
+            raise
+        return replace(settings, catalogue_problems=error.problems)
+    return replace(settings, catalogue=loaded)
 
 
 def _named(path: Path, kind: type[Model], key: str) -> Model:

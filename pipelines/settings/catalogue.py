@@ -1,0 +1,82 @@
+"""Loading `actions.yaml` and `journeys.yaml`: every mistake of both is told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from feature_repo.configuration import ConfigurationError, Problem, read_yaml
+from pipelines.catalogue import Catalogue
+from pipelines.expressions.tree import Node
+from pipelines.settings.actions import ActionsFile
+from pipelines.settings.catalogue_checks import check_catalogue
+from pipelines.settings.catalogue_compile import CatalogueContent, compiled
+from pipelines.settings.catalogue_rules import ACTIONS, JOURNEYS, Names, names_for
+from pipelines.settings.journeys import JourneysFile
+from pipelines.settings.salvage import salvaged
+from pipelines.settings.surroundings import Surroundings
+
+_STAND_INS: dict[str, Any] = {
+    "version": 1, "currency": "", "model": "", "time_zone": "UTC", "holdout": {"share": 0, "salt": "-"},
+    "exploration": {"share": 0}, "share": 0, "salt": "-", "description": "-", "channel": "none", "cost": 0,
+    "value": "0", "consent": "none", "contacts": 1, "within": "1d", "from": "00:00", "to": "00:00", "amount": 0,
+    "per": "1d", "fallback_hour": 0, "at_least": 1, "id": "unnamed", "name": "unnamed", "when": "true",
+    "quiet_hours": "none", "stages": [{"name": "unnamed", "when": "true"}],
+    "actions": [{"id": "unnamed", "description": "-", "channel": "none", "cost": 0, "value": "0", "consent": "none"}],
+}  # fmt: skip
+
+
+def load_catalogue(actions: Path, journeys: Path, around: Surroundings, now: int | None) -> Catalogue:
+    """The catalogue of two files; there need be no journeys. `now` is int64 microseconds UTC, for what has expired.
+
+    Raises:
+        ConfigurationError: with every mistake of both.
+    """
+    problems: list[Problem] = []
+
+    def read(path: Path) -> Any:
+        try:
+            return read_yaml(path)
+        except ConfigurationError as error:
+            problems.extend(error.problems)
+            return None
+
+    raw = read(actions)
+    raw_journeys = read(journeys) if journeys.exists() else None
+    unreadable = {Path(problem.file).name for problem in problems}
+    journeys_file, told = _salvaged(raw_journeys, JourneysFile, JOURNEYS, unreadable)
+    problems += told
+    stages_known = not told and JOURNEYS not in unreadable
+    actions_file, more = _salvaged(raw, ActionsFile, ACTIONS, unreadable)
+    problems += more
+    if actions_file is not None:
+        names = names_for(actions_file, journeys_file, around, stages_known)
+        trees = _trees(actions_file, names)
+        problems += [*names.problems, *check_catalogue(actions_file, journeys_file, around, now)]
+        if not problems:
+            return compiled(CatalogueContent(actions=actions_file, journeys=journeys_file, around=around), names, trees)
+    raise ConfigurationError(list(dict.fromkeys(problems)))
+
+
+def compile_content(content: CatalogueContent) -> Catalogue:
+    """The catalogue of what was checked before, whatever has expired since.
+
+    Raises:
+        ConfigurationError: with every mistake.
+    """
+    names = names_for(content.actions, content.journeys, content.around, True)
+    trees = _trees(content.actions, names)
+    problems = [*names.problems, *check_catalogue(content.actions, content.journeys, content.around, None)]
+    if problems:
+        raise ConfigurationError(problems)
+    return compiled(content, names, trees)
+
+
+def _salvaged(raw: Any, model: Any, file: str, unreadable: set[str]) -> tuple[Any, list[Problem]]:
+    if raw is None or file in unreadable:
+        return None, []
+    return salvaged(raw, model, file, _STAND_INS)
+
+
+def _trees(actions: ActionsFile, names: Names) -> dict[str, Node]:
+    return {place: names.parsed(ACTIONS, place, text, kind) for place, text, kind in actions.expressions()}
