@@ -45,8 +45,8 @@ class Period:
 class Question:
     """What is to be decided for whom. `body` tells it from another question with the same id.
 
-    `customer_ids` are all ids that the customer's contacts may stand under, their own first: two who became one customer
-    have had the contacts of both. Contacts count from `since` on.
+    `customer_ids` are all ids that the customer's contacts may stand under, their own first: two who became one have
+    had the contacts of both. Contacts count from `since` on.
     """
 
     decision_id: str
@@ -111,7 +111,10 @@ class Ledger(Protocol):
         """Events of decisions that may not be in the journal yet; those that are just being appended are among them."""
 
     def journaled(self, decision_ids: Sequence[str]) -> None:
-        """Note that these events are in the journal. Written with the next decision, or at `close`."""
+        """Note that these events are in the journal. Written with the next decision, or by `settle`."""
+
+    def settle(self) -> None:
+        """Write what is noted."""
 
     def contacts(self, since: int) -> dict[str, list[Contact]]:
         """Of every customer the contacts from `since` on, the earliest first; for batches."""
@@ -132,7 +135,7 @@ class Ledger(Protocol):
         """Remove all that is of these customers for good; how many decisions. What was spent stays spent."""
 
     def close(self) -> None:
-        """Write what is noted, and let go of connections."""
+        """Settle, and let go of connections."""
 
 
 def event_text(event: NewEvent) -> str:

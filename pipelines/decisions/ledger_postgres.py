@@ -193,11 +193,14 @@ class PostgresLedger:
                 connection.execute(_SESSION[2])
         return removed
 
+    def settle(self) -> None:
+        if self._done:
+            with self._connection() as connection, connection.transaction():
+                self._note(connection)
+
     def close(self) -> None:
         try:
-            if self._done:
-                with self._connection() as connection, connection.transaction():
-                    self._note(connection)
+            self.settle()
         finally:
             self._pool.close()
 
@@ -264,8 +267,8 @@ def _number(cursor: psycopg.Cursor[Any]) -> int:
 
 
 def _kept(row: Sequence[Any]) -> Kept:
-    *told, event = row
-    return Kept(*told, event_of(event))
+    action, channel, contacted, cost, as_of, at, event = row
+    return Kept(action, channel, contacted, cost, as_of, at, event_of(event))
 
 
 @contextmanager

@@ -165,11 +165,14 @@ class SQLiteLedger:
             scrub(self._path, self._wait_seconds)
         return removed
 
+    def settle(self) -> None:
+        if self._done:
+            with self._transaction() as connection:
+                self._note(connection)
+
     def close(self) -> None:
         try:
-            if self._done:
-                with self._transaction() as connection:
-                    self._note(connection)
+            self.settle()
         finally:
             self._pool.close()
 
