@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.model_inputs import ModelInputs, inputs_from_json
+from feature_repo.reasons import ADDITIVITY, AdditivityError
 
 Array: TypeAlias = NDArray[np.float64]
 FILE = "effects.json"
@@ -123,6 +124,21 @@ def with_action(columns: Array, actions: Sequence[str], action: str) -> Array:
     return np.ascontiguousarray(np.hstack([columns, asked]))
 
 
+def check_adds_up(contributions: Array, effects: Array) -> None:
+    """Check that contributions, shape (n, k + 1), sum to `effects`, shape (n,), both in units of the reward.
+
+    A reward may be money in minor units, so what is missed is held against the size of what is summed, where that is
+    above 1.
+
+    Raises:
+        AdditivityError: a row is off by more than 1e-9 of that size, or is not finite: it must not be shown.
+    """
+    sizes = np.maximum(1.0, np.abs(contributions).sum(axis=1))
+    worst = float(np.max(np.abs(contributions.sum(axis=1) - effects) / sizes, initial=0.0))
+    if not worst <= ADDITIVITY:  # also true of NaN
+        raise AdditivityError(f"contributions miss the effect by {worst:.3g} of their size, more than {ADDITIVITY:g}")
+
+
 def effects_from_json(raw: Mapping[str, Any]) -> EffectModel:
     """What `to_json` gave, also through a JSON file.
 
@@ -134,9 +150,12 @@ def effects_from_json(raw: Mapping[str, Any]) -> EffectModel:
     actions = tuple(raw["actions"])
     if not len(actions) == len(effects) == len(responses):
         raise ValueError(f"{len(actions)} actions, {len(effects)} effects, {len(responses)} responses")
+    control, control_response = str(raw["control"]), _combination(raw["control_response"])
+    for part in (*effects, *responses, control_response):
+        if strange := [term.asked_with for term in part.terms if term.asked_with not in (None, control, *actions)]:
+            raise ValueError(f"asked with {strange[0]}, which is no action")
     inputs = inputs_from_json(raw["inputs"])
-    control = _combination(raw["control_response"])
-    return EffectModel(str(raw["learner"]), str(raw["control"]), actions, inputs, effects, responses, control)
+    return EffectModel(str(raw["learner"]), control, actions, inputs, effects, responses, control_response)
 
 
 def _combination(raw: Mapping[str, Any]) -> Combination:

@@ -72,7 +72,8 @@ class Connection:
         if len(unchanged) == len(seen) and self._wiring.is_complete:
             return
         made = wire(self._settings, self._open_features, self._wiring, unchanged)
-        replaced = any(made.predictors.get(name) is not former for name, former in self._wiring.predictors.items())
+        served = made.served
+        replaced = any(served.get(name) is not former for name, former in self._wiring.served.items())
         self._wiring, self._seen = made, seen
         if replaced:
             # What requests left behind in cycles may refer to the former, and collections are rare here: its states
@@ -87,7 +88,8 @@ class Connection:
                 logger.error("what was served before is served still; the next look tries again: %s", described(error))
 
     def _marks(self) -> dict[str, _Mark]:
-        return {name: _mark(self._settings, name) for name in self._settings.models}
+        names = (*self._settings.models, *self._settings.action_models)
+        return {name: _mark(self._settings, name) for name in names}
 
 
 def _mark(settings: Settings, model: str) -> _Mark:

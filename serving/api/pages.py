@@ -49,17 +49,18 @@ async def _models(request: Request) -> Response:
     service: HasConnection = bentoml.get_current_service()
     wiring = service.connection.wiring()
     answer = ModelsResponse(
-        request_id=request_id.current.get(), models=[model_info(wiring, name) for name in sorted(wiring.models)]
+        request_id=request_id.current.get(), models=[model_info(wiring, name) for name in sorted(wiring.configured)]
     )
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def model_info(wiring: Wiring, name: str) -> ModelInfo:
     """What is known of the configured model `name`."""
-    description = wiring.models[name].description
-    if name not in wiring.predictors:
+    description = wiring.configured[name].description
+    predictor = wiring.served.get(name)
+    if predictor is None:
         return ModelInfo(model=name, description=description, served=False, error=wiring.refusals[name].item())
-    champion = wiring.predictors[name].champion
+    champion = predictor.champion
     shown = {"features", "spec_hash", "model", "version"}
     rest: dict[str, Any] = {key: value for key, value in champion.manifest.items() if key not in shown}
     return ModelInfo(
@@ -69,7 +70,7 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
         model_version=champion.version,
         spec_hash=champion.spec_hash,
         features=list(champion.features),
-        inputs=dict(wiring.predictors[name].reader.inputs),
+        inputs=dict(predictor.reader.inputs),
         manifest=rest,
         held_back=wiring.held_back[name].item() if name in wiring.held_back else None,
     )
