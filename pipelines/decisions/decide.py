@@ -16,9 +16,7 @@ prediction at all, no action is best.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from pipelines.catalogue import NO_ACTION, Action, Catalogue, Variant
+from pipelines.catalogue import Action, Catalogue, Variant
 from pipelines.decisions.candidates import Candidate, candidates_of
 from pipelines.decisions.draws import chances, draw, in_holdout, seed_of
 from pipelines.decisions.reasons import Choice, alternative_of, reasons_of

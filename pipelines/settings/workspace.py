@@ -41,11 +41,6 @@ class Workspace:
         return self.root / "decisions.db"
 
     @property
-    def catalogues(self) -> Path:
-        """Catalogues of actions that were decided by, each under its hash, so that decisions can be replayed."""
-        return self.root / "catalogues"
-
-    @property
     def access(self) -> Path:
         """SQLite file of the keys that clients show."""
         return self.root / "access.db"

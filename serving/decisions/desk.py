@@ -15,8 +15,9 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 
 import msgspec
@@ -27,7 +28,6 @@ from pipelines.catalogue import NO_ACTION, Catalogue
 from pipelines.console import UserError
 from pipelines.decisions.decide import decide
 from pipelines.decisions.ledger import SOURCE, Before, Kept, Ledger, OtherQuestion, Period, Question
-from pipelines.decisions.ledger_catalogues import remember_catalogue
 from pipelines.decisions.ledger_event import Origin, Recorded, decision_event, recorded
 from pipelines.decisions.ledger_open import may_have_ledger, open_ledger
 from pipelines.decisions.situation import Situation
@@ -88,7 +88,7 @@ class DecisionDesk:
         gate: ConsentGate,
         open_features: OpenReader | None = None,
     ) -> None:
-        """`catalogue` and `wiring` give those of now, and raise ApiError (503). Opens nothing yet."""
+        """`catalogue` and `wiring` give those of now; the former raises ApiError (503). Opens nothing yet."""
         self._settings = settings
         self._catalogue = catalogue
         self._wiring = wiring
@@ -97,7 +97,6 @@ class DecisionDesk:
         self._opening = threading.Lock()
         self._ledger: Ledger | None = None
         self._outbox: Outbox | None = None
-        self._remembered: str | None = None
         self._pruned_at = time.monotonic()
 
     def decide(self, asked: Asked, files: OpenFiles) -> Decided:
@@ -112,24 +111,27 @@ class DecisionDesk:
         catalogue = self._catalogue()
         with taking_events(self._settings.workspace.erasure_lock):
             ledger, outbox = self._opened()
-            outbox.take_up(files, self._arrival(None))
+            outbox.take_up(files, self._arrives_at())
             customer = self._gate.permitted(asked.customer_id, "customer_id")
-            question = self._question(asked, customer, files)
             reading = self._readings.reading(catalogue, self._wiring())
             if asked.context:
-                check_context(asked.context, reading.inputs, f"of decisions ({catalogue.model})")
+                check_context(asked.context, reading.inputs, catalogue.model)
             known = reading.of(customer, asked.context)
             if known is None:
                 raise unknown_customer("customer_id")
-            walk = _Walk(self, files.identity, catalogue, reading, known, asked, customer)
-            answered = _in(ledger, _at(question, known, catalogue), walk.make)
+            question = _question(asked, ids_of(files.identity, customer), known.as_of, catalogue)
+            _check_not_old(asked, ledger, files)
+            make = partial(self._kept, files.identity, reading, known, question, asked.context)
+            try:
+                answered = ledger.decide(question, make)
+            except OtherQuestion:
+                raise _taken("the id of a decision on another question") from None
             outbox.keep(files, answered.kept.event)
         self._prune(ledger, catalogue, known.as_of)
-        of = recorded(answered.kept.event.properties)
-        told = None
-        if asked.reasons and not answered.is_known:
-            told = explained(reading.model, known, of.decision, self._unit(catalogue))
-        return Decided(customer, of, answered.is_known, told)
+        made = recorded(answered.kept.event.properties)
+        of_now = asked.reasons and not answered.is_known
+        told = explained(reading.model, known, made.decision, self._unit(catalogue)) if of_now else None
+        return Decided(customer, made, answered.is_known, told)
 
     def recover(self, files: Callable[[], OpenFiles]) -> None:
         """Append what a process that died had decided and not appended. A failure is logged: the next call tries again."""
@@ -137,13 +139,14 @@ class DecisionDesk:
             return
         try:
             with taking_events(self._settings.workspace.erasure_lock):
-                self._opened()[1].take_up(files(), self._arrival(None))
+                self._opened()[1].take_up(files(), self._arrives_at())
         except (
             UserError, ConfigurationError, StatesBusy, StateUnavailable, ErasureRuns, sqlite3.Error, OSError
         ) as error:  # fmt: skip
             logger.error("decisions of a process that died are not in the journal yet: %s", type(error).__name__)
 
     def close(self) -> None:
+        """Write what is noted, and let go of files."""
         if self._ledger is not None:
             self._ledger.close()
 
@@ -154,60 +157,46 @@ class DecisionDesk:
                 self._outbox = Outbox(self._ledger)
             return self._ledger, self._outbox
 
-    def _question(self, asked: Asked, customer: str, files: OpenFiles) -> Question:
-        """Raises ApiError (409) for an id whose decision is only in the log by now, which cannot be answered again."""
-        if asked.decision_id is not None:
-            ledger, _ = self._opened()
-            was_made = ledger.find(asked.decision_id) is None and files.journal.contains([(SOURCE, asked.decision_id)])
-            if was_made:
-                raise _taken("the id of an older decision, which is answered no more")
-        decision_id = uuid.uuid4().hex if asked.decision_id is None else asked.decision_id
-        body = msgspec.json.encode([asked.customer_id, dict(asked.context)], order="sorted")
-        ids = ids_of(files.identity, customer)
-        return Question(decision_id, ids, blake2b(body, digest_size=16).hexdigest(), 0)
-
-    def event_of(self, walk: _Walk, decision_id: str, before: Before) -> Kept:
-        """The decision that follows from what is known and what was before, as it is kept."""
-        catalogue, reading, known = walk.catalogue, walk.reading, walk.known
+    def _kept(
+        self,
+        identity: IdentityStore,
+        reading: Reading,
+        known: Known,
+        question: Question,
+        context: Context,
+        before: Before,
+    ) -> Kept:
+        """What follows from what is known and what was before, as it is kept."""
+        catalogue, customer = reading.catalogue, question.customer_id
         situation = Situation(
-            decision_id=decision_id,
-            customer_id=walk.customer,
+            decision_id=question.decision_id,
+            customer_id=customer,
             as_of=known.as_of,
             basis=reading.basis,
             features=known.features,
-            consents=granted(walk.identity, walk.customer, self._settings.consent.purposes),
+            # Within the ledger's transaction: what was said by now counts.
+            consents=granted(identity, customer, self._settings.consent.purposes),
             contacts=before.contacts,
             predicted=known.predicted,
             spent=before.spent,
             shadow_price=catalogue.shadow_price,
         )
         decision = decide(catalogue, situation)
-        champion = None if reading.model is None else reading.model.champion
-        origin = Origin(
-            known.read,
-            None if champion is None else champion.model,
-            None if champion is None else champion.version,
-            known.model_read,
-            dict(walk.asked.context),
-            message_of(catalogue, decision, known.language),
-        )
-        who = spoken_for(walk.identity, walk.customer)
-        arrives_at = self._arrival(known.as_of)
-        event = decision_event(decision, situation, origin, catalogue.currency, who, arrives_at)
-        self._remember(catalogue)
+        message = message_of(catalogue, decision, known.language)
+        model, version = reading.champion
+        origin = Origin(known.read, model, version, known.model_read, dict(context), message)
+        arrives_at = self._arrives_at()
+        available_at = known.as_of if arrives_at is None else arrives_at
+        who = spoken_for(identity, customer)
+        event = decision_event(decision, situation, origin, catalogue.currency, who, available_at)
+        # A contact reaches the customer when it is sent, and caps count it there.
         at = known.as_of if decision.send_at is None else decision.send_at
         is_contact = decision.action != NO_ACTION
         return Kept(decision.action, decision.channel, is_contact, decision.cost, known.as_of, at, event)
 
-    def _arrival(self, as_of: int | None) -> int | None:
-        """When an event of now is there: with files of the past at the instant that is now there."""
-        return as_of if self._settings.profile.clock == "data_end" else time.time_ns() // 1000
-
-    def _remember(self, catalogue: Catalogue) -> None:
-        """Before the first decision by it is kept, so that every one can be made again."""
-        if self._remembered != catalogue.hash:
-            remember_catalogue(self._settings.workspace.catalogues, catalogue)
-            self._remembered = catalogue.hash
+    def _arrives_at(self) -> int | None:
+        """When an event of now is there. None with files of the past: then it is there at its own time."""
+        return None if self._settings.profile.clock == "data_end" else time.time_ns() // 1000
 
     def _prune(self, ledger: Ledger, catalogue: Catalogue, as_of: int) -> None:
         if time.monotonic() - self._pruned_at < _PRUNE_EVERY_SECONDS:
@@ -220,3 +209,41 @@ class DecisionDesk:
     def _unit(self, catalogue: Catalogue) -> str:
         model = self._settings.action_models.get(catalogue.model)
         return "" if model is None else unit_of(model.label.reward)
+
+
+def _question(asked: Asked, customer_ids: tuple[str, ...], as_of: int, catalogue: Catalogue) -> Question:
+    decision_id = uuid.uuid4().hex if asked.decision_id is None else asked.decision_id
+    body = msgspec.json.encode([asked.customer_id, dict(asked.context)], order="sorted")
+    longest = max((cap.within for cap in catalogue.caps), default=0)
+    budget = catalogue.budget
+    period = None if budget is None else Period(as_of // budget.per * budget.per, budget.per)
+    return Question(decision_id, customer_ids, blake2b(body, digest_size=16).hexdigest(), as_of - longest, period)
+
+
+def _check_not_old(asked: Asked, ledger: Ledger, files: OpenFiles) -> None:
+    """Raises ApiError (409) for an id whose decision the ledger has forgotten, and only the log knows."""
+    name = asked.decision_id
+    if name is not None and ledger.find(name) is None and files.journal.contains([(SOURCE, name)]):
+        raise _taken("the id of an older decision, which is not answered again")
+
+
+def ids_of(identity: IdentityStore, customer_id: str) -> tuple[str, ...]:
+    """Every id that the customer's decisions may stand under, their own first: those of customers who became one."""
+    rows = identity.rows("SELECT kind, key FROM identity_nodes WHERE customer_id = ?", (customer_id,))
+    others = (key if kind == USER_ID else f"~{kind}:{key}" for kind, key in rows)
+    return tuple(dict.fromkeys([customer_id, *others]))
+
+
+def granted(identity: IdentityStore, customer_id: str, purposes: Iterable[str]) -> tuple[str, ...]:
+    """The purposes that the customer granted in their own words, and did not take back.
+
+    No basis of a source stands in for that: an offer needs the customer's word.
+    """
+    said = ((purpose, identity.permission(customer_id, purpose)) for purpose in purposes)
+    return tuple(sorted(purpose for purpose, permission in said if permission is not None and permission.granted))
+
+
+def _taken(got: str) -> ApiError:
+    hint = "choose another one, or leave it out; the same question with the same id gives the same decision"
+    detail = ErrorDetail(field="decision_id", expected="an id of its own for each question", got=got, hint=hint)
+    return ApiError(409, "decision_id_taken", "there is a decision with this id already", [detail])

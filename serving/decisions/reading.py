@@ -63,6 +63,11 @@ class Reading:
         return "effect" if isinstance(self.model, EffectPredictor) else "propensity"
 
     @property
+    def champion(self) -> tuple[str, str] | tuple[None, None]:
+        """The model that decides, and its version."""
+        return (None, None) if self.model is None else (self.model.champion.model, self.model.champion.version)
+
+    @property
     def inputs(self) -> Mapping[str, Literal["integer", "text"]]:
         """What a call may bring along: what the model reads of it."""
         return {} if self.model is None else self.model.reader.inputs

@@ -89,4 +89,6 @@ def _check_built(reader: FeatureReader, wanted: str) -> None:
 def _not_these(got: str) -> ApiError:
     hint = "build the states of the features that the catalogue reads: `twin state rebuild`"
     detail = ErrorDetail(field="state", expected="states of the current features", got=got, hint=hint)
-    return ApiError(503, "state_mismatch", "decisions read the current features, and there are no states of them", [detail])
+    return ApiError(
+        503, "state_mismatch", "decisions read the current features, and there are no states of them", [detail]
+    )
