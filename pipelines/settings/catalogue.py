@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from feature_repo.configuration import ConfigurationError, Problem, read_yaml
 from pipelines.catalogue import Catalogue
@@ -16,6 +18,7 @@ from pipelines.settings.journeys import JourneysFile
 from pipelines.settings.salvage import salvaged
 from pipelines.settings.surroundings import Surroundings
 
+Model = TypeVar("Model", bound=BaseModel)
 _STAND_INS: dict[str, Any] = {
     "version": 1, "currency": "", "model": "", "time_zone": "UTC", "holdout": {"share": 0, "salt": "-"},
     "exploration": {"share": 0}, "share": 0, "salt": "-", "description": "-", "channel": "none", "cost": 0,
@@ -44,18 +47,23 @@ def load_catalogue(actions: Path, journeys: Path, around: Surroundings, now: int
     raw = read(actions)
     raw_journeys = read(journeys) if journeys.exists() else None
     unreadable = {Path(problem.file).name for problem in problems}
-    journeys_file, told = _salvaged(raw_journeys, JourneysFile, JOURNEYS, unreadable)
-    problems += told
-    stages_known = not told and JOURNEYS not in unreadable
-    actions_file, more = _salvaged(raw, ActionsFile, ACTIONS, unreadable)
-    problems += more
-    if actions_file is not None:
-        names = names_for(actions_file, journeys_file, around, stages_known)
-        trees = _trees(actions_file, names)
-        problems += [*names.problems, *check_catalogue(actions_file, journeys_file, around, now)]
-        if not problems:
-            return compiled(CatalogueContent(actions=actions_file, journeys=journeys_file, around=around), names, trees)
-    raise ConfigurationError(list(dict.fromkeys(problems)))
+    actions_file, told = _salvaged(raw, ActionsFile, ACTIONS, unreadable)
+    journeys_file, more = (
+        _salvaged(raw_journeys, JourneysFile, JOURNEYS, unreadable) if journeys.exists() else (None, [])
+    )
+    problems += [*told, *more]
+    if actions_file is None:
+        raise ConfigurationError(problems)
+    content = CatalogueContent(actions=actions_file, journeys=journeys_file, around=around)
+    names, trees, found = _checked(content, now, stages_known=not more and JOURNEYS not in unreadable)
+    if problems or found:
+        raise ConfigurationError(list(dict.fromkeys([*problems, *found])))
+    return compiled(content, names, trees)
+
+
+def check_content(content: CatalogueContent, around: Surroundings) -> list[Problem]:
+    """What is wrong with it in other surroundings than its own; nothing counts as expired."""
+    return _checked(content.model_copy(update={"around": around}), None)[2]
 
 
 def compile_content(content: CatalogueContent) -> Catalogue:
@@ -64,19 +72,22 @@ def compile_content(content: CatalogueContent) -> Catalogue:
     Raises:
         ConfigurationError: with every mistake.
     """
-    names = names_for(content.actions, content.journeys, content.around, True)
-    trees = _trees(content.actions, names)
-    problems = [*names.problems, *check_catalogue(content.actions, content.journeys, content.around, None)]
+    names, trees, problems = _checked(content, None)
     if problems:
         raise ConfigurationError(problems)
     return compiled(content, names, trees)
 
 
-def _salvaged(raw: Any, model: Any, file: str, unreadable: set[str]) -> tuple[Any, list[Problem]]:
-    if raw is None or file in unreadable:
-        return None, []
-    return salvaged(raw, model, file, _STAND_INS)
+def _checked(
+    content: CatalogueContent, now: int | None, stages_known: bool = True
+) -> tuple[Names, dict[str, Node], list[Problem]]:
+    """What names stand for, the trees of all expressions by field, and every mistake."""
+    names = names_for(content.actions, content.journeys, content.around, stages_known)
+    expressions = content.actions.expressions()
+    trees = {place: names.parsed(ACTIONS, place, text, kind) for place, text, kind in expressions}
+    others = check_catalogue(content.actions, content.journeys, content.around, now)
+    return names, trees, [*names.problems, *others]
 
 
-def _trees(actions: ActionsFile, names: Names) -> dict[str, Node]:
-    return {place: names.parsed(ACTIONS, place, text, kind) for place, text, kind in actions.expressions()}
+def _salvaged(raw: Any, model: type[Model], file: str, unreadable: set[str]) -> tuple[Model | None, list[Problem]]:
+    return (None, []) if file in unreadable else salvaged(raw, model, file, _STAND_INS)

@@ -106,6 +106,11 @@ class Workspace:
         return self.root / "specs"
 
     @property
+    def catalogues(self) -> Path:
+        """Versions of the catalogue of actions that decisions were made with."""
+        return self.root / "catalogues"
+
+    @property
     def compaction_lock(self) -> Path:
         """Held by the one process that moves the journal into the lake."""
         return self.root / "compaction.lock"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ NAMES: Mapping[str, Kind] = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def rule(text: str, kind: Kind = "boolean") -> Expression:
     return compile_expression(text, dict(NAMES), kind)
 

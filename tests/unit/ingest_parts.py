@@ -95,6 +95,8 @@ def settings_for(tmp_path: Path, *sources: SourceConfig, plan: TrackingPlan = PL
         sources={source.source: source for source in sources},
         models={},
         companions={},
+        action_models={},
+        catalogue=None,
         identity=load_yaml(CHECKOUT / "configs" / "identity.yaml", IdentityConfig),
         consent=load_yaml(CHECKOUT / "configs" / "consent.yaml", ConsentConfig),
         workspace=Workspace("test", checkout=tmp_path),
