@@ -49,6 +49,7 @@ class Origin:
     """
 
     read: Read
+    currency: str
     model: str | None = None
     model_version: str | None = None
     model_read: Read | None = None
@@ -66,9 +67,7 @@ class Recorded:
     origin: Origin
 
 
-def decision_event(
-    decision: Decision, situation: Situation, origin: Origin, currency: str, who: Form, available_at: int
-) -> NewEvent:
+def decision_event(decision: Decision, situation: Situation, origin: Origin, who: Form, available_at: int) -> NewEvent:
     """The event of a decision for the customer that `who` names; its time is the as-of instant."""
     kept = {**msgspec.to_builtins(origin), "decision": to_object(decision)}
     return NewEvent(
@@ -82,7 +81,7 @@ def decision_event(
         anonymous_id=who.stored if who.kind == ANONYMOUS_ID else None,
         identifiers={} if who.kind in (USER_ID, ANONYMOUS_ID) else {who.kind: who.stored},
         value=decision.cost,
-        currency=currency,
+        currency=origin.currency,
         properties=decision_properties(decision, situation, origin.model, origin.model_version, kept),
     )
 

@@ -42,8 +42,11 @@ from serving.api.answers import unknown_customer
 from serving.api.context import Context, check_context
 from serving.api.errors import ApiError, ErrorDetail
 from serving.bootstrap import OpenReader, Wiring
+from serving.connection import Connection
 from serving.consent_gate import ConsentGate
+from serving.decisions.catalogue_watch import CatalogueWatch
 from serving.decisions.messages import message_of
+from serving.decisions.offered import catalogue_now
 from serving.decisions.outbox import Outbox
 from serving.decisions.reading import Known, Reading
 from serving.decisions.readings import Readings
@@ -75,6 +78,12 @@ class Decided:
     recorded: Recorded
     is_known: bool
     explained: Explained | None
+
+
+def connect(connection: Connection, gate: ConsentGate, watch: CatalogueWatch) -> DecisionDesk:
+    """The desk of a service."""
+    catalogue = partial(catalogue_now, watch)
+    return DecisionDesk(connection.settings, catalogue, connection.wiring, gate, connection.open_features)
 
 
 class DecisionDesk:
@@ -134,7 +143,7 @@ class DecisionDesk:
         return Decided(customer, made, answered.is_known, told)
 
     def recover(self, files: Callable[[], OpenFiles]) -> None:
-        """Append what a process that died had decided and not appended. A failure is logged: the next call tries again."""
+        """Append what a process that died had decided. A failure is logged: the next call tries again."""
         if not may_have_ledger(self._settings):
             return
         try:
@@ -184,11 +193,11 @@ class DecisionDesk:
         decision = decide(catalogue, situation)
         message = message_of(catalogue, decision, known.language)
         model, version = reading.champion
-        origin = Origin(known.read, model, version, known.model_read, dict(context), message)
+        origin = Origin(known.read, catalogue.currency, model, version, known.model_read, dict(context), message)
         arrives_at = self._arrives_at()
         available_at = known.as_of if arrives_at is None else arrives_at
         who = spoken_for(identity, customer)
-        event = decision_event(decision, situation, origin, catalogue.currency, who, available_at)
+        event = decision_event(decision, situation, origin, who, available_at)
         # A contact reaches the customer when it is sent, and caps count it there.
         at = known.as_of if decision.send_at is None else decision.send_at
         is_contact = decision.action != NO_ACTION
