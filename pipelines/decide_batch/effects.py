@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from feature_repo.configuration import Problem
 from feature_repo.effect_model import FILE, effects_from_json
 from pipelines.console import UserError
-from pipelines.decide_batch.features import Column
+from pipelines.decide_batch.features import Column, matrix_of
 from pipelines.model_store import MANIFEST_FILE, StoredModel, effect_booster_file, stored_models
 from pipelines.settings import Settings
 from pipelines.uplift.rows import FittedEffects
@@ -43,10 +43,7 @@ class Effects:
 
     def of(self, columns: Mapping[str, Column], rows: int) -> tuple[Array, Array]:
         """Effects (rows, actions), and responses (rows, actions + 1) with the control's first, of features by name."""
-        read = np.empty((rows, len(self.features)))
-        for at, name in enumerate(self.features):
-            read[:, at] = columns[name]
-        asked = self.fitted.model.inputs.matrix(read)
+        asked = self.fitted.model.inputs.matrix(matrix_of(self.features, columns, rows))
         return self.fitted.effect(asked), self.fitted.response(asked)
 
 

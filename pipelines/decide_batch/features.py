@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -85,3 +85,11 @@ def instant_of(settings: Settings, columns: FeatureColumns) -> int:
         hint = "ingest and build the states: twin run"
         raise UserError("there is no customer yet", [Problem("state", "customers with events", "none", hint)])
     return end
+
+
+def matrix_of(names: Sequence[str], columns: Mapping[str, Column], rows: int) -> NDArray[np.float64]:
+    """Features by name as they are read, shape (rows, names)."""
+    read = np.empty((rows, len(names)))
+    for at, name in enumerate(names):
+        read[:, at] = columns[name]
+    return read

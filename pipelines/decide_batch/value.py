@@ -46,9 +46,9 @@ class ByTheLog:
 
 
 def value_by_the_log(
-    settings: Settings, effects: Effects | None, catalogue: Catalogue, shadow_price: float, customers: int
+    settings: Settings, effects: Effects | None, catalogue: Catalogue, share: float, shadow_price: float, customers: int
 ) -> ByTheLog:
-    """The value of deciding on `customers`, those held out not among them, at `shadow_price`."""
+    """The value of deciding on `customers`, those held out not among them, at `shadow_price`, drawing `share`."""
     if effects is None:
         return ByTheLog(unknown="no effect is known yet, so what the plan changes is not either")
     config = settings.action_models.get(effects.model)
@@ -65,17 +65,17 @@ def value_by_the_log(
     hashes = {dataset.manifest.dataset_hash, evaluation["dataset_hash"], effects.manifest["dataset_hash"]}
     if len(hashes) != 1:
         return ByTheLog(unknown="the champion was tested on other decisions than those that are kept here")
-    return _valued(settings, config, dataset, predictions, effects, catalogue, shadow_price, customers)
+    return _valued(settings, config, dataset, predictions, effects, catalogue, share, shadow_price, customers)
 
 
 def _valued(
     settings: Settings, config: ActionModelConfig, dataset: Dataset, predictions: pd.DataFrame, effects: Effects,
-    catalogue: Catalogue, shadow_price: float, customers: int,
+    catalogue: Catalogue, share: float, shadow_price: float, customers: int,
 ) -> ByTheLog:  # fmt: skip
     prices = prices_of(settings, config)
     test = trials_of(dataset, config.label.control, True, prices).test
     expected = np.stack([predictions[f"expected_{arm}"].to_numpy(dtype=np.float64) for arm in test.arms], axis=1)
-    policy = policy_at(test, effects, catalogue, prices.minor, shadow_price)
+    policy = policy_at(test, effects, catalogue, prices.minor, share, shadow_price)
     nobody = everybody(0, test.eligible)
     gain = gain_of("dr", test.logged, policy, nobody, test.in_money(expected))
     support = support_of(test.logged, policy)
@@ -86,7 +86,9 @@ def _valued(
     )  # fmt: skip
 
 
-def policy_at(test: Trial, effects: Effects, catalogue: Catalogue, minor: int, shadow_price: float) -> Policy:
+def policy_at(
+    test: Trial, effects: Effects, catalogue: Catalogue, minor: int, share: float, shadow_price: float
+) -> Policy:
     """The chances, (n, k), with which decisions choose at a shadow price, exploration and levers included."""
     known = list(effects.actions)
     gains = np.full((len(test.rows.action), len(test.arms)), -np.inf)
@@ -99,7 +101,7 @@ def policy_at(test: Trial, effects: Effects, catalogue: Catalogue, minor: int, s
             gains[:, at] = action.priority * plain + action.boost / minor - shadow_price * test.cost[at]
     gains[:, 0] = 0.0
     best = greedy(gains, test.eligible)
-    return _explored(best, test.eligible, catalogue.exploration_share)
+    return _explored(best, test.eligible, share)
 
 
 def _explored(best: Policy, eligible: NDArray[np.bool_], share: float) -> Array:

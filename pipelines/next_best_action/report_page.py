@@ -1,4 +1,4 @@
-"""The page of the report on actions: sections of sentences, tables, pictures and examples, as HTML complete in itself."""
+"""The page of the report on actions: sections of sentences, tables, pictures and examples, as one HTML file."""
 
 from __future__ import annotations
 

@@ -112,9 +112,7 @@ def _policies(evaluation: Figures) -> Section:
 
 def _estimates(ordered: Sequence[Figures], own: str) -> Table:
     names = [name for name in _ESTIMATORS if all(name in item["estimates"] for item in ordered)]
-    rows = [
-        (item["title"], *(_range(*item["estimates"][name]) for name in names)) for item in ordered
-    ]
+    rows = [(item["title"], *(_range(*item["estimates"][name]) for name in names)) for item in ordered]
     return Table("The same values by each estimator.", ("Policy", *(_ESTIMATORS[name] for name in names)), rows, own)
 
 

@@ -57,9 +57,7 @@ def segments_of(
     return tuple(found)
 
 
-def _segment(
-    action: str, of: str, band: str, effects: Array, observed: Array, cluster: NDArray[np.int64]
-) -> Segment:
+def _segment(action: str, of: str, band: str, effects: Array, observed: Array, cluster: NDArray[np.int64]) -> Segment:
     mean = float(observed.mean())
     low, high = interval(mean, standard_error(observed, cluster), len(np.unique(cluster)))
     return Segment(action, of, band, len(effects), float(effects.mean()), mean, low, high)
