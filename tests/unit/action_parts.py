@@ -52,12 +52,13 @@ def made_up(
     first = np.nan_to_num(values[:, 0])
     truth = 1.0 + 0.3 * first[:, None] + np.zeros((rows, 3))
     truth[:, 1:] += heterogeneous(values) if effects is None else effects
+    truth = np.maximum(truth, 0.05)
     chances = np.full((rows, 3), 1 / 3)
     if not drawn:
         odds = np.exp(np.stack([np.zeros(rows), first, 0.5 * first], axis=1))
         chances = odds / odds.sum(axis=1, keepdims=True)
     arm = (generator.random(rows)[:, None] > np.cumsum(chances, axis=1)).sum(axis=1)
-    reward = generator.poisson(np.maximum(truth[np.arange(rows), arm], 0.05))
+    reward = generator.poisson(truth[np.arange(rows), arm])
     test = np.arange(rows) >= rows // 2
     as_of = FIRST + np.where(test, 60 * DAY, 0) + np.arange(rows)
     snapshot = FIRST + np.where(test, 60 * DAY, 0)
@@ -90,13 +91,13 @@ def heterogeneous(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def action_config(drawn: bool = True, **changes: Any) -> ActionModelConfig:
-    """Two learners and a search of two trials: seconds, not minutes."""
+    """Two learners and no search: seconds, not minutes."""
     loaded = load_settings().action_model(NAME)
     source = AssignmentConfig(event="Campaign Assigned", action="arm", propensity="chance" if drawn else None)
     label = ActionLabel(
         kind="action", assigned_by=(source,), control=CONTROL, horizon="30d",
         reward=RewardConfig(events=("Order Completed",), of="count"),
     )  # fmt: skip
-    tune = TuneConfig(trials=2, budget_seconds=5, rounds=40, early_stopping_rounds=10)
+    tune = TuneConfig(trials=1, budget_seconds=5, rounds=40, early_stopping_rounds=10)
     asked = {"label": label, "tune": tune, "learners": ("t", "dr"), "gates": ActionGates(), **changes}
     return loaded.model_copy(update=asked)
