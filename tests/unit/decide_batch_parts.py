@@ -91,9 +91,7 @@ def predicted(settings: Settings, effects: Effects, customer: str, as_of: int) -
     matrix = open_columns(settings, effects.spec_hash, effects.features).reader.read([customer], as_of).matrix
     columns = effects.fitted.model.inputs.matrix(matrix)
     found, responses = effects.fitted.effect(columns)[0], effects.fitted.response(columns)[0]
-    return {
-        action: Predicted(float(found[at]), float(responses[at + 1])) for at, action in enumerate(effects.actions)
-    }
+    return {action: Predicted(float(found[at]), float(responses[at + 1])) for at, action in enumerate(effects.actions)}
 
 
 def _events(customers: int, generator: np.random.Generator) -> list[Made]:
@@ -107,7 +105,9 @@ def _events(customers: int, generator: np.random.Generator) -> list[Made]:
         for _ in range(int(generator.integers(0, 7))):
             hour = float(generator.integers(0, 24)) / 24
             opened = {"message_id": f"m-{len(made)}", "campaign": "spring"}
-            made.append(Made(customer, "Email Opened", float(generator.integers(80, 100)) + hour, "email", None, opened))
+            made.append(
+                Made(customer, "Email Opened", float(generator.integers(80, 100)) + hour, "email", None, opened)
+            )
         if number % 5:
             made.append(Made(customer, "Consent Updated", 90.0, "web", None, {"purpose": "marketing", "granted": True}))
     made.append(Made(DENIED, "Consent Updated", 95.0, "web", None, {"purpose": "profiling", "granted": False}))

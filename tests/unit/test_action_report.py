@@ -175,7 +175,7 @@ def test_one_effect_for_all_needs_no_reasons(tmp_path: Path) -> None:
     made = evaluated(made_up(tmp_path, np.tile([0.2, 0.5], (900, 1)), rows=900))
     summary = report(made.settings, made.config)
     assert read_json(made.folder / EVALUATION)["learner"] == "constant"
-    assert summary.strongest == {action: () for action in ACTIONS}
+    assert summary.strongest == dict.fromkeys(ACTIONS, ())
     page = page_of(made)
     assert page.count("no input moves it") == 2
     assert "one effect for all" in summary.text()

@@ -170,7 +170,8 @@ def test_a_plan_that_is_killed_leaves_no_file(place: Settings, tmp_path: Path) -
         from pathlib import Path
         from pipelines.decide_batch import plan, table
         from pipelines.settings import Workspace, load_settings
-        settings = replace(load_settings(), workspace=Workspace("unit", checkout=Path({str(place.workspace.checkout)!r})))
+        workspace = Workspace("unit", checkout=Path({str(place.workspace.checkout)!r}))
+        settings = replace(load_settings(), workspace=workspace)
         table._ROWS = 10
         made = plan.plan_tables
         def dying(*arguments):
