@@ -19,7 +19,7 @@ from pipelines.events.opening import may_have_states, open_states
 from pipelines.events.spec_lease import SpecLease
 from pipelines.events.specs_in_use import find_spec, spec_beside
 from pipelines.model_store import EFFECTS, MODEL_FILES
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
 from pipelines.settings.models import ActionModelConfig, ModelConfig
 from pipelines.spec_versions import SpecVersions
 from serving.api.authorisation import Access
@@ -28,6 +28,7 @@ from serving.champion import MODEL_MISSING, Champion, StoredChampion, find_champ
 from serving.effect_champion import EffectChampion, EffectPredictor
 from serving.features import FeatureReader
 from serving.predictor import STATE_MISSING, Predictor, empty_state, mismatch
+from serving.settings import service_settings
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -110,7 +111,7 @@ def _no_probability(model: str) -> ApiError:
 
 def connect_access() -> Access:
     """The keys of the workspace that the environment names."""
-    return Access(load_settings().workspace.access)
+    return Access(service_settings().workspace.access)
 
 
 def wire(

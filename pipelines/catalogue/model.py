@@ -79,11 +79,16 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class SendTime:
-    """Features with the number of contacts answered in each local hour, 24 a channel, and the hour without any."""
+    """Features with the number of contacts answered in each local hour, 24 a channel, and the hour without any.
+
+    The hours are those of a calendar `utc_offset` microseconds east of UTC, as the features' are; `fallback_hour` is
+    the customer's own.
+    """
 
     counts: Mapping[str, tuple[str, ...]]
     fallback_hour: int
     at_least: int
+    utc_offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,14 @@ def compare(settings: Settings, config: ActionModelConfig) -> Summary:
     return next_best_action.evaluate(settings, config)
 
 
+def report(settings: Settings, config: ActionModelConfig) -> Summary:
+    from feature_repo.words import words_of
+    from pipelines.next_best_action.report import report
+
+    meanings = {name: words_of(settings.features, name) for name in settings.features.by_name}
+    return report(settings, config, meanings)
+
+
 def publish(settings: Settings, config: ActionModelConfig) -> Summary:
     from pipelines import next_best_action
     from pipelines.register import export_champion
@@ -34,13 +42,15 @@ def publish(settings: Settings, config: ActionModelConfig) -> Summary:
     return registration
 
 
-STEPS = {"fit": fit, "evaluate": compare, "register": publish}
+STEPS = {"fit": fit, "evaluate": compare, "explain": report, "register": publish}
 
 
 def key_figures(folder: Path) -> dict[str, Any]:
     """Where everything is, and what a reviewer asks first, from `evaluation.json`."""
-    from pipelines.artefacts import EVALUATION, read_json
+    from pipelines.artefacts import EVALUATION, REPORT, REPORT_FIGURES, read_json
 
     evaluation = read_json(folder / EVALUATION)
     keys = ("model", "learner", "actions", "randomised", "recommendation", "verdict_sentences", "policies", "gains")
-    return {"evaluation": str(folder / EVALUATION), **{key: evaluation[key] for key in keys}}
+    places = {"evaluation": EVALUATION, "report": REPORT, "figures": REPORT_FIGURES}
+    there = {name: str(folder / file) for name, file in places.items() if (folder / file).exists()}
+    return {**there, **{key: evaluation[key] for key in keys}}

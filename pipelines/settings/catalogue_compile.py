@@ -37,7 +37,7 @@ def compiled(content: CatalogueContent, names: Names, trees: dict[str, Node]) ->
     whens = {stage.name: stage.when for stage in content.journeys.stages} if content.journeys else {}
     stages = {name: compile_tree(when, names.stages[name]) for name, when in whens.items()}
     actions = tuple(_action(file, action, trees, minor) for action in file.actions)
-    send_time = _send_time(file)
+    send_time = _send_time(file, around.utc_offset)
     zone = file.traits[file.time_zone_trait] if file.time_zone_trait else None
     expressions = [*rules.values(), *stages.values(), *_expressions(actions)]
     named = {name for expression in expressions for name in expression.names}
@@ -115,11 +115,11 @@ def _caps(file: ActionsFile) -> Iterator[Cap]:
         yield from (Cap(cap.contacts, microseconds(cap.within), action.id) for cap in action.caps)
 
 
-def _send_time(file: ActionsFile) -> SendTime | None:
+def _send_time(file: ActionsFile, utc_offset: int) -> SendTime | None:
     if file.send_time is None:
         return None
     counts = {channel: tuple(hours(pattern)) for channel, pattern in file.send_time.channels.items()}
-    return SendTime(counts, file.send_time.fallback_hour, file.send_time.at_least)
+    return SendTime(counts, file.send_time.fallback_hour, file.send_time.at_least, utc_offset)
 
 
 def _expressions(actions: tuple[Action, ...]) -> Iterator[Expression]:
@@ -141,6 +141,7 @@ def _reduced(content: CatalogueContent, features: set[str], named: set[str]) -> 
         purposes=tuple(sorted(purpose for purpose in around.purposes if purpose in purposes)),
         action_models=(file.model,),
         models=(file.fallback_model,) if file.fallback_model else (),
+        utc_offset=around.utc_offset if file.send_time else 0,
     )
     kept = CatalogueContent(actions=file, journeys=content.journeys, around=reduced)
     plain = kept.model_dump(mode="json", by_alias=True, exclude_defaults=True)

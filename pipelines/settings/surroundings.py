@@ -13,7 +13,10 @@ from pipelines.settings.tracking_plan import TrackingPlan
 
 
 class Surroundings(ConfigModel):
-    """Kinds of features by name, and what else has a name. `currencies` are numbers of decimals by code."""
+    """Kinds of features by name, and what else has a name. `currencies` are numbers of decimals by code.
+
+    `utc_offset` is that of the features' calendar, microseconds east of UTC.
+    """
 
     features: dict[str, Kind]
     channels: tuple[str, ...]
@@ -21,6 +24,7 @@ class Surroundings(ConfigModel):
     purposes: tuple[str, ...]
     action_models: tuple[str, ...]
     models: tuple[str, ...]
+    utc_offset: int = 0
 
 
 def surroundings_of(
@@ -41,4 +45,5 @@ def surroundings_of(
         purposes=tuple(consent.purposes),
         action_models=tuple(action_models),
         models=tuple(models),
+        utc_offset=spec.utc_offset,
     )

@@ -12,12 +12,14 @@ from starlette.routing import Route
 
 from serving.api import request_id
 from serving.api.consent import ROUTES as CONSENT
+from serving.api.decide import actions_response
 from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.bootstrap import Wiring
 from serving.connection import Connection
+from serving.decisions.catalogue_watch import CatalogueWatch
 
 # In place of BentoML's own page, which loads a tracker of a third party.
 INDEX = """<!DOCTYPE html>
@@ -76,10 +78,21 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
     )
 
 
+class HasCatalogues(Protocol):
+    catalogues: CatalogueWatch
+
+
+async def _actions(request: Request) -> Response:
+    service: HasCatalogues = bentoml.get_current_service()
+    answer = actions_response(service.catalogues.offered)
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
 pages = Starlette(
     routes=[
         Route("/", _index, methods=["GET"]),
         Route("/v1/models", _models, methods=["GET"]),
+        Route("/v1/actions", _actions, methods=["GET"]),
         *INGEST_ROUTES,
         *CONSENT,
         *IDENTITY,
