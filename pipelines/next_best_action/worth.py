@@ -54,8 +54,8 @@ class Prices:
         lacking = [name for name in actions if name not in self.order]
         if lacking:
             notes.append(
-                f"{', '.join(lacking)}: without a price in configs/actions.yaml, so a unit of reward is worth {self.otherwise:g} "
-                "and the action costs 0"
+                f"{', '.join(lacking)}: without a price in configs/actions.yaml, so a unit of reward is worth "
+                f"{self.otherwise:g} and the action costs 0"
             )
         if unknown:
             notes.append(f"the value of an action is not known in {unknown:,} of {len(rows):,} rows, and counts as 0")
