@@ -8,8 +8,13 @@ from pathlib import Path
 
 MANIFEST_FILE = "manifest.json"
 # The file of a model by the `kind` of its manifest, which is `booster` where there is none.
-BOOSTER, LINEAR = "booster", "linear"
-MODEL_FILES = {BOOSTER: "model.lgb", LINEAR: "linear.json"}
+BOOSTER, LINEAR, EFFECTS = "booster", "linear", "effects"
+MODEL_FILES = {BOOSTER: "model.lgb", LINEAR: "linear.json", EFFECTS: "effects.json"}
+
+
+def effect_booster_file(at: int) -> str:
+    """The file of an effect model's booster, by its place among `EffectModel.boosters`."""
+    return f"booster_{at}.txt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from mlflow.utils.time import get_current_time_millis
 from feature_repo.configuration import Problem
 from feature_repo.model_inputs import ModelInputs, inputs_from_json
 from pipelines.console import UserError
-from pipelines.model_store import BOOSTER, LINEAR, MODEL_FILES
+from pipelines.model_store import BOOSTER, EFFECTS, MODEL_FILES
 from pipelines.settings import CHECKOUT, Settings, Workspace
 from pipelines.settings.models import LearningConfig
 
@@ -54,15 +54,21 @@ class RegisteredVersion:
 
     @property
     def kind(self) -> str:
-        """`booster` or `linear`."""
+        """`booster`, `linear`, `effects`, or that of a companion."""
         return str(self.manifest.get("kind", BOOSTER))
 
     @property
     def file(self) -> Path:
-        """The model itself: a booster in LightGBM's text format, or a linear model as JSON."""
+        """The model itself: a booster in LightGBM's text format, or a linear or an effect model as JSON."""
         # MLflow keeps what a model from code reads in a folder of its own.
-        folder = self.folder / "artifacts" if self.kind == LINEAR else self.folder
+        folder = self.folder if self.kind == BOOSTER else self.folder / "artifacts"
         return folder / MODEL_FILES[self.kind]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """`file`, and those that it names: an effect model has its boosters beside it."""
+        beside = self.manifest.get("files", ()) if self.kind == EFFECTS else ()
+        return (self.file, *(self.file.with_name(name) for name in beside if name != self.file.name))
 
     @property
     def inputs(self) -> ModelInputs:

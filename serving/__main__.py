@@ -16,8 +16,9 @@ import httpx
 from feature_repo.configuration import ConfigurationError
 from pipelines.console import UserError
 from pipelines.events.opening import check_journal, check_states
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
 from serving.exposure import check_host
+from serving.settings import service_settings
 
 READY_SECONDS = 60.0
 
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workspace", help="whose models and state to serve (default: TWIN_WORKSPACE, or default)")
     options = parser.parse_args(arguments)
     try:
-        settings = load_settings(options.workspace)
+        settings = service_settings(options.workspace)
         check_journal(settings)
         check_states(settings)
         host = _address(options.host or settings.profile.service.host)

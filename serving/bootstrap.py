@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from feature_repo import online
 from feature_repo.configuration import ConfigurationError
@@ -17,31 +18,48 @@ from pipelines.console import UserError
 from pipelines.events.opening import may_have_states, open_states
 from pipelines.events.spec_lease import SpecLease
 from pipelines.events.specs_in_use import find_spec, spec_beside
-from pipelines.settings import Settings, load_settings
-from pipelines.settings.models import ModelConfig
+from pipelines.model_store import EFFECTS, MODEL_FILES
+from pipelines.settings import Settings
+from pipelines.settings.models import ActionModelConfig, ModelConfig
 from pipelines.spec_versions import SpecVersions
 from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail, state_unavailable
-from serving.champion import MODEL_MISSING, StoredChampion, find_champion, former_versions
+from serving.champion import MODEL_MISSING, Champion, StoredChampion, find_champion, former_versions
+from serving.effect_champion import EffectChampion, EffectPredictor
 from serving.features import FeatureReader
 from serving.predictor import STATE_MISSING, Predictor, empty_state, mismatch
+from serving.settings import service_settings
 
 logger = logging.getLogger("bentoml.twin")
 
 OpenReader = Callable[[FeatureSpec, tuple[str, ...]], FeatureReader]
+AnyPredictor: TypeAlias = Predictor | EffectPredictor
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """What can be served: a predictor, or the reason why there is none, for each configured model.
 
-    `held_back` says why a model's latest champion is not served; then the predictor is of the one before.
+    `predictors` are of `models`, `effects` of `action_models`, which say what actions change. `held_back` says why a
+    model's latest champion is not served; then the predictor is of the one before.
     """
 
     models: Mapping[str, ModelConfig]
     predictors: Mapping[str, Predictor]
     refusals: Mapping[str, ApiError]
     held_back: Mapping[str, ApiError] = field(default_factory=dict)
+    action_models: Mapping[str, ActionModelConfig] = field(default_factory=dict)
+    effects: Mapping[str, EffectPredictor] = field(default_factory=dict)
+
+    @property
+    def configured(self) -> dict[str, ModelConfig | ActionModelConfig]:
+        """Every model that could be served."""
+        return {**self.models, **self.action_models}
+
+    @property
+    def served(self) -> dict[str, AnyPredictor]:
+        """Every predictor, by the name of its model."""
+        return {**self.predictors, **self.effects}
 
     @property
     def is_complete(self) -> bool:
@@ -52,7 +70,7 @@ class Wiring:
     def problem(self) -> ApiError | None:
         """Why the service is not ready. A model without a champion matters only if no other has one."""
         grave = [error for error in self.refusals.values() if error.code != MODEL_MISSING]
-        if self.predictors and not grave:
+        if self.served and not grave:
             return None
         reasons = grave or list(self.refusals.values()) or [_no_models()]
         details = [detail for error in reasons for detail in error.details]
@@ -61,7 +79,7 @@ class Wiring:
     def check(self) -> None:
         """Raises ApiError (503) where the states of customers cannot be read now."""
         try:
-            for predictor in self.predictors.values():
+            for predictor in self.served.values():
                 predictor.reader.check()
         except StateUnavailable as error:
             raise state_unavailable(isinstance(error, StatesLost)) from error
@@ -70,10 +88,13 @@ class Wiring:
         """The predictor of `model`.
 
         Raises:
-            ApiError: 404 where no such model is configured, 503 where it cannot be served.
+            ApiError: 404 where no such model is configured, 400 where it predicts no probability, 503 where it cannot
+                be served.
         """
         if model in self.predictors:
             return self.predictors[model]
+        if model in self.action_models:
+            raise _no_probability(model)
         if model in self.refusals:
             raise self.refusals[model]
         known = ", ".join(sorted(self.models)) or "none"
@@ -81,9 +102,16 @@ class Wiring:
         raise ApiError(404, "unknown_model", "there is no such model", [detail])
 
 
+def _no_probability(model: str) -> ApiError:
+    detail = ErrorDetail(
+        field="model", expected="a model of a probability", got="a model of actions", hint="ask POST /v1/decide"
+    )
+    return ApiError(400, "not_a_probability", f"the model {model} says what actions change", [detail])
+
+
 def connect_access() -> Access:
     """The keys of the workspace that the environment names."""
-    return Access(load_settings().workspace.access)
+    return Access(service_settings().workspace.access)
 
 
 def wire(
@@ -97,24 +125,30 @@ def wire(
     `open_features` stands in for the state of the workspace. `before` is the wiring in use, of which predictors of
     `unchanged` models are kept, and those whose successor cannot be served.
     """
-    predictors: dict[str, Predictor] = {}
+    served: dict[str, AnyPredictor] = {}
     refusals: dict[str, ApiError] = {}
     held_back: dict[str, ApiError] = {}
-    former = {} if before is None else before.predictors
+    former = {} if before is None else before.served
     reader = open_features or partial(open_state, settings)
-    for name, model in settings.models.items():
+    configured: tuple[ModelConfig | ActionModelConfig, ...] = (
+        *settings.models.values(), *settings.action_models.values()
+    )  # fmt: skip
+    for model in configured:
+        name = model.name
         if name in unchanged and name in former and before is not None and name not in before.held_back:
-            predictors[name] = former[name]
+            served[name] = former[name]
             continue
         try:
-            predictors[name] = _predictor(settings, model, reader)
+            served[name] = _predictor(settings, model, reader)
         except ApiError as error:
             fallback = former.get(name) or _former(settings, model, reader)
             if fallback is None:
                 refusals[name] = _to_be_told(error)
             else:
-                predictors[name], held_back[name] = fallback, _to_be_told(error)
-    made = Wiring(settings.models, predictors, refusals, held_back)
+                served[name], held_back[name] = fallback, _to_be_told(error)
+    predictors = {name: one for name, one in served.items() if isinstance(one, Predictor)}
+    effects = {name: one for name, one in served.items() if isinstance(one, EffectPredictor)}
+    made = Wiring(settings.models, predictors, refusals, held_back, settings.action_models, effects)
     _tell(made, before)
     return made
 
@@ -131,15 +165,16 @@ def _tell(made: Wiring, before: Wiring | None) -> None:
     for name, error in {**made.refusals, **made.held_back}.items():
         if str(told.get(name)) == str(error):
             continue
-        if error.code == MODEL_MISSING and made.predictors:
+        if error.code == MODEL_MISSING and made.served:
             logger.info("%s has no champion yet", name)
             continue
         details = "; ".join(f"{d.field}: expected {d.expected}, got {d.got} ({d.hint})" for d in error.details)
-        instead = f", version {made.predictors[name].champion.version} is" if name in made.predictors else ""
+        instead = f", version {made.served[name].champion.version} is" if name in made.served else ""
         what = f"the latest champion of {name}" if instead else name
         logger.error("%s is not served%s: %s. %s", what, instead, error, details)
-    for name, predictor in made.predictors.items():
-        if before is not None and before.predictors.get(name) is not predictor:
+    former = {} if before is None else before.served
+    for name, predictor in made.served.items():
+        if before is not None and former.get(name) is not predictor:
             champion = predictor.champion
             logger.info("%s is served by version %s now (spec %s)", name, champion.version, champion.spec_hash)
 
@@ -170,7 +205,9 @@ def open_state(settings: Settings, spec: FeatureSpec, features: tuple[str, ...])
         raise ApiError(503, "state_unreadable", "the state of customers cannot be read", [detail]) from error
 
 
-def _former(settings: Settings, model: ModelConfig, open_features: OpenReader) -> Predictor | None:
+def _former(
+    settings: Settings, model: ModelConfig | ActionModelConfig, open_features: OpenReader
+) -> AnyPredictor | None:
     """The newest version before the latest that can be served."""
     for version in former_versions(settings.workspace.bentoml_home, model.name):
         try:
@@ -180,23 +217,29 @@ def _former(settings: Settings, model: ModelConfig, open_features: OpenReader) -
     return None
 
 
-def _predictor(settings: Settings, model: ModelConfig, open_features: OpenReader, version: str = "latest") -> Predictor:
+def _predictor(
+    settings: Settings, model: ModelConfig | ActionModelConfig, open_features: OpenReader, version: str = "latest"
+) -> AnyPredictor:
     """Raises ApiError (503). What costs time comes last: a champion that waits for its states is tried each second."""
     stored = find_champion(settings.workspace.bentoml_home, model.name, version)
     spec = _spec_of(settings, stored)
     _check_features(stored, spec, str(stored.manifest.get("feature_service", model.feature_service)))
     lease = _lease(settings, stored)
     try:
-        return _over_states(settings, stored, spec, open_features, lease)
+        reader = _over_states(stored, spec, open_features)
+        clock = _clock(settings, reader)
+        meanings = {name: words_of(spec, name) for name in stored.features} | stored.inputs.words()
+        if isinstance(model, ActionModelConfig):
+            return EffectPredictor(_effects(stored), reader, meanings, clock, lease)
+        return Predictor(_champion(stored), reader, meanings, clock, lease)
     except BaseException:
         # The error is kept to be told, and with it all that stood where it was raised.
         lease.release()
         raise
 
 
-def _over_states(
-    settings: Settings, stored: StoredChampion, spec: FeatureSpec, open_features: OpenReader, lease: SpecLease
-) -> Predictor:
+def _over_states(stored: StoredChampion, spec: FeatureSpec, open_features: OpenReader) -> FeatureReader:
+    """Of what the model reads. Raises ApiError (503) where there are no states of its features."""
     try:
         reader = open_features(spec, stored.features)
         built = reader.spec_hash
@@ -207,11 +250,22 @@ def _over_states(
     if built != stored.spec_hash:
         hint = "build the states of the features that it was trained on: `twin state rebuild`"
         raise mismatch(stored, "spec_hash", stored.spec_hash, built, hint)
+    return reader
+
+
+def _champion(stored: StoredChampion) -> Champion:
     champion = stored.load()
     if tuple(champion.scorer.feature_name()) != champion.inputs.names:
         raise mismatch(stored, stored.file.name, "the columns of manifest.json", "others, or another order")
-    meanings = {name: words_of(spec, name) for name in champion.features} | champion.inputs.words()
-    return Predictor(champion, reader, meanings, _clock(settings, reader), lease)
+    return champion
+
+
+def _effects(stored: StoredChampion) -> EffectChampion:
+    champion = stored.load_effects()
+    misfit = champion.misfit()
+    if misfit is not None:
+        raise mismatch(stored, MODEL_FILES[EFFECTS], "the columns of manifest.json", misfit)
+    return champion
 
 
 def _spec_of(settings: Settings, stored: StoredChampion) -> FeatureSpec:

@@ -13,11 +13,13 @@ from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException
 from numpy.typing import NDArray
 
+from feature_repo.effect_model import effects_from_json
 from feature_repo.linear_model import linear_from_json
 from feature_repo.model_inputs import ModelInputs, inputs_from_json
-from pipelines.model_store import BOOSTER, LINEAR, MANIFEST_FILE, MODEL_FILES
+from pipelines.model_store import BOOSTER, EFFECTS, LINEAR, MANIFEST_FILE, MODEL_FILES, effect_booster_file
 from serving.api.errors import ApiError, ErrorDetail
 from serving.booster import Booster
+from serving.effect_champion import EffectChampion
 
 MODEL_MISSING = "model_missing"  # code of the refusal of a model that has never had a champion
 
@@ -99,7 +101,7 @@ class StoredChampion:
 
     @property
     def kind(self) -> str:
-        """`booster` or `linear`."""
+        """`booster`, `linear` or `effects`."""
         return str(self.manifest.get("kind", BOOSTER))
 
     @property
@@ -114,6 +116,16 @@ class StoredChampion:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(self.model, error) from error
         return Champion(self.model, self.version, self.inputs, self.spec_hash, self.manifest, scorer)
+
+    def load_effects(self) -> EffectChampion:
+        """Of a model of what actions change. Raises ApiError (503) where a file cannot be read."""
+        try:
+            effects = effects_from_json(json.loads((self.folder / MODEL_FILES[EFFECTS]).read_text(encoding="utf-8")))
+            files = {name: self.folder / effect_booster_file(at) for at, name in enumerate(effects.boosters)}
+            scorers = {name: Booster(file) for name, file in files.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _unreadable(self.model, error) from error
+        return EffectChampion(self.model, self.version, self.inputs, self.spec_hash, self.manifest, effects, scorers)
 
 
 def _scorer(kind: str, file: Path) -> Scorer:

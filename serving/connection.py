@@ -8,10 +8,11 @@ import os
 import threading
 
 from pipelines.model_store import latest_file
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
 from serving.api.error_log import described
 from serving.bootstrap import OpenReader, Wiring, wire
 from serving.predictor import STATE_MISSING
+from serving.settings import service_settings
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -24,7 +25,7 @@ _Mark = tuple[int, int, int] | None
 
 def connect() -> Connection:
     """What can be served of the workspace that the environment names."""
-    return Connection(load_settings())
+    return Connection(service_settings())
 
 
 class Connection:
@@ -35,8 +36,8 @@ class Connection:
 
     def __init__(self, settings: Settings, open_features: OpenReader | None = None) -> None:
         """`open_features` stands in for the state of the workspace."""
-        self._settings = settings
-        self._open_features = open_features
+        self.settings = settings
+        self.open_features = open_features
         self._seen = self._marks()
         self._wiring = wire(settings, open_features)
         self._looking = threading.Lock()
@@ -71,8 +72,9 @@ class Connection:
         unchanged = {name for name, mark in seen.items() if mark == self._seen[name]}
         if len(unchanged) == len(seen) and self._wiring.is_complete:
             return
-        made = wire(self._settings, self._open_features, self._wiring, unchanged)
-        replaced = any(made.predictors.get(name) is not former for name, former in self._wiring.predictors.items())
+        made = wire(self.settings, self.open_features, self._wiring, unchanged)
+        served = made.served
+        replaced = any(served.get(name) is not former for name, former in self._wiring.served.items())
         self._wiring, self._seen = made, seen
         if replaced:
             # What requests left behind in cycles may refer to the former, and collections are rare here: its states
@@ -87,7 +89,8 @@ class Connection:
                 logger.error("what was served before is served still; the next look tries again: %s", described(error))
 
     def _marks(self) -> dict[str, _Mark]:
-        return {name: _mark(self._settings, name) for name in self._settings.models}
+        names = (*self.settings.models, *self.settings.action_models)
+        return {name: _mark(self.settings, name) for name in names}
 
 
 def _mark(settings: Settings, model: str) -> _Mark:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.identity.store import IdentityStore, open_identity
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
 from serving.api.errors import ApiError, ErrorDetail
+from serving.settings import service_settings
 
 # Uses that a prediction makes of a customer: each is denied by its own purpose.
 _USES = ("predictions", "features")
@@ -27,7 +28,7 @@ class Asked:
 
 def connect() -> ConsentGate:
     """The gate of the workspace that the environment names."""
-    return ConsentGate(load_settings())
+    return ConsentGate(service_settings())
 
 
 class ConsentGate:

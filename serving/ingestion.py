@@ -26,16 +26,17 @@ from pipelines.events.journal import Appended, Journal, JournalUnavailable, NewE
 from pipelines.events.live import open_live_states
 from pipelines.events.live_states import LiveStates, StatesBusy
 from pipelines.events.opening import may_have_journal, open_journal
-from pipelines.identity.desk import Desk
+from pipelines.identity.desk import Desk, OpenFiles
 from pipelines.identity.store import open_identity
 from pipelines.privacy import EncryptionKeyMissing
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
 from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail, state_unavailable
 from serving.api.ingest.body import Envelope
 from serving.api.ingest.segment import Refused, Rules, Sender, Taken
 from serving.compactor import Compactor
 from serving.sealing_door import SealingDoor
+from serving.settings import service_settings
 from serving.state_keeper import StateKeeper
 
 logger = logging.getLogger("bentoml.twin")
@@ -63,7 +64,7 @@ class Ingested:
 
 def connect() -> Ingestion:
     """Live ingestion of the workspace that the environment names."""
-    return Ingestion(load_settings())
+    return Ingestion(service_settings())
 
 
 class Ingestion:
@@ -120,6 +121,14 @@ class Ingestion:
     async def at_desk(self, act: Callable[[Desk], Result]) -> Result:
         """Do an act on identity or consent. Raises ApiError (503) as `ingest`, and what `act` raises."""
         return await self._off_the_loop(lambda: act(Desk(self._settings, self._opened())))
+
+    async def with_files(self, act: Callable[[OpenFiles], Result]) -> Result:
+        """Do an act on the open files, such as a decision. Raises as `at_desk`."""
+        return await self._off_the_loop(lambda: act(self._opened()))
+
+    def files(self) -> OpenFiles:
+        """The open files, for the calling thread. Raises as they are opened."""
+        return self._opened()
 
     async def _off_the_loop(self, work: Callable[[], Result]) -> Result:
         if self._waiting >= self.limits.maximum_waiting:

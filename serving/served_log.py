@@ -22,12 +22,13 @@ from zlib import crc32
 from feature_repo.served import FeatureList, ServedVector, feature_list
 from pipelines.events.exclusion import ErasureRuns, taking_events
 from pipelines.identity.store import IdentityStore, open_identity
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings
 from serving.api import request_id
 from serving.api.error_log import described
 from serving.champion import Champion
 from serving.predictor import Prediction
 from serving.served_file import ServedFile
+from serving.settings import service_settings
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -48,7 +49,7 @@ def now() -> Moment:
 
 def connect() -> ServedLog:
     """The log of the workspace that the environment names."""
-    return ServedLog(load_settings())
+    return ServedLog(service_settings())
 
 
 class ServedLog:

@@ -14,23 +14,27 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from feature_repo.state.storage import StatesLost, StateUnavailable
-from pipelines.settings import load_settings
 from serving import bootstrap, connection, consent_gate, ingestion, served_log
 from serving.api import request_id
 from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
 from serving.api.authorisation import authorise
+from serving.api.decide import DecideResponse, decide_response
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, internal_error, state_unavailable
 from serving.api.pages import pages
 from serving.api.request_door import RequestDoor
-from serving.api.requests import PredictManyRequest, PredictRequest
+from serving.api.requests import DecideRequest, PredictManyRequest, PredictRequest
 from serving.api.responses import PredictManyResponse, PredictResponse
+from serving.decisions import desk
+from serving.decisions.catalogue_watch import watch_catalogue
+from serving.decisions.desk import Asked
 from serving.exposure import end_where_exposed
 from serving.lifetime import end_with_starter
+from serving.settings import service_settings
 from serving.shaped import ShapedService
 
 Arguments = ParamSpec("Arguments")
-PROFILE = load_settings().profile.service
+PROFILE = service_settings().profile.service
 
 
 def answering(method: Callable[Arguments, Awaitable[BaseModel]]) -> Callable[Arguments, Awaitable[Any]]:
@@ -73,13 +77,16 @@ class CustomerTwin:
     """Calibrated predictions for customers, with reasons."""
 
     def __init__(self) -> None:
-        self.settings = load_settings()
+        self.settings = service_settings()
         self.connection = connection.connect()
         self.connection.start()
         self.access = bootstrap.connect_access()
         self.gate = consent_gate.connect()
         self.ingestion = ingestion.connect()
         self.ingestion.recover()
+        self.catalogues = watch_catalogue(self.connection.settings)
+        self.decisions = desk.connect(self.connection, self.gate, self.catalogues)
+        self.decisions.recover(self.ingestion.files)
         self.served = served_log.connect()
         self.served.start()
 
@@ -88,6 +95,7 @@ class CustomerTwin:
         """Finish what was taken in."""
         self.connection.close()
         self.ingestion.close()
+        self.decisions.close()
         self.served.close()
 
     @bentoml.on_startup
@@ -150,6 +158,14 @@ class CustomerTwin:
             results=items_of(request.customer_ids, asked, predictions),
         )
 
+    @bentoml.api(route="/v1/decide")
+    @answering
+    async def decide(self, request: DecideRequest, /) -> DecideResponse:
+        """The next best action of one customer, which counts for caps and budget, and is in the log once answered."""
+        asked = Asked(request.customer_id, request.decision_id, request.context, request.reasons)
+        decided = await self.ingestion.with_files(lambda files: self.decisions.decide(asked, files))
+        return decide_response(request.customer_id, decided)
+
 
 def authorise_prediction(request: HTTPConnection) -> None:
     """Raises ApiError (401, 403) where the profile requires keys and this request shows none that may predict."""
@@ -159,7 +175,7 @@ def authorise_prediction(request: HTTPConnection) -> None:
 
 CustomerTwin.add_asgi_middleware(  # type: ignore[attr-defined]
     RequestDoor,
-    bodies={"/v1/predict": PredictRequest, "/v1/predict_many": PredictManyRequest},
+    bodies={"/v1/predict": PredictRequest, "/v1/predict_many": PredictManyRequest, "/v1/decide": DecideRequest},
     maximum_bytes=PROFILE.maximum_body_bytes,
     authorise=authorise_prediction,
 )

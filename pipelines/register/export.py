@@ -6,7 +6,8 @@ holds beside BentoML's own `model.yaml`:
 
 - `model.lgb`: the calibrated booster in LightGBM's text format. `predict` gives the probability,
   `raw_score` the log-odds, `pred_contrib` their parts, the last column being the base. Or, where the manifest's `kind`
-  is `linear`, `linear.json`: what `feature_repo/linear_model.py` reads, and answers the same of.
+  is `linear`, `linear.json`: what `feature_repo/linear_model.py` reads, and answers the same of. Or, where it is
+  `effects`, `effects.json`, which `feature_repo/effect_model.py` reads, and `booster_<n>.txt` for each booster of it.
 - `manifest.json`: what the model is and was made from; to serve it, `model`, `version`, `run_id`,
   `spec_hash`, `feature_service`, `features`, which are read, and `inputs`, how the columns of the model are made
   of them (`feature_repo/model_inputs.py`).
@@ -32,7 +33,7 @@ from feature_repo.configuration import Problem
 from feature_repo.spec_content import FILE, text_of
 from pipelines.artefacts import read_json, write_json
 from pipelines.console import UserError
-from pipelines.model_store import MANIFEST_FILE, MODEL_FILES
+from pipelines.model_store import MANIFEST_FILE
 from pipelines.settings import Settings
 from pipelines.settings.models import LearningConfig
 from pipelines.spec_versions import content_behind
@@ -72,7 +73,8 @@ def export_champion(settings: Settings, config: LearningConfig) -> Path:
         # BentoML calls what its own dependency pathspec has deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         with bentoml.models.create(tag, labels=labels, _model_store=store) as model:
-            shutil.copyfile(found.file, model.path_of(MODEL_FILES[found.kind]))
+            for file in found.files:
+                shutil.copyfile(file, model.path_of(file.name))
             _add_content(Path(model.path), content)
             write_json(Path(model.path_of(MANIFEST_FILE)), manifest)
     return Path(store.get(tag).path)

@@ -36,6 +36,11 @@ class Workspace:
         return self.root / "journal.db"
 
     @property
+    def decisions(self) -> Path:
+        """SQLite file of what was decided for customers: the ledger that caps and budgets are counted in."""
+        return self.root / "decisions.db"
+
+    @property
     def access(self) -> Path:
         """SQLite file of the keys that clients show."""
         return self.root / "access.db"

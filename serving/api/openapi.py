@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from serving.api.consent import BODIES as CONSENT
+from serving.api.decide import ActionsResponse
 from serving.api.errors import ErrorResponse
 from serving.api.identity import BODIES as IDENTITY
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
@@ -27,6 +28,7 @@ ERRORS = {
     "401": "No key that is known here; only where the profile requires keys",
     "403": "A key without the scope `predict`, or a customer who denied what a prediction needs",
     "404": "No such customer, model or path",
+    "409": "The id is that of another decision; only of `/v1/decide`",
     "413": "The body is too large",
     "415": "The body is not plain JSON",
     "500": "A fault of the server",
@@ -57,7 +59,7 @@ ACT_ERRORS = {
 def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
     schemas = dict(page["components"]["schemas"])
-    for model in (ErrorResponse, ModelsResponse, PrivacyRequest):
+    for model in (ErrorResponse, ModelsResponse, ActionsResponse, PrivacyRequest):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
     paths = {path: _with_errors(item) for path, item in page["paths"].items() if path != SWITCHED_OFF}
@@ -67,6 +69,14 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
             "operationId": "CustomerTwin__models",
             "description": "The configured models, and the champion that is served for each.",
             "responses": {"200": _answer("Successful Response", "ModelsResponse")},
+        }
+    }
+    paths["/v1/actions"] = {
+        "get": {
+            "tags": ["Service APIs"],
+            "operationId": "CustomerTwin__actions",
+            "description": "The catalogue of actions that decides now, and what is wrong with a newer one.",
+            "responses": {"200": _answer("Successful Response", "ActionsResponse")},
         }
     }
     paths |= {path: {"post": _call(path)} for path in PATHS}

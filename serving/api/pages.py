@@ -12,12 +12,14 @@ from starlette.routing import Route
 
 from serving.api import request_id
 from serving.api.consent import ROUTES as CONSENT
+from serving.api.decide import actions_response
 from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.bootstrap import Wiring
 from serving.connection import Connection
+from serving.decisions.catalogue_watch import CatalogueWatch
 
 # In place of BentoML's own page, which loads a tracker of a third party.
 INDEX = """<!DOCTYPE html>
@@ -49,17 +51,18 @@ async def _models(request: Request) -> Response:
     service: HasConnection = bentoml.get_current_service()
     wiring = service.connection.wiring()
     answer = ModelsResponse(
-        request_id=request_id.current.get(), models=[model_info(wiring, name) for name in sorted(wiring.models)]
+        request_id=request_id.current.get(), models=[model_info(wiring, name) for name in sorted(wiring.configured)]
     )
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def model_info(wiring: Wiring, name: str) -> ModelInfo:
     """What is known of the configured model `name`."""
-    description = wiring.models[name].description
-    if name not in wiring.predictors:
+    description = wiring.configured[name].description
+    predictor = wiring.served.get(name)
+    if predictor is None:
         return ModelInfo(model=name, description=description, served=False, error=wiring.refusals[name].item())
-    champion = wiring.predictors[name].champion
+    champion = predictor.champion
     shown = {"features", "spec_hash", "model", "version"}
     rest: dict[str, Any] = {key: value for key, value in champion.manifest.items() if key not in shown}
     return ModelInfo(
@@ -69,16 +72,27 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
         model_version=champion.version,
         spec_hash=champion.spec_hash,
         features=list(champion.features),
-        inputs=dict(wiring.predictors[name].reader.inputs),
+        inputs=dict(predictor.reader.inputs),
         manifest=rest,
         held_back=wiring.held_back[name].item() if name in wiring.held_back else None,
     )
+
+
+class HasCatalogues(Protocol):
+    catalogues: CatalogueWatch
+
+
+async def _actions(request: Request) -> Response:
+    service: HasCatalogues = bentoml.get_current_service()
+    answer = actions_response(service.catalogues.offered)
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 pages = Starlette(
     routes=[
         Route("/", _index, methods=["GET"]),
         Route("/v1/models", _models, methods=["GET"]),
+        Route("/v1/actions", _actions, methods=["GET"]),
         *INGEST_ROUTES,
         *CONSENT,
         *IDENTITY,

@@ -24,6 +24,8 @@ ModelName = Annotated[str, StringConstraints(min_length=1, max_length=60, patter
 # Money in minor units; `null` says the same as a name that is left out.
 Context = Annotated[dict[ModelName, StrictInt | ContextText | None], Field(max_length=50)]
 
+DecisionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
+
 _CONTEXT = "what this call brings along, for models that read it; `GET /v1/models` names their inputs"
 _A_CONTEXT = "at most 50 names, each with a whole number, a text of at most 256 characters, or null"
 _AN_ID = f"text of 1 to {MAXIMUM_ID_LENGTH} characters, none of them a control character"
@@ -78,3 +80,26 @@ class PredictManyRequest(RequestBody):
     model: ModelName = Field(default=DEFAULT_MODEL, description="which model to ask", examples=["churn"])
     reasons: bool = Field(default=False, description="also say why", examples=[False])
     context: Context = Field(default_factory=dict, description=_CONTEXT, examples=[{}])
+
+
+class DecideRequest(RequestBody):
+    """Ask for the next best action of one customer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"customer_id": "17850", "decision_id": "campaign-7.17850", "reasons": True}}
+    )
+    expected: ClassVar[Mapping[str, str]] = {
+        "customer_id": _AN_ID,
+        "decision_id": "text of 1 to 100 characters, each a letter, a digit or one of _.:-",
+        "context": _A_CONTEXT,
+        "reasons": "true or false",
+    }
+
+    customer_id: CustomerId = Field(description="any user id of the customer", examples=["17850"])
+    decision_id: DecisionId | None = Field(
+        default=None,
+        description="the same call with the same id is decided once, and answered alike; left out, each call is its own",
+        examples=["campaign-7.17850"],
+    )
+    context: Context = Field(default_factory=dict, description=_CONTEXT, examples=[{}])
+    reasons: bool = Field(default=False, description="also say what moves the effect", examples=[True])

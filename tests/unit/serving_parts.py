@@ -77,7 +77,11 @@ def train(features: Sequence[str]) -> lgb.Booster:
 def make_shop(checkout: Path) -> Shop:
     loaded = load_settings()
     settings = replace(
-        loaded, workspace=Workspace("test", checkout=checkout), models={"churn": loaded.models["churn"]}, companions={}
+        loaded,
+        workspace=Workspace("test", checkout=checkout),
+        models={"churn": loaded.models["churn"]},
+        companions={},
+        action_models={},
     )
     rng = np.random.default_rng(11)
     rows = _values(rng, len(CUSTOMERS), len(settings.features.service_features("churn")))
