@@ -24,7 +24,7 @@ from pipelines.next_best_action.results import ArmFigures, RankingFigures, Segme
 from pipelines.next_best_action.trial import Trial
 from pipelines.policy_value.diagnostics import support_of
 from pipelines.policy_value.estimators import contributions
-from pipelines.policy_value.intervals import interval, standard_error
+from pipelines.policy_value.intervals import half_width
 from pipelines.policy_value.logged import Array, Policy
 from pipelines.slicing import Slice
 from pipelines.uplift.doubly_robust import pseudo_effects
@@ -119,11 +119,11 @@ def segment_figures(
             own = cut.numbers == number
             if not own.any():
                 continue
-            value, cluster = float(more[own].mean()), logged.cluster[own]
-            low, high = interval(value, standard_error(more[own], cluster), len(np.unique(cluster)))
+            value = float(more[own].mean())
+            _, half = half_width(more[own], logged.cluster[own])
             shares = policy[own].mean(axis=0)
             named = {arm: float(share) for arm, share in zip(test.arms, shares, strict=True)}
-            made.append(SegmentFigures(cut.name, band, int(own.sum()), named, value, low, high))
+            made.append(SegmentFigures(cut.name, band, int(own.sum()), named, value, value - half, value + half))
     return tuple(made)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.reasons import format_value
-from pipelines.policy_value.intervals import interval, standard_error
+from pipelines.policy_value.intervals import half_width
 from pipelines.policy_value.logged import Array
 
 _BANDS = 4
@@ -59,8 +59,8 @@ def segments_of(
 
 def _segment(action: str, of: str, band: str, effects: Array, observed: Array, cluster: NDArray[np.int64]) -> Segment:
     mean = float(observed.mean())
-    low, high = interval(mean, standard_error(observed, cluster), len(np.unique(cluster)))
-    return Segment(action, of, band, len(effects), float(effects.mean()), mean, low, high)
+    _, half = half_width(observed, cluster)
+    return Segment(action, of, band, len(effects), float(effects.mean()), mean, mean - half, mean + half)
 
 
 def _bands(values: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
