@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
+from feature_repo.event_table import register_customer_events
+from pipelines.access import Keys
 from pipelines.catalogue import NO_ACTION
+from pipelines.dataset.consent import barred_from_training
 from pipelines.decisions.ledger import SOURCE, Question
 from pipelines.decisions.ledger_open import open_ledger
 from pipelines.events.exclusion import ErasureRuns, nothing_taken
 from pipelines.events.journal import JournalUnavailable, NewEvent
+from pipelines.events.opening import event_store
 from pipelines.identity.consenting import permissions_of
+from pipelines.identity.current import current_membership
 from pipelines.privacy.erase import erase
 from pipelines.privacy.report import access_report
 from pipelines.settings import Settings, Workspace
@@ -201,6 +208,22 @@ def test_decisions_say_nothing_of_permissions(office: Office) -> None:
     before = permissions_of(office.settings, identity, "c1", {"web"})
     office.decide("c1")
     assert permissions_of(office.settings, identity, "c1", {"web", SOURCE}) == before
+
+
+def test_decisions_may_train_where_all_else_of_the_customer_may(office: Office) -> None:
+    keys = Keys(office.settings.workspace.access)
+    keys.create("shop", ["ingest"], "web", "THB", purposes=["profiling"], legal_basis="contract")
+    # What counts for features is looked up once a second.
+    time.sleep(1.1)
+    office.keep(order(1, "untrained", NOON, source="shop"))
+    for who in ("c1", "untrained"):
+        office.decide(who)
+    with event_store(office.settings) as store, duckdb.connect() as connection:
+        now, members = store.snapshot(), current_membership(office.settings)
+        register_customer_events(connection, now.lake_path, now.version, now.tail, members)
+        seen = "SELECT customer_id FROM customer_events WHERE event = 'Decision Made' ORDER BY ALL"
+        assert connection.execute(seen).fetchall() == [("c1",), ("untrained",)]
+        assert barred_from_training(connection, office.settings) == ["untrained"]
 
 
 def test_contacts_of_two_who_became_one_count_together(settings: Settings) -> None:
