@@ -1,6 +1,7 @@
 """A checked expression over names: what rules of eligibility and of value are written in.
 
-Home-made: of the libraries that are kept none has SQL's unknown, kinds checked when loaded, and columns of numpy.
+Home-made: of the libraries that are kept, CEL's and rule-engine fail where a value is empty, simpleeval checks nothing
+before it runs, and none takes columns of numpy.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator
 
 from feature_repo.configuration import ConfigModel
 from pipelines.settings.labels import Duration, microseconds
@@ -37,25 +37,62 @@ def _long(duration: str) -> str:
     return duration
 
 
+def _version(value: Any) -> Any:
+    return str(value) if isinstance(value, bool) else value
+
+
 def _none(value: Any) -> Any:
     return None if value == "none" else value
+
+
+def _written_none(value: str | None) -> str:
+    return "none" if value is None else value
+
+
+def _day(value: Any) -> datetime.date:
+    """YAML makes a date of a day that is not quoted."""
+    try:
+        day = datetime.date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        day = None
+    if type(day) is not datetime.date or not 1970 <= day.year < 2200:
+        raise ValueError("a day such as 2026-12-31, from 1970 to 2199")
+    return day
 
 
 def _no_quiet_hours(value: Any) -> Any:
     return {"from": "00:00", "to": "00:00"} if value == "none" else value
 
 
-Id = Annotated[str, Field(pattern=_ID)]
+Id = Annotated[str, Field(pattern=_ID, strict=True)]
+Word = Annotated[str, Field(min_length=1, strict=True)]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$")]
+Version = Annotated[Literal[1], BeforeValidator(_version)]
 ExpressionText = Annotated[str, BeforeValidator(_written)]
 MinuteOfDay = Annotated[int, BeforeValidator(_minutes)]
+Day = Annotated[datetime.date, BeforeValidator(_day)]
 Period = Annotated[Duration, AfterValidator(_long)]
-Money = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Money = Annotated[float, Field(ge=0, le=1e12, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 # Must be said, if only as `none`: what is forgotten would be sent at night, or without being allowed.
-OrNone = Annotated[str | None, BeforeValidator(_none)]
+OrNone = Annotated[
+    Annotated[str, Field(min_length=1)] | None, BeforeValidator(_none), PlainSerializer(_written_none, return_type=str)
+]
 
 
-class QuietHoursConfig(ConfigModel):
+class WrittenModel(ConfigModel):
+    """A key that is left empty is a mistake: nobody is to be eligible, or a budget endless, by an unfinished line."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_said(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("a value; leave the key out where there is none")
+        return value
+
+
+class QuietHoursConfig(WrittenModel):
     """When nobody is contacted, in the customer's time zone, `[from, to)`; `none` is from 00:00 to 00:00."""
 
     begins: MinuteOfDay = Field(alias="from")
@@ -65,41 +102,45 @@ class QuietHoursConfig(ConfigModel):
 QuietHoursOrNone = Annotated[QuietHoursConfig, BeforeValidator(_no_quiet_hours)]
 
 
-class ActionCapConfig(ConfigModel):
+class ActionCapConfig(WrittenModel):
     """At most `contacts` in the last `within`."""
 
-    contacts: int = Field(ge=1)
+    contacts: Count
     within: Period
 
 
 class CapConfig(ActionCapConfig):
     """Of one channel, else of all actions."""
 
-    channel: str | None = None
+    channel: Word | None = None
 
 
-class ValidConfig(ConfigModel):
+class ValidConfig(WrittenModel):
     """Days in the catalogue's time zone, both of them included."""
 
-    from_: datetime.date | None = Field(default=None, alias="from")
-    until: datetime.date | None = None
+    from_: Day | None = Field(default=None, alias="from")
+    until: Day | None = None
 
 
-class VariantConfig(ConfigModel):
+class VariantConfig(WrittenModel):
     """One message strategy: texts, or keys of templates, by language."""
 
     id: Id
     when: ExpressionText | None = None
     because: str = ""
-    text: dict[str, str] = Field(default_factory=dict)
-    template: dict[str, str] = Field(default_factory=dict)
+    text: dict[Language, Word] = Field(default_factory=dict)
+    template: dict[Language, Word] = Field(default_factory=dict)
 
 
-class ActionConfig(ConfigModel):
-    """One thing that can be offered. `value` is a number in major units of money, or an expression in minor units."""
+class ActionConfig(WrittenModel):
+    """One thing that can be offered.
+
+    `value` is what a unit of the model's reward is worth: in major units of money where it reads no name, as a cost
+    is, and else in minor units, as features are.
+    """
 
     id: Id
-    description: str = Field(min_length=1)
+    description: Word
     channel: OrNone
     cost: Money
     value: ExpressionText
@@ -109,61 +150,61 @@ class ActionConfig(ConfigModel):
     expired: Literal["refuse", "keep"] = "refuse"
     caps: tuple[ActionCapConfig, ...] = ()
     quiet_hours: QuietHoursOrNone | None = None
-    priority: float = Field(default=1.0, ge=0, le=1000)
-    boost: float = Field(default=0.0, ge=-1e12, le=1e12)
+    priority: float = Field(default=1.0, ge=0, le=1000, strict=True)
+    boost: float = Field(default=0.0, ge=-1e12, le=1e12, strict=True)
     variants: tuple[VariantConfig, ...] = ()
 
 
-class ChannelConfig(ConfigModel):
+class ChannelConfig(WrittenModel):
     """What holds for all actions of a channel."""
 
     quiet_hours: QuietHoursOrNone
 
 
-class HoldoutConfig(ConfigModel):
+class HoldoutConfig(WrittenModel):
     """Customers who are never acted on, drawn by a hash of the salt and the customer."""
 
     share: Share
-    salt: str = Field(min_length=1)
+    salt: Word
 
 
-class ExplorationConfig(ConfigModel):
+class ExplorationConfig(WrittenModel):
     """Share of decisions that are drawn among all that may be done, also as long as no effect is known."""
 
     share: Share
     cold_start_share: Share = 1.0
 
 
-class BudgetConfig(ConfigModel):
+class BudgetConfig(WrittenModel):
     """Major units of money, in each `per` since 1970 UTC."""
 
     amount: Money
     per: Period
 
 
-class SendTimeConfig(ConfigModel):
+class SendTimeConfig(WrittenModel):
     """Features with the contacts answered in each hour, by channel; `{hour}` stands for 0 to 23."""
 
     channels: dict[str, Annotated[str, Field(pattern=r"^[^{}]*\{hour\}[^{}]*$")]] = Field(min_length=1)
-    fallback_hour: int = Field(ge=0, le=23)
-    at_least: int = Field(ge=1)
+    fallback_hour: int = Field(ge=0, le=23, strict=True)
+    at_least: Count
 
 
-class ActionsFile(ConfigModel):
+class ActionsFile(WrittenModel):
     """All of `configs/actions.yaml`."""
 
-    version: Literal[1]
-    currency: str
-    model: str
-    fallback_model: str | None = None
-    time_zone: str
-    time_zone_trait: str | None = None
-    traits: dict[Id, str] = Field(default_factory=dict)
+    version: Version
+    currency: Word
+    model: Word
+    fallback_model: Word | None = None
+    time_zone: Word
+    time_zone_trait: Word | None = None
+    traits: dict[Id, Word] = Field(default_factory=dict)
     rules: dict[Id, ExpressionText] = Field(default_factory=dict)
     holdout: HoldoutConfig
     exploration: ExplorationConfig
     budget: BudgetConfig | None = None
-    shadow_price: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    shadow_price: float = Field(default=0.0, ge=0, le=1e6, strict=True)
     caps: tuple[CapConfig, ...] = ()
     quiet_hours: QuietHoursOrNone | None = None
     channels: dict[str, ChannelConfig] = Field(default_factory=dict)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from feature_repo.configuration import ConfigModel
-from pipelines.settings.actions import ExpressionText, Id
+from pipelines.settings.actions import ExpressionText, Id, Version, WrittenModel
 
 
-class StageConfig(ConfigModel):
+class StageConfig(WrittenModel):
     """A customer is in the first stage whose rule holds."""
 
     name: Id
     when: ExpressionText
 
 
-class JourneysFile(ConfigModel):
+class JourneysFile(WrittenModel):
     """All of `configs/journeys.yaml`."""
 
-    version: Literal[1]
+    version: Version
     stages: tuple[StageConfig, ...] = Field(min_length=1)

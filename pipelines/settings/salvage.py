@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,12 +16,12 @@ _ROUNDS = 10
 
 
 def salvaged(
-    raw: Any, model: type[Model], file: str, stand_ins: Mapping[str, Any]
+    raw: Any, model: type[Model], file: str, stand_ins: Mapping[str, Callable[[], Any]]
 ) -> tuple[Model | None, list[Problem]]:
     """What `raw` says, without what is mistaken in it, and every mistake of its shape.
 
-    What is missing is replaced by `stand_ins`, by the last key. The content is None where that does not help; with a
-    problem it is only good for looking for more problems.
+    What is missing is replaced by what `stand_ins` give, by the last key. The content is None where that does not
+    help; with a problem it is only good for looking for more problems.
     """
     try:
         return model.model_validate(raw), []
@@ -45,7 +45,7 @@ def _by_place(place: tuple[int | str, ...]) -> tuple[tuple[bool, int, str], ...]
     return tuple((isinstance(key, int), key if isinstance(key, int) else 0, str(key)) for key in place)
 
 
-def _mend(raw: Any, place: tuple[int | str, ...], missing: bool, stand_ins: Mapping[str, Any]) -> None:
+def _mend(raw: Any, place: tuple[int | str, ...], missing: bool, stand_ins: Mapping[str, Callable[[], Any]]) -> None:
     """Put a stand-in where something is missing, or take out what is wrong."""
     if place[-1:] == ("[key]",):
         place = place[:-1]
@@ -57,9 +57,13 @@ def _mend(raw: Any, place: tuple[int | str, ...], missing: bool, stand_ins: Mapp
         raw = raw[key]
     last = place[-1]
     if missing and isinstance(raw, dict) and isinstance(last, str):
-        raw[last] = copy.deepcopy(stand_ins.get(last))
+        raw[last] = stand_ins.get(last, _nothing)()
     elif _holds(raw, last):
         del raw[last]
+
+
+def _nothing() -> None:
+    """No stand-in: the file is not salvaged."""
 
 
 def _holds(raw: Any, key: int | str) -> bool:
