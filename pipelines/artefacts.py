@@ -5,7 +5,13 @@ customer_id (text), as_of (instant, UTC), snapshot (instant, UTC: the as-of inst
 span of openings that the row belongs to), label (int64: 0 or 1; an amount or a time for a companion), part
 (`train` or `test`), fold (0.. for train rows, all rows of a customer in one fold; -1 for test rows), then one
 float64 column per feature of the feature service, in its order, null where the feature is empty; then those
-features that only the baselines and slices read.
+features that only the baselines, slices and the catalogue of actions read.
+
+A dataset of actions (`label.kind: action`) has after `fold`: action (text, as `label.actions` calls it;
+`label.control` is none), propensity (float64, the chance with which that action was drawn, NaN where nobody drew) and
+eligible (tuple of text, the actions that could have been drawn, in alphabetical order; None where all could). Its
+as_of is the instant of the assignment, and its label the reward. Where no label is known before a test could begin,
+customers are divided, and a snapshot is in both parts.
 """
 
 from __future__ import annotations
@@ -20,6 +26,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from feature_repo.configuration import Problem
 from feature_repo.model_inputs import ModelInputs, inputs_from_json
@@ -44,6 +52,7 @@ REPORT_FIGURES = "report.json"
 REGISTRATION = "registration.json"
 
 ID_COLUMNS = ("customer_id", "as_of", "snapshot", "label", "part", "fold")
+ACTION_COLUMNS = ("action", "propensity", "eligible")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +108,16 @@ class Dataset:
         return pd.DataFrame(inputs.matrix(values), columns=list(inputs.names))
 
 
+def value_columns(rows: pd.DataFrame) -> tuple[str, ...]:
+    """The columns of `rows` that hold features."""
+    return tuple(name for name in rows.columns if name not in (*ID_COLUMNS, *ACTION_COLUMNS))
+
+
 def save_dataset(folder: Path, dataset: Dataset) -> None:
     """Write both files of a dataset: a manifest never stands beside rows of another one."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (DATASET + ".partial")
-    dataset.rows.to_parquet(partial, index=False)
+    pq.write_table(_table(dataset.rows), partial)
     (folder / DATASET_MANIFEST).unlink(missing_ok=True)
     os.replace(partial, folder / DATASET)
     write_json(folder / DATASET_MANIFEST, asdict(dataset.manifest))
@@ -125,7 +139,20 @@ def load_dataset(folder: Path) -> Dataset:
         hint = "make it again: twin train MODEL"
         problem = Problem(DATASET_MANIFEST, "the keys that this version writes", "others", hint)
         raise UserError("The dataset was made by another version of the program.", [problem]) from None
-    return Dataset(pd.read_parquet(folder / DATASET), manifest)
+    rows = pd.read_parquet(folder / DATASET)
+    if "eligible" in rows:
+        eligible = [None if names is None else tuple(names) for names in rows["eligible"]]
+        rows["eligible"] = pd.Series(eligible, index=rows.index, dtype="object")
+    return Dataset(rows, manifest)
+
+
+def _table(rows: pd.DataFrame) -> pa.Table:
+    """A list of names is one also where every row has none."""
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    if "eligible" not in rows:
+        return table
+    names = pa.array(rows["eligible"].tolist(), pa.list_(pa.string()))
+    return table.set_column(table.column_names.index("eligible"), "eligible", names)
 
 
 def load_dataset_of(folder: Path, config: LearningConfig) -> Dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pipelines.cli import companions
+from pipelines.cli import companions, next_best_action
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -106,6 +106,8 @@ STEPS = {
 
 def steps_of(config: AnyModelConfig) -> dict[str, Callable[..., Summary]]:
     """What is done to make it, in order, by the names of the commands."""
-    from pipelines.settings.models import CompanionConfig
+    from pipelines.settings.models import ActionModelConfig, CompanionConfig
 
+    if isinstance(config, ActionModelConfig):
+        return {"dataset": make_dataset, **next_best_action.STEPS}
     return {"dataset": make_dataset, **companions.STEPS} if isinstance(config, CompanionConfig) else {**STEPS}

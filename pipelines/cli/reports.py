@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli import companions
+from pipelines.cli import companions, next_best_action
 from pipelines.cli.model_steps import CHURN
 from pipelines.cli.output import AsJson, ModelName, as_text, settings_of
 from pipelines.console import UserError
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
 
 
 def register_commands(app: typer.Typer) -> None:
@@ -36,13 +40,19 @@ def report_command(
     if not path.exists():
         raise UserError(f"there is no report of {model} yet: twin --workspace {settings.workspace.name} train {model}")
     if json:
-        print(as_text(_key_figures(folder) if model in settings.models else companions.key_figures(folder)))
+        print(as_text(_key_figures_of(settings, model)(folder)))
     else:
         print(path)
         if (folder / MODEL_CARD).exists():
             print(folder / MODEL_CARD)
     if open_page:
         webbrowser.open(path.as_uri())
+
+
+def _key_figures_of(settings: Settings, model: str) -> Callable[[Path], dict[str, Any]]:
+    if model in settings.action_models:
+        return next_best_action.key_figures
+    return _key_figures if model in settings.models else companions.key_figures
 
 
 def _key_figures(folder: Path) -> dict[str, Any]:

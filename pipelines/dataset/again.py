@@ -15,7 +15,7 @@ from pipelines.dataset.build import feature_values
 from pipelines.dataset.labels import label_rows
 from pipelines.dataset.population import Openings, When
 from pipelines.settings import Settings
-from pipelines.settings.models import ModelConfig
+from pipelines.settings.models import ActionModelConfig, ModelConfig
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -36,7 +36,7 @@ class DatasetAgain:
     """Features and labels as `build_dataset` makes them. `store` is this one's alone: what it reads is changed."""
 
     settings: Settings
-    config: ModelConfig
+    config: ModelConfig | ActionModelConfig
     store: FeatureStore
 
     def features(self, log: Log, points: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,19 +16,21 @@ from deltalake import DeltaTable
 from feature_repo.configuration import Problem
 from feature_repo.event_table import register_customer_events
 from feature_repo.model_inputs import ModelInputs
-from pipelines.artefacts import DATASET, ID_COLUMNS, Dataset, DatasetManifest, Snapshot, save_dataset
+from pipelines.artefacts import DATASET, Dataset, DatasetManifest, Snapshot, save_dataset, value_columns
 from pipelines.console import UserError, progress
-from pipelines.dataset.checks import check_inputs, check_labels
+from pipelines.dataset.action_counts import ActionCount, count_actions
+from pipelines.dataset.checks import check_actions, check_inputs, check_labels
 from pipelines.dataset.consent import barred_from_training
 from pipelines.dataset.features import historical_features
 from pipelines.dataset.inputs import model_inputs
-from pipelines.dataset.labels import LabelledRows, is_positive, log_range
-from pipelines.dataset.rows import DROPPED, PARTS, TEST, TRAIN, Populated, populated, rows_of
-from pipelines.dataset.snapshots import LogRange, SnapshotPlan, day, plan_snapshots
+from pipelines.dataset.labels import is_positive, log_range
+from pipelines.dataset.notes import notes_of
+from pipelines.dataset.rows import PARTS, TEST, TRAIN, plan_of, populated, rows_of
+from pipelines.dataset.snapshots import LogRange, day
 from pipelines.identity.current import current_membership
 from pipelines.settings import Settings
 from pipelines.settings.labels import Label, microseconds
-from pipelines.settings.models import CompanionConfig, LearningConfig, ModelConfig
+from pipelines.settings.models import ActionModelConfig, CompanionConfig, LearningConfig, ModelConfig
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
-    """What was made. Positive is a label above 0, or a next event in time; instants are int64 microseconds UTC."""
+    """What was made. Positive is a label above 0, or a next event in time; instants are int64 microseconds UTC.
+
+    `actions` are the counts of a dataset of actions, by part.
+    """
 
     model: str
     path: str
@@ -51,6 +55,7 @@ class DatasetSummary:
     notes: tuple[str, ...]
     lake_version: int
     dataset_hash: str
+    actions: tuple[ActionCount, ...] = ()
 
     def text(self) -> str:
         """The summary for a person."""
@@ -62,21 +67,24 @@ class DatasetSummary:
                 f"  {day(s.as_of)}  {s.part:<5} {s.customers:>8,} customers {s.positives:>8,} positive"
                 for s in self.snapshots
             ),
+            *(f"  {one.part:<5} {one.text()}" for one in self.actions),
             *(f"  Note: {note}" for note in self.notes),
             f"  {self.path}",
         ]
         return "\n".join(lines)
 
 
-def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, store: FeatureStore) -> DatasetSummary:
+def build_dataset(
+    settings: Settings, config: ModelConfig | CompanionConfig | ActionModelConfig, store: FeatureStore
+) -> DatasetSummary:
     """Make the dataset of one model from one version of the lake, and save it with its manifest.
 
     `store` is an open Feast feature store over the same lake; where it is pinned to a version of the
     lake, population and labels are read from that version too.
 
     Raises:
-        UserError: no events, a history that is too short, too few customers, labels all alike, or a
-            lake that changed while its features were read.
+        UserError: no events, a history that is too short, too few customers, labels or actions all alike, or
+            a lake that changed while its features were read.
     """
     lake = settings.workspace.lake
     newest, pinned = lake_version(lake), getattr(store.config.offline_store, "lake_version", None)
@@ -87,15 +95,17 @@ def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, sto
     with duckdb.connect() as connection:
         register_customer_events(connection, lake, version, membership=membership)
         log = log_range(connection, config.label)
-        plan = plan_snapshots(config, log)
-        parts = {part: rows_of(connection, config, plan, part) for part in PARTS}
         barred = barred_from_training(connection, settings)
+        plan = plan_of(connection, config, log, barred)
+        parts = {part: rows_of(connection, config, plan, part) for part in PARTS}
     rows = pd.concat([parts[TRAIN].rows, parts[TEST].rows], ignore_index=True)
     kept = ~rows["customer_id"].isin(barred)
     found = populated(rows[kept].reset_index(drop=True), plan, config)
-    notes = _notes(settings, config, plan, parts, int(rows.loc[~kept, "customer_id"].nunique()), found)
+    notes = notes_of(settings, config, plan, parts, int(rows.loc[~kept, "customer_id"].nunique()), found)
     rows = _with_folds(found.rows, config)
     check_labels(rows, config)
+    if isinstance(config, ActionModelConfig):
+        check_actions(rows, config)
     names = settings.features.service_features(config.feature_service)
     with progress(f"Features of {len(rows):,} rows"):
         values = feature_values(settings, config, store, rows, names)
@@ -113,18 +123,25 @@ def build_dataset(settings: Settings, config: ModelConfig | CompanionConfig, sto
 
 def feature_values(
     settings: Settings,
-    config: ModelConfig | CompanionConfig,
+    config: ModelConfig | CompanionConfig | ActionModelConfig,
     store: FeatureStore,
     rows: pd.DataFrame,
     names: tuple[str, ...],
 ) -> pd.DataFrame:
-    """The model's features, then those that only simple models and slices read: no input of the model."""
+    """The model's features, then those that only simple models, slices and the catalogue read: no inputs."""
     values = historical_features(store, store.get_feature_service(config.feature_service), rows, names)
-    others = sorted(set(config.other_features) - set(names))
+    others = sorted({*config.other_features, *_of_catalogue(settings, config)} - set(names))
     if not others:
         return values
     references = [f"{settings.features.by_name[name].view}:{name}" for name in others]
     return pd.concat([values, historical_features(store, references, rows, others)], axis=1)
+
+
+def _of_catalogue(settings: Settings, config: LearningConfig) -> list[str]:
+    """What expressions of the catalogue read to say what an action is worth; a dataset holds only numbers."""
+    if not isinstance(config, ActionModelConfig) or settings.catalogue is None:
+        return []
+    return [name for name in settings.catalogue.features if settings.features.by_name[name].kind != "text"]
 
 
 def fold_of(customer_id: str, folds: int) -> int:
@@ -133,18 +150,25 @@ def fold_of(customer_id: str, folds: int) -> int:
 
 
 def content_hash(rows: pd.DataFrame, names: tuple[str, ...], inputs: ModelInputs) -> str:
-    """SHA-256 (16 hex digits) over ids, labels, parts, folds, values and inputs; row order does not matter."""
+    """SHA-256 (16 hex digits) over ids, labels, parts, folds, actions, values and inputs; row order does not matter."""
     ordered = rows.sort_values(["as_of", "customer_id"])
     digest = hashlib.sha256("\n".join(names).encode())
     for column in ("customer_id", "part"):
         digest.update("\n".join(ordered[column]).encode())
     digest.update(ordered[["as_of", "label", "fold"]].to_numpy(dtype="<i8").tobytes())
-    values = ordered[list(names)].to_numpy(dtype="<f8") + 0.0  # one zero, not two
-    values[np.isnan(values)] = np.nan  # one NaN out of many bit patterns
-    digest.update(values.tobytes())
+    if "action" in ordered:
+        digest.update(json.dumps([ordered["action"].tolist(), ordered["eligible"].tolist()]).encode())
+        digest.update(_bytes(ordered["propensity"].to_numpy(dtype="<f8")))
+    digest.update(_bytes(ordered[list(names)].to_numpy(dtype="<f8")))
     # The same values are other columns to learn from where inputs differ.
     digest.update(json.dumps(inputs.to_json(), sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def _bytes(values: np.ndarray) -> bytes:
+    values = values + 0.0  # one zero, not two
+    values[np.isnan(values)] = np.nan  # one NaN out of many bit patterns
+    return values.tobytes()
 
 
 def lake_version(lake: Path) -> int:
@@ -153,39 +177,6 @@ def lake_version(lake: Path) -> int:
         hint = "ingest a file first: twin ingest --source NAME FILE"
         raise UserError("There are no events yet.", [Problem("lake", "a table of events", "nothing there", hint)])
     return DeltaTable(str(lake)).version()
-
-
-def _notes(
-    settings: Settings,
-    config: LearningConfig,
-    plan: SnapshotPlan,
-    parts: Mapping[str, LabelledRows],
-    barred: int,
-    found: Populated,
-) -> list[str]:
-    """What is not in the dataset, and why."""
-    notes = []
-    reason = f"their labels reach past the first test instant {day(plan.test[0])}"
-    between = parts[DROPPED].rows
-    if config.snapshots.at == "opening" and len(between):
-        first, last = day(between["as_of"].iloc[0]), day(between["as_of"].iloc[-1])
-        notes.append(f"{len(between):,} rows from {first} to {last} are left out: {reason}")
-    elif config.snapshots.at == "calendar" and plan.dropped:
-        first, last = day(plan.dropped[0]), day(plan.dropped[-1])
-        between_them = f"{len(plan.dropped)} snapshots from {first} to {last} are" if first != last else f"{first} is"
-        notes.append(f"{between_them} left out: {reason}")
-    if found.sparse:
-        least = config.snapshots.at_least_customers
-        left = ", ".join(day(at) for at in found.sparse)
-        notes.append(f"snapshots with fewer than {least} customers are left out: {left}")
-    excluded = parts[TRAIN].left_out.excluded + parts[TEST].left_out.excluded
-    if excluded and config.label.exclude:
-        events = " or ".join(config.label.exclude.events)
-        notes.append(f"{excluded:,} rows are left out by label.exclude: {events}")
-    if barred:
-        purpose = settings.consent.uses.training
-        notes.append(f"{barred:,} customers are left out: neither they nor all sources of their events allow {purpose}")
-    return notes
 
 
 def _with_folds(rows: pd.DataFrame, config: LearningConfig) -> pd.DataFrame:
@@ -221,7 +212,7 @@ def _manifest(
         settings.features.hash,
         *pinned,
         config.hash,
-        content_hash(rows, tuple(name for name in rows.columns if name not in ID_COLUMNS), inputs),
+        content_hash(rows, value_columns(rows), inputs),
         microseconds(label.horizon),
         microseconds(label.gap),
         log.start,
@@ -248,4 +239,5 @@ def _summary(dataset: Dataset, label: Label, folder: Path, notes: list[str]) -> 
         tuple(notes),
         manifest.lake_version,
         manifest.dataset_hash,
+        tuple(count_actions(rows, ["part"])) if label.kind == "action" else (),
     )

@@ -8,7 +8,7 @@ import pandas as pd
 from feature_repo.configuration import Problem
 from pipelines.artefacts import Dataset
 from pipelines.console import UserError
-from pipelines.settings.models import LearningConfig
+from pipelines.settings.models import ActionModelConfig, LearningConfig
 
 _NAMED = 3
 _OUTCOMES = {"churn": "label.horizon or label.activity_window", "conversion": "label.horizon or label.open_for"}
@@ -37,6 +37,24 @@ def check_labels(rows: pd.DataFrame, config: LearningConfig) -> None:
             problems.append(Problem(f"labels of {part}", expected, got, hint, file))
     if problems:
         raise UserError("There is nothing to tell apart.", problems)
+
+
+def check_actions(rows: pd.DataFrame, config: ActionModelConfig) -> None:
+    """Both parts must hold customers with an action and customers with none, to compare.
+
+    Raises:
+        UserError: they do not.
+    """
+    control, problems = config.label.control, []
+    for part, actions in rows.groupby("part")["action"]:
+        found = set(actions)
+        if control not in found or len(found) == 1:
+            expected = f"rows of {control} (label.control) and of at least one action"
+            hint = "log who was drawn to get none, or say in label.others whom to compare with"
+            got = f"only {', '.join(sorted(found))}"
+            problems.append(Problem(f"actions of {part}", expected, got, hint, f"configs/models/{config.name}.yaml"))
+    if problems:
+        raise UserError("There is nothing to compare an action with.", problems)
 
 
 def check_inputs(dataset: Dataset) -> list[str]:

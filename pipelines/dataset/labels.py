@@ -11,6 +11,7 @@ Events in `[t, t + gap)` decide nothing. All times: int64 microseconds UTC.
 | `conversion` | 1 if a goal event of one of the row's opportunities lies in the window, else 0 |
 | `value` | sum of the window's `value` over `add` less that over `subtract`, minor units; 0 without any |
 | `next_event` | microseconds from `t + gap` to the window's first qualifying event, -1 without one |
+| `action` | the reward: 1 if an event lies in the window, else 0; or how many; or their `value` as above |
 
 A `value` of more than 10^12 in size counts as empty, as in features, so that no sum leaves 64 bits.
 """
@@ -44,6 +45,7 @@ _LABEL = {
     f"FILTER (WHERE e.value BETWEEN -{LARGEST} AND {LARGEST}), 0)",
     "next_event": "coalesce(min(e.event_time) - p.as_of - $gap, -1)",
 }
+_REWARD = {"any": _LABEL["conversion"], "count": "count(e.event)", "value": _LABEL["value"]}
 
 _ROWS = """
 SELECT p.customer_id, p.as_of, ({label})::BIGINT AS label
@@ -56,10 +58,17 @@ ORDER BY p.as_of, p.customer_id
 """
 
 
+_ACTIONS = """
+SELECT action, propensity, eligible FROM population p JOIN assigned USING (customer_id, as_of)
+ORDER BY p.as_of, p.customer_id
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
     """`rows`: customer_id, as_of (int64 microseconds UTC), label (int64), one a customer of the population and instant,
-    ordered by instant and customer."""
+    ordered by instant and customer; of a label of actions also action, propensity and eligible (pipelines.artefacts).
+    """
 
     rows: pd.DataFrame
     left_out: LeftOut
@@ -96,20 +105,34 @@ def label_rows(
 
 def labelled(connection: duckdb.DuckDBPyConnection, label: Label, when: When, known_by: int = FOR_EVER) -> LabelledRows:
     """Labels at `when` from the view `customer_events`, outcomes as far as they had arrived by `known_by`."""
-    left_out = make_population(connection, label, when)
+    left_out = make_population(connection, label, when, known_by)
     values = {
         "events": list(label.outcome_events),
         "gap": microseconds(label.gap),
         "horizon": microseconds(label.horizon),
         "known_by": known_by,
     }
+    said = _REWARD[label.reward.of] if isinstance(label, ActionLabel) else _LABEL[label.kind]
+    if "$subtract" in said:
+        values["subtract"] = list(_subtracted(label))
+    rows = connection.execute(_ROWS.format(label=said), values).df().astype({"as_of": "int64", "label": "int64"})
+    return LabelledRows(_with_actions(connection, rows) if isinstance(label, ActionLabel) else rows, left_out)
+
+
+def _subtracted(label: Label) -> tuple[str, ...]:
     if isinstance(label, ActionLabel):
-        raise NotImplementedError("label.kind: action")
-    if isinstance(label, ValueLabel):
-        values["subtract"] = list(label.subtract)
-    sql = _ROWS.format(label=_LABEL[label.kind])
-    rows = connection.execute(sql, values).df().astype({"as_of": "int64", "label": "int64"})
-    return LabelledRows(rows, left_out)
+        return label.reward.subtract
+    return label.subtract if isinstance(label, ValueLabel) else ()
+
+
+def _with_actions(connection: duckdb.DuckDBPyConnection, rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with what was assigned; both are in the same order."""
+    found = connection.execute(_ACTIONS).fetchall()
+    return rows.assign(
+        action=pd.Series([action for action, _, _ in found], dtype="object"),
+        propensity=pd.Series([propensity for _, propensity, _ in found], dtype="float64"),
+        eligible=pd.Series([None if names is None else tuple(names) for _, _, names in found], dtype="object"),
+    )
 
 
 def is_positive(labels: pd.Series, label: Label) -> pd.Series:

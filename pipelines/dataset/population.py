@@ -1,4 +1,4 @@
-"""Who is in the dataset, as SQL over the lake: active customers, or those with an open opportunity.
+"""Who is in the dataset, as SQL over the lake: active customers, those with an open opportunity, or with an action.
 
 Only what had arrived by the as-of instant t counts (`event_time < t` and `available_at <= t`), which is
 what features see too. All times: int64 microseconds UTC.
@@ -10,18 +10,21 @@ what features see too. All times: int64 microseconds UTC.
 - **Right after an opening** (`snapshots.at: opening`): t is one microsecond after the opening had happened and
   was known, so that features see it. The opportunities of such a row are those whose opening became known
   at that instant, and no earlier ones.
+- **At an assignment** (a label of actions): t is when a customer got an action, see `assignments.py`.
 - **Left out** is who has an event of `exclude` before t.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import duckdb
 
-from pipelines.settings.labels import ConversionLabel, ExclusionConfig, Label, microseconds
+from pipelines.dataset.assignments import make_assigned
+from pipelines.dataset.spans import ALL_TIME, Spans
+from pipelines.settings.labels import ActionLabel, ConversionLabel, ExclusionConfig, Label, microseconds
 
 # The opportunity of an event: '' where nothing is matched, so that all are of one; NULL where it is of none.
 _LABEL_EVENTS = """
@@ -45,6 +48,8 @@ GROUP BY ALL
 HAVING as_of >= $begin AND as_of < $end AND opened >= as_of - $look_back
 """
 
+_AT_ASSIGNMENTS = "SELECT customer_id, as_of, '' AS opportunity, as_of AS opened FROM assigned"
+
 # Of several openings the latest decides: what came after it came after the earlier ones too.
 _OPEN = """
 SELECT c.customer_id, c.as_of, c.opportunity
@@ -67,10 +72,14 @@ _EVER = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Openings:
-    """Rows right after each opening, with as-of instants in `[begin, end)`."""
+    """Rows right after each opening, or at each assignment, with as-of instants in `[begin, end)`.
+
+    Of each of `spans` a customer is looked at once where nobody was assigned.
+    """
 
     begin: int
     end: int
+    spans: Spans = ALL_TIME
 
 
 When = Sequence[int] | Openings
@@ -78,17 +87,29 @@ When = Sequence[int] | Openings
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Customers at an instant that are no rows: all their opportunities were closed, or `label.exclude` fits them."""
+    """Customers at an instant that are no rows: all their opportunities were closed, or `label.exclude` fits them.
+
+    `assignments` says why assignments of actions are none, and how many.
+    """
 
     closed: int
     excluded: int
+    assignments: Mapping[str, int] = field(default_factory=dict)
 
 
-def make_population(connection: duckdb.DuckDBPyConnection, label: Label, when: When) -> LeftOut:
-    """Make the temporary table `population` (customer_id, as_of, opportunity) from the view `customer_events`."""
+def make_population(connection: duckdb.DuckDBPyConnection, label: Label, when: When, known_by: int) -> LeftOut:
+    """Make the temporary table `population` (customer_id, as_of, opportunity) from the view `customer_events`.
+
+    `known_by` limits which assignments count; who else is in the population is known at the as-of instant.
+    """
+    assignments: dict[str, int] = {}
     connection.execute(_LABEL_EVENTS.format(opportunity=_opportunity(label)))
     values: dict[str, object] = {"events": list(label.population_events), "look_back": microseconds(label.look_back)}
-    if isinstance(when, Openings):
+    if isinstance(label, ActionLabel):
+        begin, end, spans = _range(when)
+        assignments = make_assigned(connection, label, begin, end, spans, known_by)
+        _make(connection, "candidates", _AT_ASSIGNMENTS, {})
+    elif isinstance(when, Openings):
         _make(connection, "candidates", _AT_OPENINGS, values | {"begin": when.begin, "end": when.end})
     else:
         _make(connection, "candidates", _AT_INSTANTS, values | {"instants": list(when)})
@@ -97,7 +118,13 @@ def make_population(connection: duckdb.DuckDBPyConnection, label: Label, when: W
     _make(connection, "excluded", _EXCLUDED, _exclusion(label.exclude))
     _make(connection, "population", "FROM standing ANTI JOIN excluded USING (customer_id, as_of)", {})
     closed = "(SELECT DISTINCT customer_id, as_of FROM candidates) ANTI JOIN standing USING (customer_id, as_of)"
-    return LeftOut(_count(connection, closed), _count(connection, "excluded"))
+    return LeftOut(_count(connection, closed), _count(connection, "excluded"), assignments)
+
+
+def _range(when: When) -> tuple[int, int, Spans]:
+    if not isinstance(when, Openings):
+        raise TypeError("rows of actions are at assignments, not at instants of the calendar")
+    return when.begin, when.end, when.spans
 
 
 def _make(connection: duckdb.DuckDBPyConnection, table: str, sql: str, values: dict[str, object]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import duckdb
@@ -10,13 +12,17 @@ import pandas as pd
 
 from feature_repo.configuration import Problem
 from pipelines.console import UserError
+from pipelines.dataset.assignments import read_assignments
 from pipelines.dataset.labels import FOR_EVER, LabelledRows, labelled
-from pipelines.dataset.population import Openings, When
-from pipelines.dataset.snapshots import SnapshotPlan, day
+from pipelines.dataset.population import LeftOut, Openings, When
+from pipelines.dataset.snapshots import LogRange, SnapshotPlan, day, plan_assignments, plan_snapshots
+from pipelines.dataset.spans import Spans
 from pipelines.settings.labels import microseconds
-from pipelines.settings.models import LearningConfig
+from pipelines.settings.models import ActionModelConfig, LearningConfig
 
 TRAIN, DROPPED, TEST = PARTS = ("train", "dropped", "test")
+# The share of customers that are the test where they are divided.
+TEST_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,28 @@ class Populated:
     sparse: tuple[int, ...]
 
 
+def plan_of(
+    connection: duckdb.DuckDBPyConnection, config: LearningConfig, log: LogRange, barred: Collection[str]
+) -> SnapshotPlan:
+    """The snapshots of a model; those of actions follow the assignments of customers who are not `barred`.
+
+    Raises:
+        UserError: the log is too short, or has too few assignments.
+    """
+    if not isinstance(config, ActionModelConfig):
+        return plan_snapshots(config, log)
+    read_assignments(connection, config.label)
+    sql = "SELECT customer_id, as_of FROM assignments WHERE mistake IS NULL"
+    assigned = connection.execute(sql).df().astype({"as_of": "int64"})
+    return plan_assignments(config, log, assigned[~assigned["customer_id"].isin(barred)])
+
+
+def is_test_customer(customer_id: str) -> bool:
+    """Whether a customer is of the test where customers are divided: the same in every run and on every machine."""
+    digest = hashlib.blake2b(customer_id.encode(), digest_size=8, person=b"test").digest()
+    return int.from_bytes(digest, "big") < TEST_SHARE * 2**64
+
+
 def rows_of(
     connection: duckdb.DuckDBPyConnection, config: LearningConfig, plan: SnapshotPlan, part: str
 ) -> LabelledRows:
@@ -34,17 +62,22 @@ def rows_of(
 
     Returns:
         columns customer_id, as_of, snapshot (int64 microseconds UTC), label (int64) and part, ordered by
-        instant and customer. Labels of `train` are those that were known where the test begins.
+        instant and customer, and those of actions. Labels of `train` are those that were known where the test begins.
     """
-    known_by = plan.test[0] if part == TRAIN else FOR_EVER
+    known_by = plan.test[0] if part == TRAIN and not plan.by_customer else FOR_EVER
     made = labelled(connection, config.label, _when(config, plan, part), known_by)
     rows = made.rows
     rows.insert(2, "snapshot", _snapshot(config, plan, rows["as_of"].to_numpy(dtype=np.int64)))
+    if plan.by_customer and part != DROPPED:
+        is_test = rows["customer_id"].map(is_test_customer).astype(bool)
+        rows = rows[is_test if part == TEST else ~is_test].reset_index(drop=True)
+        # Both parts are taken from the same rows: what is none of them is told once.
+        made = LabelledRows(rows, made.left_out if part == TRAIN else LeftOut(0, 0))
     return LabelledRows(rows.assign(part=part), made.left_out)
 
 
 def populated(rows: pd.DataFrame, plan: SnapshotPlan, config: LearningConfig) -> Populated:
-    """Leave out train snapshots with too few customers.
+    """Leave out train snapshots with too few customers, and what is of no snapshot.
 
     Raises:
         UserError: a test snapshot has too few, or every train snapshot.
@@ -65,8 +98,8 @@ def populated(rows: pd.DataFrame, plan: SnapshotPlan, config: LearningConfig) ->
             f"configs/models/{config.name}.yaml",
         )
         raise UserError(f"Too few customers to learn {config.name} from.", [problem])
-    kept = [key not in sparse for key in zip(rows["part"], rows["snapshot"], strict=True)]
-    return Populated(rows[kept].reset_index(drop=True), tuple(at for _, at in sparse))
+    kept = [key in found and key not in sparse for key in zip(rows["part"], rows["snapshot"], strict=True)]
+    return Populated(rows[kept].reset_index(drop=True), tuple(sorted({*plan.sparse, *(at for _, at in sparse)})))
 
 
 def _planned(plan: SnapshotPlan) -> list[tuple[str, tuple[int, ...]]]:
@@ -76,10 +109,13 @@ def _planned(plan: SnapshotPlan) -> list[tuple[str, tuple[int, ...]]]:
 def _when(config: LearningConfig, plan: SnapshotPlan, part: str) -> When:
     if config.snapshots.at == "calendar":
         return {TRAIN: plan.train, DROPPED: plan.dropped, TEST: plan.test}[part]
+    spans = Spans(plan.end, microseconds(config.snapshots.every))
+    if plan.by_customer:
+        return Openings(plan.end if part == DROPPED else plan.begin, plan.end, spans)
     return {
-        TRAIN: Openings(plan.begin, plan.learns_until + 1),
-        DROPPED: Openings(plan.learns_until + 1, plan.test[0]),
-        TEST: Openings(plan.test[0], plan.end),
+        TRAIN: Openings(plan.begin, plan.learns_until + 1, spans),
+        DROPPED: Openings(plan.learns_until + 1, plan.test[0], spans),
+        TEST: Openings(plan.test[0], plan.end, spans),
     }[part]
 
 
@@ -87,5 +123,4 @@ def _snapshot(config: LearningConfig, plan: SnapshotPlan, as_of: np.ndarray) -> 
     """The snapshot of each row, shape (rows,): the instant itself, or the start of its span."""
     if config.snapshots.at == "calendar":
         return as_of
-    every = microseconds(config.snapshots.every)
-    return plan.end + (as_of - plan.end) // every * every
+    return Spans(plan.end, microseconds(config.snapshots.every)).start_of(as_of)

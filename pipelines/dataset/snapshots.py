@@ -11,11 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+import pandas as pd
+
 from feature_repo.configuration import Problem
 from feature_repo.windows import DAY, floor
 from pipelines.console import UserError
+from pipelines.dataset.spans import Spans
 from pipelines.settings.labels import microseconds
-from pipelines.settings.models import LearningConfig
+from pipelines.settings.models import ActionModelConfig, LearningConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,9 @@ class SnapshotPlan:
     """Snapshots, oldest first: as-of instants of the calendar, or the starts of spans of openings.
 
     A span reaches from its start to `every` later, the newest to `end`; no instant is before `begin`. The labels of
-    `dropped` snapshots would reach past the first test instant; `window` is how long after t a label is known.
+    `dropped` snapshots would reach past the first test instant; `window` is how long after t a label is known. `sparse`
+    spans have too few customers. `by_customer`: train and test are the same spans of other customers, since no label
+    is known before a test could begin.
     """
 
     train: tuple[int, ...]
@@ -42,6 +48,8 @@ class SnapshotPlan:
     begin: int
     end: int
     window: int
+    sparse: tuple[int, ...] = ()
+    by_customer: bool = False
 
     @property
     def learns_until(self) -> int:
@@ -78,6 +86,55 @@ def plan_snapshots(config: LearningConfig, log: LogRange) -> SnapshotPlan:
     dropped = earlier[: len(earlier) - len(train)]
     kept = train[: max(1, config.snapshots.most - len(test))]
     return SnapshotPlan(_ascending(kept), _ascending(dropped), _ascending(test), max(begin, kept[-1]), end, window)
+
+
+def plan_assignments(config: ActionModelConfig, log: LogRange, assigned: pd.DataFrame) -> SnapshotPlan:
+    """Spans `snapshots.every` long that hold enough of the customers of `assigned` (customer_id, and as_of as above).
+
+    The newest `split.test_snapshots` of them are the test, however long nobody was assigned anything before them. Train
+    instants are those whose label was known where the test begins; where there are none, as after a single
+    campaign, customers are divided instead.
+
+    Raises:
+        UserError: no span whose labels are known has enough customers.
+    """
+    window = config.label.window
+    end = floor(min(log.outcomes_end - window, log.end + DAY - 1), DAY)
+    begin = max(log.start, log.outcomes_start)
+    spans = Spans(end, microseconds(config.snapshots.every))
+    usable = assigned[(assigned["as_of"] >= begin) & (assigned["as_of"] < end)]
+    starts = spans.start_of(usable["as_of"].to_numpy(dtype=np.int64))
+    customers = usable["customer_id"].groupby(starts).nunique()
+    enough = customers >= config.snapshots.at_least_customers
+    held = sorted((int(start) for start in customers.index[enough]), reverse=True)
+    if not held:
+        raise _nothing_assigned(config, begin, end, customers)
+    sparse = tuple(sorted(int(start) for start in customers.index[~enough]))
+    test, earlier = held[: config.split.test_snapshots], held[config.split.test_snapshots :]
+    first_test = test[-1]
+    learned = usable[usable["as_of"] + window <= first_test]
+    known = set(spans.start_of(learned["as_of"].to_numpy(dtype=np.int64)).tolist())
+    train = [start for start in earlier if start in known]
+    if not train:
+        both = _ascending(held[: config.snapshots.most])
+        return SnapshotPlan(both, (), both, max(begin, both[0]), end, window, sparse, by_customer=True)
+    kept = train[: max(1, config.snapshots.most - len(test))]
+    dropped = [start for start in earlier if start > max(train)]
+    begin = max(begin, kept[-1])
+    return SnapshotPlan(_ascending(kept), _ascending(dropped), _ascending(test), begin, end, window, sparse)
+
+
+def _nothing_assigned(config: ActionModelConfig, begin: int, end: int, customers: pd.Series) -> UserError:
+    most = f", {int(customers.max()):,} at most in a span" if len(customers) else ""
+    problem = Problem(
+        "snapshots.at_least_customers",
+        f"{config.snapshots.at_least_customers} customers in {config.snapshots.every} who got an action or were drawn "
+        f"to get none, from {day(begin)} on and before {day(max(begin, end))}, so that their outcomes are known",
+        f"{int(customers.sum()):,}{most}",
+        "lower it, lengthen snapshots.every, shorten label.horizon, or ingest more assignments or later outcomes",
+        f"configs/models/{config.name}.yaml",
+    )
+    return UserError(f"Too few assignments to learn {config.name} from.", [problem])
 
 
 def day(instant: int) -> str:

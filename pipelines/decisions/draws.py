@@ -22,10 +22,14 @@ def draw(seed: str, share: float, choices: int) -> int | None:
     """With a chance of `share` one of 0 to choices - 1, each equally likely; else None, which means the best."""
     if share <= 0.0:
         return None
+    whether, which = uniforms(seed)
+    return None if whether >= share else int(which * choices)
+
+
+def uniforms(seed: str) -> tuple[float, float]:
+    """The two numbers in [0, 1) of a draw: whether it is one, and which choice it is."""
     numbers = hashlib.sha256(seed.encode()).digest()
-    if _uniform(numbers[:8]) >= share:
-        return None
-    return int(_uniform(numbers[8:16]) * choices)
+    return _uniform(numbers[:8]), _uniform(numbers[8:16])
 
 
 def chances(share: float, choices: int) -> tuple[float, float]:

@@ -84,10 +84,10 @@ def _expected_problems(expected: Expected, logged: Logged) -> list[Problem]:
     return [] if wrong is None else [wrong]
 
 
-def _rows(field: str, expected: str, wrong: NDArray[np.bool_], hint: str = "") -> Problem | None:
+def _rows(field: str, expected: str, wrong: NDArray[np.bool_] | np.bool_, hint: str = "") -> Problem | None:
     """A mistake with the number of decisions that have it and the first of them, counted from 0."""
     count = int(wrong.sum())
     if not count:
         return None
-    got = f"something else in {count:,} of {len(wrong):,} decisions, first in decision {int(np.argmax(wrong)):,}"
+    got = f"something else in {count:,} of {wrong.size:,} decisions, first in decision {int(np.argmax(wrong)):,}"
     return Problem(field, expected, got, hint)

@@ -11,8 +11,9 @@ policy(a | x) * q(x, a), a decision contributes
     switch_dr  m + w (r - q) where w <= threshold, else m      (Wang, Agarwal and Dudík 2017)
     dr_os      m + λ w / (w² + λ) * (r - q)        optimistic shrinkage (Su et al. 2020)
 
-Value, standard error and the paired gain of two policies all come from these contributions. What cutting or shrinking
-costs in bias is estimated (shrinkage.py) and widens the interval: its half width is t * sqrt(se² + bias²). The interval
+Value, standard error and the paired gain of two policies all come from these contributions. How far weights are cut or
+shrunk is chosen by the data (shrinkage.py); the distance from `dr` that this makes, which is unbiased, widens the
+interval: its half width is t * sqrt(se² + distance²). The interval
 of `dm` says how the mean of predictions varies over customers and nothing of the model's error.
 A policy may be None, the log itself: its value is the mean of the rewards.
 """

@@ -36,7 +36,7 @@ _SHOWN = (
     "config_hash",
     "git_commit",
 )
-_FIGURES = ("log_loss", "auc", "calibration_error")
+_FIGURES = ("log_loss", "auc", "calibration_error", "policy_value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ def promote(
     """Make a registered version champion, and hand it to the service.
 
     Raises:
-        UserError: there is no such version, its files are gone, or it failed gates and `despite_gates` is not said.
+        UserError: there is no such version, its files are gone, or it failed gates and `despite_gates` is not said; or
+            it decides by what nobody drew, and no reason is given.
     """
     found = registered_version(settings, config, version)
     present = alias_version(settings, config.name, CHAMPION)
@@ -78,6 +79,10 @@ def promote(
         hint = f"see twin history {config.name}; --despite-gates makes it champion all the same"
         problems = [Problem(name, "passed", "failed", hint) for name in failed]
         raise UserError(f"{config.name} version {version} did not pass its gates, and stays what it is.", problems)
+    if found.manifest.get("randomised") is False and not reason.strip():
+        hint = "what it learned is associational: people, not chance, chose who got which action"
+        problem = Problem("reason", "why decisions may rest on it: --reason TEXT", "none", hint)
+        raise UserError(f"{config.name} version {version} learned from actions that nobody drew.", [problem])
     return _make_champion(settings, config, found, "promote", reason, failed)
 
 

@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 from feature_repo.configuration import ConfigurationError, Problem
 from feature_repo.model_inputs import ALIVE, NO_ORDER
 from feature_repo.spec import COLUMN_MEASURES, Condition, Feature, FeatureSpec, Measure, Stream
+from pipelines.settings.action_checks import check_action_label
 from pipelines.settings.consent import ConsentConfig
 from pipelines.settings.expectations import ExpectationsConfig
 from pipelines.settings.identity import IdentityConfig
-from pipelines.settings.labels import ConversionLabel, ExclusionConfig, Label, ValueLabel, microseconds
+from pipelines.settings.labels import ActionLabel, ConversionLabel, ExclusionConfig, Label, ValueLabel, microseconds
 from pipelines.settings.models import ActionModelConfig, CompanionConfig, ModelConfig
 from pipelines.settings.personal_columns import check_personal_columns
 from pipelines.settings.source_checks import check_against_plan
@@ -204,6 +205,8 @@ def _label(
             elif field in ("add", "subtract") and plan.events[event].value is None:
                 yield _problem(file, f"label.{field}", "events with `value:` in events.yaml", event)
     yield from _match(plan, label, file)
+    if isinstance(label, ActionLabel):
+        yield from check_action_label(plan, label, file)
     if isinstance(label, ValueLabel):
         for event in sorted({*label.add} & {*label.subtract}):
             yield _problem(file, "label.subtract", "other events than those of label.add", event)
@@ -214,7 +217,12 @@ def _label(
 
 
 def _excludes_all(label: Label, exclude: ExclusionConfig) -> bool:
-    """Whether who is in the population for an event is left out for the same event."""
+    """Whether who is in the population for an event is left out for the same event.
+
+    An assignment is not before its own instant: one may leave out who got another before.
+    """
+    if isinstance(label, ActionLabel):
+        return False
     return exclude.within is None or microseconds(exclude.within) >= microseconds(label.look_back)
 
 

@@ -283,12 +283,14 @@ class ActionModelConfig(LearningConfig):
     learners: tuple[Learner, ...] = Field(default=("s", "t", "x", "dr"), min_length=1)
     worth: float = Field(default=1.0, gt=0, description="money a unit of reward, of actions that the catalogue lacks")
     gates: ActionGates = ActionGates()
+    slices: tuple[SliceConfig, ...] = ()
     actionable: tuple[str, ...] = ()
 
     @property
     def other_features(self) -> tuple[str, ...]:
-        """No feature but those of the service; what the catalogue reads is added where the dataset is made."""
-        return ()
+        """What slices read; what the catalogue reads is added where the dataset is made."""
+        cuts = [name for cut in self.slices for name in (cut.feature, *cut.largest_of.values()) if name]
+        return tuple(dict.fromkeys(cuts))
 
     @model_validator(mode="after")
     def _is_of_assignments(self) -> ActionModelConfig:
@@ -296,4 +298,6 @@ class ActionModelConfig(LearningConfig):
             raise ValueError("snapshots.at: opening, since rows are looked at when an action is assigned")
         if self.inputs.bg_nbd is not None:
             raise ValueError("inputs without bg_nbd")
+        if any(cut.consent is not None for cut in self.slices):
+            raise ValueError("slices by features: actions are learned of those who said yes")
         return self

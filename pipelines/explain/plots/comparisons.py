@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
+from pipelines.canvas import LINES, SOFT, Image, broken, canvas, pixels, vector
 from pipelines.explain.cohorts import Cohorts, furthest
 from pipelines.explain.interactions import Interactions
-from pipelines.explain.plots.canvas import LINES, SOFT, Image, broken, canvas, pixels, vector
 from pipelines.explain.stability import Stability
 from pipelines.explain.wording import number
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from pipelines.explain.plots.canvas import BLUE, LINES, PALE, RUST, SOFT, Image, canvas, vector
+from pipelines.canvas import BLUE, LINES, PALE, RUST, SOFT, Image, canvas, vector
 from pipelines.explain.wording import number
 
 

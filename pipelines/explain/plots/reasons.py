@@ -9,8 +9,8 @@ import shap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from pipelines.canvas import BLUE, RUST, SOFT, Image, broken, canvas, pixels
 from pipelines.explain.contributions import Array, Explained, Importance
-from pipelines.explain.plots.canvas import BLUE, RUST, SOFT, Image, broken, canvas, pixels
 from pipelines.explain.wording import number
 
 
