@@ -1,7 +1,7 @@
 """The catalogues that decisions were made with, each by its hash, so that an old decision can be made again.
 
-One JSON file a version in `.twin/<workspace>/catalogues/`, and the hash of the newest in `newest`. They hold rules, names
-and texts, and nothing of any customer.
+One JSON file a version in `.twin/<workspace>/catalogues/`, and the hash of the newest in `newest`. They hold rules,
+names and texts, and nothing of any customer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CatalogueVersions:
             return None
         found = compile_content(content)
         if found.hash != catalogue_hash:
-            raise ConfigurationError([_damaged(catalogue_hash, f"content of the hash {found.hash}")])
+            raise ConfigurationError([_damaged(f"{catalogue_hash}.json", f"content of the hash {found.hash}")])
         return found
 
     def newest(self) -> Catalogue | None:
@@ -51,24 +51,29 @@ class CatalogueVersions:
 
         Raises as `find`.
         """
-        try:
-            name = (self._folder / "newest").read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            return None
-        content = self._content(name)
-        return self.find(name) if content is not None and not check_content(content, self._around) else None
+        name = self._read("newest")
+        content = None if name is None else self._content(name)
+        return None if name is None or content is None or check_content(content, self._around) else self.find(name)
 
     def _content(self, catalogue_hash: str) -> CatalogueContent | None:
-        file = self._folder / f"{catalogue_hash}.json"
-        if not catalogue_hash.isalnum():
+        file = f"{catalogue_hash}.json"
+        text = self._read(file) if catalogue_hash.isalnum() else None
+        if text is None:
             return None
         try:
-            kept: Any = json.loads(file.read_text(encoding="utf-8"))["content"]
+            kept: Any = json.loads(text)["content"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError([_damaged(file, type(error).__name__)]) from None
+        return parse(kept, CatalogueContent, file)
+
+    def _read(self, name: str) -> str | None:
+        """None where there is no such file."""
+        try:
+            return (self._folder / name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError([_damaged(catalogue_hash, type(error).__name__)]) from None
-        return parse(kept, CatalogueContent, file.name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError([_damaged(name, type(error).__name__)]) from None
 
     def _write(self, name: str, text: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -78,6 +83,6 @@ class CatalogueVersions:
         os.replace(partial, self._folder / name)
 
 
-def _damaged(catalogue_hash: str, got: str) -> Problem:
+def _damaged(file: str, got: str) -> Problem:
     hint = "decisions made with it cannot be made again; put the file back from a backup"
-    return Problem("file", "a version of the catalogue", got, hint, f"{catalogue_hash}.json")
+    return Problem("file", "a version of the catalogue", got, hint, file)

@@ -11,6 +11,7 @@ from feature_repo.configuration import ConfigurationError
 from feature_repo.state.storage import StateUnavailable
 from pipelines.cli import (
     access,
+    actions,
     consent,
     data,
     demo,
@@ -42,6 +43,7 @@ for module in (
     versions,
     identity,
     consent,
+    actions,
     labels,
     models,
     reports,

@@ -12,8 +12,9 @@ what is allocated, but for those at the margin, whose step has exactly this slop
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,5 +162,5 @@ def _slopes(offered: Floats, price: Integers, at_cost: Integers, at_value: Float
     return np.divide(gained, spent, out=np.zeros(offered.shape), where=useful)
 
 
-def _joined(parts: list[NDArray[np.generic]], kind: type[np.generic]) -> NDArray[np.generic]:
+def _joined(parts: Sequence[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0, dtype=kind)

@@ -15,7 +15,7 @@ from pipelines.decisions.situation import Predicted, Situation
 from pipelines.expressions import Value
 
 _NOTHING_PREDICTED = Predicted(None, None)
-_QUIET = Obstacle("quiet_hours", "it is within quiet hours of the customer, and in the next 24 hours too")
+_QUIET = Obstacle("quiet_hours", "the customer's quiet hours leave no instant of the next 24 hours while it is offered")
 
 
 @dataclass(slots=True)
@@ -23,10 +23,12 @@ class Candidate:
     """An action, or no action where `action` is None.
 
     `obstacle` is why it may not be chosen, None where it may. `unknown` says why it has no expected value: it may be
-    chosen by a draw only. `plain_value` is amount × value − cost in minor units, where the amount is what is predicted
+    chosen by a draw only. `send_hour` is the hour of the customer's day at `send_at`.
+    `plain_value` is amount × value − cost in minor units, where the amount is what is predicted
     on the basis of the situation; `expected_value` is that with the levers; `score` is that less the shadow price.
     """
 
+    id: str
     action: Action | None
     obstacle: Obstacle | None = None
     unknown: str | None = None
@@ -38,11 +40,8 @@ class Candidate:
     score: float | None = None
     plain_score: float | None = None
     send_at: int | None = None
+    send_hour: int | None = None
     best_hour: BestHour | None = None
-
-    @property
-    def id(self) -> str:
-        return self.action.id if self.action else NO_ACTION
 
 
 def candidates_of(catalogue: Catalogue, situation: Situation, scope: Mapping[str, Value]) -> list[Candidate]:
@@ -50,18 +49,15 @@ def candidates_of(catalogue: Catalogue, situation: Situation, scope: Mapping[str
     reached = reached_caps(catalogue.caps, situation.contacts, situation.as_of)
     said = scope.get(catalogue.time_zone_feature) if catalogue.time_zone_feature else None
     clock = clock_of(customer_zone(said, catalogue.time_zone), situation.as_of)
-    hours: dict[str, BestHour] = {}
+    hours: dict[str, BestHour | None] = {}
     found = [_no_action(situation)]
     for action in catalogue.actions:
-        candidate = Candidate(action, obstacle(action, catalogue, situation, scope, reached))
+        candidate = Candidate(action.id, action, obstacle(action, catalogue, situation, scope, reached))
         found.append(candidate)
         if candidate.obstacle is None and action.channel is not None:
-            if action.channel not in hours and _has_hours(catalogue, action.channel):
+            if action.channel not in hours:
                 hours[action.channel] = hour_for(catalogue, action.channel, clock, scope)
-            candidate.best_hour = hours.get(action.channel)
-            candidate.send_at = when_to_send(action, candidate.best_hour, clock)
-            if candidate.send_at is None:
-                candidate.obstacle = _QUIET
+            _schedule(candidate, action, hours[action.channel], clock)
         if candidate.obstacle is None and not within_budget(action, catalogue.budget, situation.spent):
             candidate.obstacle = Obstacle("budget", f"its cost of {action.cost} does not fit into the period's budget")
         _predict(candidate, situation)
@@ -70,25 +66,29 @@ def candidates_of(catalogue: Catalogue, situation: Situation, scope: Mapping[str
     return found
 
 
-def hour_for(catalogue: Catalogue, channel: str, clock: CustomerClock, scope: Mapping[str, Value]) -> BestHour:
-    """The hour that suits the customer for a channel that has counts, on the customer's clock."""
+def hour_for(catalogue: Catalogue, channel: str, clock: CustomerClock, scope: Mapping[str, Value]) -> BestHour | None:
+    """The hour that suits the customer for a channel, on the customer's clock; None where nothing counts answers."""
     send_time = catalogue.send_time
-    if send_time is None:
-        raise ValueError("the catalogue has no send time")
+    if send_time is None or channel not in send_time.counts:
+        return None
     # An empty count is none; those of features are whole numbers.
     counts = [int(scope.get(name) or 0) for name in send_time.counts[channel]]
     shift = clock.offset - send_time.utc_offset
     return best_hour(counts, send_time.at_least, send_time.fallback_hour, shift)
 
 
-def _has_hours(catalogue: Catalogue, channel: str) -> bool:
-    return catalogue.send_time is not None and channel in catalogue.send_time.counts
+def _schedule(candidate: Candidate, action: Action, best: BestHour | None, clock: CustomerClock) -> None:
+    candidate.best_hour, candidate.send_at = best, when_to_send(action, best, clock)
+    if candidate.send_at is None:
+        candidate.obstacle = _QUIET
+    else:
+        candidate.send_hour = clock.minute_of_day(candidate.send_at) // 60
 
 
 def _no_action(situation: Situation) -> Candidate:
-    candidate = Candidate(None, plain_value=0.0, expected_value=0.0, score=0.0, plain_score=0.0)
+    candidate = Candidate(NO_ACTION, None, plain_value=0.0, expected_value=0.0, score=0.0, plain_score=0.0)
     candidate.effect = 0.0 if situation.basis == "effect" else None
-    candidate.response = situation.predicted.get(NO_ACTION, _NOTHING_PREDICTED).response
+    candidate.response = _finite(situation.predicted.get(NO_ACTION, _NOTHING_PREDICTED).response)
     return candidate
 
 
@@ -106,15 +106,16 @@ def _value(candidate: Candidate, action: Action, situation: Situation, scope: Ma
         candidate.unknown = f"the model does not know the action, so its {situation.basis} is not predicted"
         return
     value = action.value.value(scope)
-    # What is true is worth no money; bool is an int to Python.
-    number = _finite(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if number is None:
+    if not isinstance(value, float):
         candidate.unknown = f"what it is worth is not known: {action.value.text} ({told(action.value.names, scope)})"
         return
-    plain = amount * number - action.cost
+    plain = amount * value - action.cost
     expected = action.priority * plain + action.boost
+    if not math.isfinite(expected):
+        candidate.unknown = f"what it is worth is beyond any amount: {action.value.text}"
+        return
     price = situation.shadow_price * action.cost
-    candidate.value, candidate.plain_value, candidate.expected_value = number, plain, expected
+    candidate.value, candidate.plain_value, candidate.expected_value = value, plain, expected
     candidate.plain_score, candidate.score = plain - price, expected - price
 
 

@@ -103,9 +103,9 @@ def candidates_of_many(catalogue: Catalogue, many: ManySituations) -> ManyCandid
             may_send = np.array([when_to_send(action, None, clock) is not None for clock in clocks], dtype=bool)
             is_open &= may_send[clock_of_row]
         found.open[:, at] = is_open
-        plain = _plain_value(action, many.amounts[:, at], scope)
+        plain, expected = _worth(action, many.amounts[:, at], scope)
         found.plain_value[is_open, at] = plain[is_open]
-        found.expected_value[is_open, at] = action.priority * plain[is_open] + action.boost
+        found.expected_value[is_open, at] = expected[is_open]
     return found
 
 
@@ -114,7 +114,7 @@ def _scope(catalogue: Catalogue, many: ManySituations) -> tuple[dict[str, NDArra
     for name in consents_read(catalogue):
         scope[name] = _consent(many, name[len(CONSENT) :])
     stage = np.full(many.rows, None, dtype=object)
-    for name, rule in reversed(catalogue.stages.items()):
+    for name, rule in reversed(list(catalogue.stages.items())):
         values, known = rule.column(scope, many.rows)
         stage[values & known] = name
     scope[STAGE] = stage
@@ -147,12 +147,16 @@ def _is_reached(cap: Cap, many: ManySituations) -> Flags:
     contacts = many.contacts
     counted = contacts.at >= many.as_of - cap.within
     if cap.action is None and cap.channel is None:
-        counted &= np.not_equal(contacts.channel, None).astype(bool)
+        counted &= ~_are(contacts.channel, None)
     if cap.action is not None:
-        counted &= np.equal(contacts.action, cap.action).astype(bool)
+        counted &= _are(contacts.action, cap.action)
     if cap.channel is not None:
-        counted &= np.equal(contacts.channel, cap.channel).astype(bool)
+        counted &= _are(contacts.channel, cap.channel)
     return np.bincount(contacts.row[counted], minlength=many.rows) >= cap.contacts
+
+
+def _are(column: NDArray[np.object_], wanted: str | None) -> Flags:
+    return np.asarray(column == wanted, dtype=bool)
 
 
 def _clocks(catalogue: Catalogue, many: ManySituations) -> tuple[list[CustomerClock], NDArray[np.int64]]:
@@ -165,9 +169,11 @@ def _clocks(catalogue: Catalogue, many: ManySituations) -> tuple[list[CustomerCl
     return [clock_of(customer_zone(one, catalogue.time_zone), many.as_of) for one in numbers], of_row
 
 
-def _plain_value(action: Action, amounts: Floats, scope: Columns) -> Floats:
+def _worth(action: Action, amounts: Floats, scope: Columns) -> tuple[Floats, Floats]:
+    """Without and with the levers; NaN where it is not known, or beyond any amount."""
     values, known = action.value.column(scope, len(amounts))
     with np.errstate(invalid="ignore", over="ignore"):
         plain = amounts * values - action.cost
-    known = known & np.isfinite(values) & np.isfinite(amounts)
-    return np.where(known, plain, np.nan)
+        expected = action.priority * plain + action.boost
+    known = known & np.isfinite(amounts) & np.isfinite(expected)
+    return np.where(known, plain, np.nan), np.where(known, expected, np.nan)

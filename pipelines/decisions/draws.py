@@ -40,8 +40,8 @@ def chances(share: float, choices: int) -> tuple[float, float]:
 
 def _digest(*parts: str) -> bytes:
     # Lengths keep ("a", "bc") and ("ab", "c") apart.
-    told = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in told)).digest()
+    told = "".join([f"{len(part)}:{part}" for part in parts])
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).digest()
 
 
 def _uniform(eight_bytes: bytes) -> float:

@@ -139,9 +139,9 @@ def _send_time(chosen: Candidate, send_at: int, as_of: int) -> Reason:
     wait = f"in {(send_at - as_of) / 3_600_000_000:.1f} hours" if send_at > as_of else "at once"
     if best is None:
         return Reason("send_time", f"to be sent {wait}: the first instant outside quiet hours")
+    missed = "" if chosen.send_hour == best.hour else ", which lies within quiet hours or after the offer's end"
     if best.confidence is None:
-        return Reason(
-            "send_time_fallback", f"to be sent {wait}: too few answers tell the hour, {best.hour} is declared"
-        )
-    sentence = f"to be sent {wait}: answers come around hour {best.hour} (confidence {best.confidence:.2f})"
-    return Reason("send_time", sentence)
+        declared = f"too few answers tell the hour, and hour {best.hour} is declared"
+        return Reason("send_time_fallback", f"to be sent {wait}: {declared}{missed}")
+    known = f"answers come around hour {best.hour} (confidence {best.confidence:.2f})"
+    return Reason("send_time", f"to be sent {wait}: {known}{missed}")

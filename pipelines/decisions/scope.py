@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from pipelines.catalogue import Catalogue
 from pipelines.decisions.situation import Situation
@@ -25,9 +26,30 @@ def scope_of(catalogue: Catalogue, situation: Situation) -> tuple[dict[str, Valu
     return scope, stage
 
 
-def consents_read(catalogue: Catalogue) -> list[str]:
-    """The names of consents that expressions of the catalogue read, some more than once."""
-    return [name for expression in _expressions(catalogue) for name in expression.names if name.startswith(CONSENT)]
+def consents_read(catalogue: Catalogue) -> tuple[str, ...]:
+    """The names of consents that expressions of the catalogue read."""
+    return _consents_read(_Itself(catalogue))
+
+
+class _Itself:
+    """A catalogue as a key: it is compared by identity, since its mappings have no hash."""
+
+    __slots__ = ("catalogue",)
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+
+    def __hash__(self) -> int:
+        return id(self.catalogue)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other.catalogue is self.catalogue
+
+
+@lru_cache(maxsize=8)
+def _consents_read(key: _Itself) -> tuple[str, ...]:
+    names = (name for expression in _expressions(key.catalogue) for name in expression.names)
+    return tuple(dict.fromkeys(name for name in names if name.startswith(CONSENT)))
 
 
 def _expressions(catalogue: Catalogue) -> Iterator[Expression]:

@@ -81,8 +81,8 @@ def parse(text: str, names: Mapping[str, Node], kind: Kind | None = None) -> Nod
     Raises:
         ExpressionError: with every mistake of the text; a result that is not of `kind` among them.
     """
-    parser = _Parser(text, names)
     read = _read(text)
+    parser = _Parser(text, names)
     node = parser.node(read, 1)
     found = kind_of(node)
     if kind and found and found != kind:

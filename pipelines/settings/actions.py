@@ -96,7 +96,11 @@ class VariantConfig(ConfigModel):
 
 
 class ActionConfig(ConfigModel):
-    """One thing that can be offered. `value` is a number in major units of money, or an expression in minor units."""
+    """One thing that can be offered.
+
+    `value` is what a unit of the model's reward is worth: in major units of money where it reads no name, as a cost
+    is, and else in minor units, as features are.
+    """
 
     id: Id
     description: str = Field(min_length=1)

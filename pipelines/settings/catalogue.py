@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from pipelines.expressions.tree import Node
 from pipelines.settings.actions import ActionsFile
 from pipelines.settings.catalogue_checks import check_catalogue
 from pipelines.settings.catalogue_compile import CatalogueContent, compiled
-from pipelines.settings.catalogue_rules import ACTIONS, JOURNEYS, Names, names_for
+from pipelines.settings.catalogue_rules import ACTIONS, Names, names_for
 from pipelines.settings.journeys import JourneysFile
 from pipelines.settings.salvage import salvaged
 from pipelines.settings.surroundings import Surroundings
@@ -35,30 +36,30 @@ def load_catalogue(actions: Path, journeys: Path, around: Surroundings, now: int
     Raises:
         ConfigurationError: with every mistake of both.
     """
-    problems: list[Problem] = []
+    actions_file, told = _file(actions, ActionsFile)
+    journeys_file, more = _file(journeys, JourneysFile) if journeys.exists() else (None, [])
+    problems = [*told, *more]
+    if actions_file is not None:
+        content = CatalogueContent(actions=actions_file, journeys=journeys_file, around=around)
+        names, trees, found = _checked(content, now, stages_known=not more)
+        if not problems and not found:
+            return compiled(content, names, trees)
+        problems += found
+    raise ConfigurationError([_of_file(problem, actions) for problem in dict.fromkeys(problems)])
 
-    def read(path: Path) -> Any:
-        try:
-            return read_yaml(path)
-        except ConfigurationError as error:
-            problems.extend(error.problems)
-            return None
 
-    raw = read(actions)
-    raw_journeys = read(journeys) if journeys.exists() else None
-    unreadable = {Path(problem.file).name for problem in problems}
-    actions_file, told = _salvaged(raw, ActionsFile, ACTIONS, unreadable)
-    journeys_file, more = (
-        _salvaged(raw_journeys, JourneysFile, JOURNEYS, unreadable) if journeys.exists() else (None, [])
-    )
-    problems += [*told, *more]
-    if actions_file is None:
-        raise ConfigurationError(problems)
-    content = CatalogueContent(actions=actions_file, journeys=journeys_file, around=around)
-    names, trees, found = _checked(content, now, stages_known=not more and JOURNEYS not in unreadable)
-    if problems or found:
-        raise ConfigurationError(list(dict.fromkeys([*problems, *found])))
-    return compiled(content, names, trees)
+def _file(path: Path, model: type[Model]) -> tuple[Model | None, list[Problem]]:
+    """The content, as far as it is not mistaken, and every mistake of its shape."""
+    try:
+        raw = read_yaml(path)
+    except ConfigurationError as error:
+        return None, list(error.problems)
+    return salvaged(raw, model, path.name, _STAND_INS)
+
+
+def _of_file(problem: Problem, actions: Path) -> Problem:
+    """Checks say `actions.yaml` of a file that may have another name as long as it is only checked."""
+    return replace(problem, file=actions.name) if problem.file == ACTIONS else problem
 
 
 def check_content(content: CatalogueContent, around: Surroundings) -> list[Problem]:
@@ -87,7 +88,3 @@ def _checked(
     trees = {place: names.parsed(ACTIONS, place, text, kind) for place, text, kind in expressions}
     others = check_catalogue(content.actions, content.journeys, content.around, now)
     return names, trees, [*names.problems, *others]
-
-
-def _salvaged(raw: Any, model: type[Model], file: str, unreadable: set[str]) -> tuple[Model | None, list[Problem]]:
-    return (None, []) if file in unreadable else salvaged(raw, model, file, _STAND_INS)

@@ -26,13 +26,12 @@ def check_catalogue(
     """Every mistake; `now` in microseconds UTC, where None nothing has expired."""
     problems = [*_names(file, around), *_repeated(file), *_rules(file, around), *_amounts(file, around)]
     problems += _send_time(file, around)
-    zone = _zone(file.time_zone)
-    if zone is None:
-        problems.append(_problem("time_zone", "a time zone of the IANA database, such as Asia/Bangkok", file.time_zone))
+    zone = file.time_zone if _is_zone(file.time_zone) else "UTC"
+    if zone != file.time_zone:
+        expected = "a time zone of the IANA database, such as Asia/Bangkok"
+        problems.append(_problem("time_zone", expected, file.time_zone))
     for action in file.actions:
-        problems += _action(file, action)
-        if zone is not None:
-            problems += _dates(action, zone, now)
+        problems += [*_action(action), *_dates(action, zone, now)]
     for name in _twice(stage.name for stage in journeys.stages) if journeys else ():
         problems.append(Problem("stages", "each stage once", repr(name), "", JOURNEYS))
     return problems
@@ -113,7 +112,7 @@ def _send_time(file: ActionsFile, around: Surroundings) -> Iterator[Problem]:
             )
 
 
-def _action(file: ActionsFile, action: ActionConfig) -> Iterator[Problem]:
+def _action(action: ActionConfig) -> Iterator[Problem]:
     place = f"actions.{action.id}"
     *others, last = action.variants or (None,)
     for variant in others:
@@ -148,12 +147,12 @@ def _dates(action: ActionConfig, zone: str, now: int | None) -> Iterator[Problem
         yield _problem(f"actions.{action.id}.valid.until", f"a day from {today} on", f"{until}: it has expired", hint)
 
 
-def _zone(name: str) -> str | None:
+def _is_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
-    return name
+        return False
+    return True
 
 
 def _problem(field: str, expected: str, got: str, hint: str = "") -> Problem:

@@ -13,7 +13,7 @@ from feature_repo.configuration import ConfigModel
 from pipelines.catalogue import Action, Budget, Cap, Catalogue, QuietHours, SendTime, Variant
 from pipelines.expressions import Expression
 from pipelines.expressions.expression import compile_tree
-from pipelines.expressions.tree import Constant, Node
+from pipelines.expressions.tree import Arithmetic, Constant, Node, names_of
 from pipelines.settings.actions import ActionConfig, ActionsFile, QuietHoursConfig, VariantConfig
 from pipelines.settings.catalogue_rules import Names
 from pipelines.settings.journeys import JourneysFile
@@ -90,8 +90,10 @@ def _action(file: ActionsFile, action: ActionConfig, trees: dict[str, Node], min
 
 
 def _in_minor_units(value: Node, minor: int) -> Node:
-    """A number is in major units; an expression is in minor units, as features are."""
-    return Constant(float(Decimal(str(value.value)) * minor), "number") if isinstance(value, Constant) else value
+    """What reads no name is in major units, as a cost is; else it is in minor units, as features are."""
+    if isinstance(value, Constant):
+        return Constant(float(Decimal(str(value.value)) * minor), "number")
+    return value if names_of(value) else Arithmetic("*", value, Constant(float(minor), "number"))
 
 
 def _variant(variant: VariantConfig, when: Node | None) -> Variant:

@@ -32,8 +32,8 @@ class Offered:
 class CatalogueWatch:
     """Looks at the files at most once in `every` seconds, and loads them when they have changed and stand still.
 
-    `load` gives the catalogue of the files or raises ConfigurationError, `remember` keeps one before it decides. Threads
-    may share it: one looks, the others go on with what there is.
+    `load` gives the catalogue of the files or raises ConfigurationError, `remember` keeps one before it decides.
+    Threads may share it: one looks, the others go on with what there is.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CatalogueWatch:
         clock: Callable[[], float] = time.monotonic,
         every: float = LOOK_EVERY,
     ) -> None:
-        """`before` gives the catalogue to go on with where the files are mistaken from the start. `clock` is in seconds."""
+        """`before` gives the catalogue to go on with where the files are mistaken at first; `clock` is in seconds."""
         self._files, self._load, self._remember = tuple(files), load, remember
         self._clock, self._every = clock, every
         self._looking = threading.Lock()
@@ -108,7 +108,7 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def watch_catalogue(settings: Settings) -> CatalogueWatch:
+def watch_catalogue(settings: Settings, clock: Callable[[], float] = time.monotonic) -> CatalogueWatch:
     """Watches `actions.yaml` and `journeys.yaml` of the settings, which may have been loaded with mistakes in them.
 
     Where they are mistaken from the start, the catalogue that the workspace used last goes on.
@@ -120,4 +120,5 @@ def watch_catalogue(settings: Settings) -> CatalogueWatch:
         lambda: load_catalogue(actions, journeys, around, time.time_ns() // 1000),
         versions.remember,
         versions.newest,
+        clock,
     )

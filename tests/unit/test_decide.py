@@ -72,6 +72,8 @@ def test_levers_decide_and_are_told() -> None:
     assert _sentence(decision, "lever_decided").endswith("reviews")
     boosted = decide(catalogue(action(boost=600), action("reviews")), situation(predicted=BOTH))
     assert (boosted.action, boosted.expected_value) == ("coupon", 1000.0)
+    both = decide(catalogue(action(priority=2.0, boost=50)), situation())
+    assert both.expected_value == 2.0 * 400 + 50  # what is added is not multiplied
     held_back = decide(catalogue(action(boost=-401)), situation())
     assert (held_back.action, _codes(held_back)) == (NO_ACTION, ["nothing_worth_it", "lever_decided"])
 
@@ -98,6 +100,7 @@ def test_a_shadow_price_asks_more_of_what_costs_more() -> None:
         ({"quiet_hours": QuietHours(11 * 60, 13 * 60), "ends": NOON + HOUR}, "quiet_hours"),
         ({"id": "unheard_of"}, "unknown_to_model"),
         ({"value": rule("mean / opened", "number")}, "unknown_to_model"),
+        ({"value": rule("1e308", "number"), "priority": 1e5}, "unknown_to_model"),
     ],
 )
 def test_each_obstacle_by_its_name(changed: dict[str, object], lost: str) -> None:
@@ -228,3 +231,4 @@ def test_quiet_hours_put_a_message_off() -> None:
     decision = decide(catalogue(action(quiet_hours=quiet), send_time=OPENED), situation(features=late))
     # The hour that suits lies within quiet hours: the first allowed instant instead.
     assert (decision.hour, decision.send_at) == (22, NOON)
+    assert "within quiet hours" in _sentence(decision, "send_time")

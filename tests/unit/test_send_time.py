@@ -134,6 +134,17 @@ def test_the_instant_is_the_one_that_a_walk_over_every_minute_finds(
     assert clock_of(zone, as_of).first_allowed(until, hour, quiet) == expected
 
 
+@pytest.mark.parametrize(
+    ("night_before", "nine"),
+    [(1_774_735_200_000_000, 1_774_771_200_000_000), (1_792_879_200_000_000, 1_792_918_800_000_000)],
+)
+def test_in_the_night_in_which_clocks_are_changed_nine_is_nine(night_before: int, nine: int) -> None:
+    """London, 2026: from 22:00 UTC it is 10 hours to 9:00 in March, when clocks go forward, and 11 in October."""
+    clock = clock_of(customer_zone("Europe/London", "UTC"), night_before)
+    assert clock.first_allowed(night_before + DAY, 9, None) == nine
+    assert clock.first_allowed(night_before + DAY, None, QuietHours(20 * 60, 9 * 60)) == nine
+
+
 @pytest.mark.parametrize("said", ["nowhere", "", "America", "../etc/passwd", "x" * 5000, "\ud800", None, 7])
 def test_a_zone_that_is_none_is_the_catalogues(said: object) -> None:
     assert customer_zone(said, "Asia/Bangkok").key == "Asia/Bangkok"
