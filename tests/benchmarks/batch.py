@@ -99,7 +99,8 @@ SELECT i AS position, 'online_retail' AS source, CAST(i AS VARCHAR) AS event_id,
             ELSE 'Order Completed' END AS event,
        make_timestamptz({END} - CAST(hash(i, 2) % {90 * DAY} AS BIGINT) - 1) AS event_time, event_time AS available_at,
        printf('c%07d', i % {customers}) AS user_id, CAST(NULL AS VARCHAR) AS anonymous_id, '{{}}' AS identifiers,
-       'web' AS channel, CASE WHEN event = 'Order Completed' THEN CAST(20000 + hash(i, 3) % 300000 AS BIGINT) END AS value,
+       'web' AS channel,
+       CASE WHEN event = 'Order Completed' THEN CAST(20000 + hash(i, 3) % 300000 AS BIGINT) END AS value,
        'THB' AS currency,
        CASE WHEN i < {customers} THEN '{{"purpose": "marketing", "granted": true}}'
             ELSE '{{"message_id": "m' || i || '", "units": 2, "lines": 1}}' END AS properties

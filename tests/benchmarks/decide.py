@@ -31,7 +31,7 @@ KINDS = {
 
 
 def decide(place: Place, size: Size) -> list[Figure]:
-    """A decision beside a prediction, in process and over HTTP; plans for many customers, a process each, with memory."""
+    """A decision beside a prediction, in process and over HTTP; plans for many, a process each, with memory."""
     settings = prepared(place)
     with serving(SERVERS["ours"], settings.workspace) as port:
         posts = {"predict": KeepAlive(port).post, "decide": KeepAlive(port, "/v1/decide").post}
@@ -134,5 +134,3 @@ def _consent(number: int, customer: str) -> StoredEvent:
         "bench", f"consent-{number}", "Consent Updated", _GRANTED_AT, _GRANTED_AT, "web", customer, properties=said
     )
     return StoredEvent(number + 1, event)
-
-

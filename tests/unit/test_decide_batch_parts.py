@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines import next_best_action
@@ -31,7 +31,8 @@ from pipelines.model_store import effect_booster_file
 from pipelines.settings import Settings, load_settings
 from tests.unit.action_parts import NAME, Made, made_up
 from tests.unit.decide_batch_parts import offers, publish_effects
-from tests.unit.test_decide_many import columns_of, crowds
+from tests.unit.test_decide_many import _columns as columns_of
+from tests.unit.test_decide_many import crowds
 
 FLAGS = st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=12)
 
@@ -67,8 +68,8 @@ def test_draws_are_those_of_single_decisions() -> None:
     customers = [f"c{number}" for number in range(300)]
     draws = draws_of("salt", ids, customers)
     is_open = np.random.default_rng(1).random((300, 4)) < 0.6
-    found = choose_many(is_open, np.where(is_open, -1.0, np.nan), np.zeros(300, dtype=bool), np.zeros(4, dtype=np.int64),
-                        draws, 0.4, 10)  # fmt: skip
+    nobody, free = np.zeros(300, dtype=bool), np.zeros(4, dtype=np.int64)
+    found = choose_many(is_open, np.where(is_open, -1.0, np.nan), nobody, free, draws, 0.4, 10)
     for row in range(300):
         options = [NOTHING, *np.flatnonzero(is_open[row]).tolist()]
         drawn = draw(seed_of("salt", ids[row], customers[row]), 0.4, len(options))
@@ -80,7 +81,7 @@ def test_draws_are_those_of_single_decisions() -> None:
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(crowds())
 def test_obstacles_and_send_times_are_those_of_single_decisions(case: tuple) -> None:  # type: ignore[type-arg]
     catalogue, crowd = case
@@ -151,7 +152,7 @@ def test_the_value_by_the_log_is_the_doubly_robust_one(champion: tuple[Made, Set
 
 
 def test_where_the_log_cannot_tell_it_is_said_why(champion: tuple[Made, Settings], tmp_path: Path) -> None:
-    made, served = champion
+    _, served = champion
     effects, catalogue = champion_effects(served, NAME), offers(served)
     assert effects is not None
     other = replace(effects, manifest={**effects.manifest, "dataset_hash": "another"})
