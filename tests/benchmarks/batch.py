@@ -84,11 +84,19 @@ def _columns(settings: Settings, deciding: Deciding, rows: int, seed: int) -> di
     return made
 
 
+def _prepare(settings: Settings, customers: int) -> Callable[[], object]:
+    """A lake and its states: five events a customer, one of them a consent."""
+
+    def prepared() -> None:
+        _write_lake(settings.workspace, customers)
+        build_state(settings)
+        publish_effects(settings)
+
+    return prepared
+
+
 def _whole(settings: Settings, customers: int) -> Callable[[], object]:
-    """All of `twin decide --all` over a lake and its states: five events a customer, one of them a consent."""
-    _write_lake(settings.workspace, customers)
-    build_state(settings)
-    publish_effects(settings)
+    """All of `twin decide --all` over what `prepare` left in the folder."""
     return lambda: decide_all(settings, customers * _A_CONTACT // 10)
 
 
@@ -113,7 +121,7 @@ FROM range({customers * _EVENTS_EACH}) AS numbers(i)
 
 
 _KINDS: Mapping[str, Callable[[Settings, int], Callable[[], object]]] = {
-    "allocate": _allocate, "plan": _plan, "whole": _whole,
+    "allocate": _allocate, "plan": _plan, "prepare": _prepare, "whole": _whole,
 }  # fmt: skip
 
 if __name__ == "__main__":
