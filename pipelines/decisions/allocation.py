@@ -96,8 +96,7 @@ def frontier_of(values: Floats, costs: Integers) -> Frontier:
         raise ValueError("costs: expected at least 0")
     free, free_value = _free(values, costs)
     steps = [step for begins in range(0, len(values), _ROWS) for step in _steps_of(values, costs, free_value, begins)]
-    # Step by step, and within it row by row: a customer's first step stands before the second of the same slope.
-    steps.sort(key=lambda step: step.number)
+    # A customer's first step stands before the second, also where their slopes are the same.
     slope = _joined([step.slope for step in steps], np.float64)
     order = np.argsort(-slope, kind="stable")
     cost = _joined([step.cost for step in steps], np.int64)[order].cumsum()
@@ -109,7 +108,6 @@ def frontier_of(values: Floats, costs: Integers) -> Frontier:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    number: int
     row: NDArray[np.int32]
     action: NDArray[np.int32]
     cost: Integers
@@ -135,7 +133,7 @@ def _steps_of(values: Floats, costs: Integers, free_value: Floats, begins: int) 
     offered, price = values[row][:, paid], costs[paid]
     at_cost, at_value = np.zeros(len(row), dtype=np.int64), free_value[row]
     before = np.full(len(row), np.inf)
-    for number in range(len(paid)):
+    for _ in range(len(paid)):
         slopes = _slopes(offered, price, at_cost, at_value)
         chosen = slopes.argmax(axis=1)
         going = slopes[np.arange(len(row)), chosen] > 0.0
@@ -147,7 +145,7 @@ def _steps_of(values: Floats, costs: Integers, free_value: Floats, begins: int) 
         slope = np.minimum(slopes[going][each, chosen], before)
         value, cost = offered[each, chosen], price[chosen]
         gained, spent = value - at_value[going], cost - at_cost[going]
-        yield _Step(number, row.astype(np.int32), paid[chosen].astype(np.int32), spent, gained, slope)
+        yield _Step(row.astype(np.int32), paid[chosen].astype(np.int32), spent, gained, slope)
         at_cost, at_value, before = cost, value, slope
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from pipelines.catalogue import Action, Budget, Cap, Catalogue, QuietHours, SendTime, Variant
@@ -64,6 +65,8 @@ def situation(**changed: Any) -> Situation:
     return replace(base, **changed)
 
 
+# A whole catalogue takes its time to draw, more so on a busy machine.
+drawn = partial(settings, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 OPENED = SendTime({"email": HOURS}, 19, 5, utc_offset=7 * HOUR)
 
 # The clocks of Santiago and London change within a day of the last of these; Lord Howe's by half an hour.
@@ -115,13 +118,14 @@ def _caps() -> st.SearchStrategy[Cap]:
 
 
 _NUMBER = st.none() | st.integers(0, 5)
-FEATURES = st.fixed_dictionaries(
+_FEATURES = st.fixed_dictionaries(
     {
         "orders": _NUMBER, "mean": st.none() | st.floats(0, 10_000), "opened": _NUMBER, "clicked": _NUMBER,
         "language": st.sampled_from(["th", "en", None]), "zone": st.sampled_from(_ZONES),
-    },
-    optional=dict.fromkeys(HOURS, st.integers(0, 9)),
+    }
 )  # fmt: skip
+_OPENED = st.dictionaries(st.sampled_from(HOURS), st.integers(0, 9), max_size=3)
+FEATURES = st.builds(lambda features, opened: {**features, **opened}, _FEATURES, _OPENED)
 CONSENTS = st.lists(st.sampled_from(["marketing", "profiling"]), unique=True).map(tuple)
 _AMOUNTS = st.none() | st.floats(-0.2, 0.5)
 

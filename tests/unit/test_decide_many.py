@@ -7,14 +7,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.catalogue import NO_ACTION, Cap, Catalogue
 from pipelines.decisions.decide import decide
 from pipelines.decisions.decide_many import ManyContacts, ManySituations, candidates_of_many
 from pipelines.decisions.situation import Predicted, Situation
-from tests.unit.decide_parts import CONSENTS, DAY, FEATURES, NAMES, NOON, action, cases, catalogue, contacts, situation
+from tests.unit.decide_parts import (
+    CONSENTS,
+    DAY,
+    FEATURES,
+    NAMES,
+    NOON,
+    action,
+    cases,
+    catalogue,
+    contacts,
+    drawn,
+    situation,
+)
 
 
 @st.composite
@@ -66,7 +78,7 @@ def _columns(offers: Catalogue, crowd: list[Situation], as_of: int, spent: int) 
     )
 
 
-@settings(max_examples=150)
+@drawn(max_examples=80)
 @given(crowds())
 def test_many_are_decided_as_one_is(case: tuple[Catalogue, list[Situation]]) -> None:
     offers, crowd = case

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from scipy.stats import chisquare
 
 from pipelines.catalogue import NO_ACTION, Catalogue
@@ -24,10 +24,10 @@ from pipelines.decisions.record import (
 )
 from pipelines.decisions.situation import Predicted, Situation
 from tests.reference import decisions as reference
-from tests.unit.decide_parts import action, cases, catalogue, situation
+from tests.unit.decide_parts import action, cases, catalogue, drawn, situation
 
 
-@settings(max_examples=200)
+@drawn(max_examples=200)
 @given(cases())
 def test_only_what_every_rule_allows_can_be_chosen(case: tuple[Catalogue, Situation]) -> None:
     offers, at = case
@@ -51,7 +51,7 @@ def _share(offers: Catalogue, at: Situation) -> float:
     return offers.exploration_share if at.basis == "effect" else offers.cold_start_exploration_share
 
 
-@settings(max_examples=150)
+@drawn(max_examples=150)
 @given(cases())
 def test_chances_are_those_of_the_choice_and_sum_to_1(case: tuple[Catalogue, Situation]) -> None:
     offers, at = case
@@ -74,7 +74,7 @@ def test_chances_are_those_of_the_choice_and_sum_to_1(case: tuple[Catalogue, Sit
         assert scores[decision.action] == max(scores.values())
 
 
-@settings(max_examples=100)
+@drawn(max_examples=100)
 @given(cases())
 def test_the_same_situation_through_json_gives_the_same_bytes(case: tuple[Catalogue, Situation]) -> None:
     offers, at = case
