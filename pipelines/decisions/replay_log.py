@@ -87,9 +87,8 @@ class FromLog:
             elif any(name not in spec.by_name for name in names):
                 self._reasons[OF_CALLS] += len(group)
             else:
-                self._of_version(
-                    model, version, names, spec, [one for one in group if self._unchanged(one, _of_model(one))]
-                )
+                usable = [one for one in group if self._unchanged(one, _of_model(one))]
+                self._of_version(model, version, names, spec, usable)
 
     def _of_version(
         self, model: str, version: str, names: Sequence[str], spec: FeatureSpec, group: Sequence[Recorded]
@@ -116,7 +115,8 @@ class FromLog:
 
     def _unchanged(self, one: Recorded, read: Read) -> bool:
         same_revision = self._log.revisions.get(one.decision.customer_id, 0) == read.revision
-        self._reasons[CHANGED] += not same_revision
+        if not same_revision:
+            self._reasons[CHANGED] += 1
         return same_revision
 
     def _compare(self, one: Recorded, what: str, before: Mapping[str, Any], again: Mapping[str, Any]) -> None:

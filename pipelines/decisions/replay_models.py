@@ -1,4 +1,4 @@
-"""What a version of a model in BentoML's store says, computed as training computes it: a test holds the service equal."""
+"""What a version of a model in BentoML's store says, computed as in training; a test holds the service equal."""
 
 from __future__ import annotations
 

@@ -64,7 +64,8 @@ class AccessReport:
         """The summary for a person."""
         counts = [
             ("identifiers", self.identifiers), ("links between them", self.links), ("events", self.events),
-            ("quarantined lines", self.quarantine), ("predictions served", self.predictions), ("decisions kept", self.decisions),
+            ("quarantined lines", self.quarantine), ("predictions served", self.predictions),
+            ("decisions kept", self.decisions),
             ("data sets with rows of theirs", self.training_sets),
             ("model versions", self.model_versions), ("audit entries", self.audit),
         ]  # fmt: skip
