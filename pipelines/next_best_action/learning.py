@@ -93,7 +93,7 @@ def choose(trial: Trial, config: ActionModelConfig) -> Choice:
     learner = best if gains[best].is_shown else CONSTANT
     return Choice(
         learner, best, reference, gains[best], made, tuple(gains.values()), searches,
-        recommendation(learner, best, reference, gains[best]),
+        recommendation(learner, best, reference, gains[best], trial.drawn),
     )  # fmt: skip
 
 
@@ -115,8 +115,13 @@ def expected_by(train: Trial, test: Trial, seed: int) -> Array:
     return np.asarray(fitted.response(test.rows.columns), dtype=np.float64)
 
 
-def recommendation(learner: str, best: str, reference: str, found: GainFigures) -> str:
-    """What follows from the comparison, in a sentence."""
+def recommendation(learner: str, best: str, reference: str, found: GainFigures, drawn: bool) -> str:
+    """What follows from the comparison, in a sentence or two."""
+    told = _recommended(learner, best, reference, found)
+    return told if drawn else f"No ground to decide by, since nobody drew the actions. If somebody had: {told}"
+
+
+def _recommended(learner: str, best: str, reference: str, found: GainFigures) -> str:
     interval = f"{found.value:+.4g} money a decision [{found.low:+.4g}, {found.high:+.4g}]"
     against = "doing nothing" if reference == NO_ACTION else title_of(reference)
     if learner != CONSTANT:

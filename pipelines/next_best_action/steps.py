@@ -127,8 +127,13 @@ def evaluate(settings: Settings, config: ActionModelConfig) -> ActionEvaluation:
 
 
 def prices_of(settings: Settings, config: ActionModelConfig) -> Prices:
-    """What rewards are worth and actions cost; a reward that is money is in minor units, so it is worth less a unit."""
+    """What rewards are worth and actions cost: the catalogue says it of the rewards of its own model.
+
+    A reward that is money is in minor units, so `worth` is of a major unit then.
+    """
     catalogue = settings.catalogue
+    if catalogue is not None and catalogue.model != config.name:
+        catalogue = None
     minor = _MINOR if catalogue is None else 10 ** settings.tracking_plan.currencies[catalogue.currency]
     unit = minor if config.label.reward.of == "value" else 1
     return Prices(catalogue, minor, config.worth / unit)

@@ -54,7 +54,7 @@ class Prices:
         lacking = [name for name in actions if name not in self.order]
         if lacking:
             notes.append(
-                f"{', '.join(lacking)}: not in configs/actions.yaml, so a unit of reward is worth {self.otherwise:g} "
+                f"{', '.join(lacking)}: without a price in configs/actions.yaml, so a unit of reward is worth {self.otherwise:g} "
                 "and the action costs 0"
             )
         if unknown:

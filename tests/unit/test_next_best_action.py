@@ -209,7 +209,7 @@ def test_money_is_value_of_the_reward_less_cost(differing: Made) -> None:
     np.testing.assert_allclose(worth[:, 0], (worth[:, 1] + worth[:, 2]) / 2)
     np.testing.assert_allclose(prices.cost(("email_coupon", "unheard_of")), [0.0, 12.0, 0.0])
     told = " ".join(notes)
-    assert "unheard_of: not in configs/actions.yaml" in told
+    assert "unheard_of: without a price in configs/actions.yaml" in told
     assert "not known in 1 of 3 rows" in told
 
 
