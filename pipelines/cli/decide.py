@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feature_repo.configuration import Problem
+from pipelines.cli.decide_batch import Output, RunId, plan
 from pipelines.cli.output import AsJson, as_text, settings_of, tell
 from pipelines.console import UserError
 
@@ -24,18 +25,31 @@ def register_commands(app: typer.Typer) -> None:
 
 def decide_command(
     context: typer.Context,
-    customer: Annotated[str, typer.Argument(help="any user id of the customer")],
+    customer: Annotated[str | None, typer.Argument(help="any user id of the customer")] = None,
+    all_customers: Annotated[bool, typer.Option("--all", help="plan for all customers within --budget")] = False,
+    budget: Annotated[str | None, typer.Option(metavar="AMOUNT", help="of --all, in the catalogue's currency")] = None,
+    output: Output = None,
+    run_id: RunId = None,
     reasons: Annotated[bool, typer.Option("--reasons", help="say what moves the effect")] = False,
     decision_id: Annotated[str | None, typer.Option(help="decide once for this id [default: anew each time]")] = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
-    """Ask the running service for a customer's next best action. It counts: for caps, the budget, and the log.
+    """Ask the running service for a customer's next best action. It counts for caps, the budget, and the log.
 
-    Where the service requires a key, set it as TWIN_API_KEY.
+    Where the service requires a key, set it as TWIN_API_KEY. With --all no service is asked and nobody is contacted: a
+    plan for every customer within a budget is written as a Parquet file.
 
     Example: twin --workspace demo decide C000001 --reasons
+
+    Example: twin decide --all --budget 5000
     """
+    if all_customers and customer is None and budget is not None:
+        plan(settings_of(context), budget, output, run_id, json)
+        return
+    if all_customers or customer is None or budget is not None:
+        wanted = Problem("CUSTOMER", "one customer, or --all with --budget", "something else")
+        raise UserError("it is not clear for whom to decide", [wanted])
     service = settings_of(context).profile.service
     answer = ask(url or f"http://{service.host}:{service.port}", customer, reasons, decision_id)
     print(as_text(answer) if json else "\n".join(told(answer)))
