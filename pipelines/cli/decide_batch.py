@@ -17,6 +17,7 @@ Money = Annotated[
     str, typer.Option("--budget", metavar="AMOUNT", help="what may be spent, in the currency of actions.yaml")
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="a Parquet file [default: one of the workspace]")]
+_MOST = 10**15
 RunId = Annotated[str | None, typer.Option("--run-id", help="seeds the draws [default: of instant and catalogue]")]
 
 
@@ -56,6 +57,6 @@ def minor_units(settings: Settings, amount: str) -> int:
         asked = Decimal(amount)
     except ArithmeticError:
         asked = Decimal("NaN")
-    if not asked.is_finite() or asked < 0:
+    if not asked.is_finite() or not 0 <= asked < _MOST:
         raise UserError("there is no such budget", [Problem("--budget", "an amount from 0 on, as 5000", repr(amount))])
     return int(asked * 10**digits)

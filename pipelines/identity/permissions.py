@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 
 from pipelines.access import source_purposes
+from pipelines.decisions.ledger import SOURCE as DECISIONS
 from pipelines.settings import Settings
 
 
 def sources_under(settings: Settings, purpose: str) -> frozenset[str]:
-    """The sources whose events may be used for `purpose` unless their customer said no."""
+    """The sources whose events may be used for `purpose` unless their customer said no.
+
+    Decisions are made of customers alone whose other events count for features, so theirs count there too.
+    """
     files = {name for name, source in settings.sources.items() if source.consent and purpose in source.consent.purposes}
     stated = source_purposes(settings.workspace.access)
-    return frozenset(files | {source for source, purposes in stated.items() if purpose in purposes})
+    ours = {DECISIONS} if purpose == settings.consent.uses.features else set()
+    return frozenset(files | {source for source, purposes in stated.items() if purpose in purposes} | ours)
 
 
 class AllowedSources:

@@ -31,7 +31,7 @@ def values_image(rows: Sequence[tuple[str, float, float, float]], chosen: str, u
         source = vector(figure)
     best = ordered[-1]
     alt = f"Values of {len(ordered)} policies with 95 % intervals; the highest is {best[0]} with {best[1]:.4g}."
-    return Image(source, alt, f"Value of each policy with its 95 % interval; {chosen} is the one that is recommended.")
+    return Image(source, alt, f"Value of each policy with its 95 % interval; {chosen} is in the other colour.")
 
 
 def curves_image(lines: Mapping[str, Band], across: str, upwards: str, title: str) -> Image:

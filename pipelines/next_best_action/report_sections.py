@@ -124,8 +124,10 @@ def _budget(evaluation: Figures) -> Section:
     if not lines:
         return Section("What a budget buys", text=("There is no curve: no action costs anything or can be counted.",))
     unit = _money(evaluation)
+    # Where no action costs anything, a budget counts actions.
+    spends = unit if any(item["spent"] > 0 for item in evaluation["policies"]) else "actions"
     title = "What is brought over no action, at each budget"
-    images = [curves_image(lines, f"budget, {unit} a decision", f"gain over no action, {unit} a decision", title)]
+    images = [curves_image(lines, f"budget, {spends} a decision", f"gain over no action, {unit} a decision", title)]
     rows = [
         (
             _BUDGET_NAMES.get(item["policy"], item["policy"]), _number(item["budget"]), _number(item["spent"]),
@@ -133,7 +135,7 @@ def _budget(evaluation: Figures) -> Section:
         )
         for item in evaluation["budget"]
     ]  # fmt: skip
-    head = ("Targeting", "Budget", "Spent", "Acts on", f"Gain, {unit} a decision")
+    head = ("Targeting", f"Budget, {spends}", "Spent", "Acts on", f"Gain, {unit} a decision")
     return Section("What a budget buys", tables=[Table(title + ".", head, rows)], images=images)
 
 

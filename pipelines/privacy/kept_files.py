@@ -25,9 +25,9 @@ _WORDS = (".html", ".htm", ".log", ".txt", ".md", ".yaml", ".yml")
 def files_of(workspace: Workspace, without: Iterable[Path] = ()) -> list[Path]:
     """Every file that the product wrote for a workspace, apart from what lies in `without`.
 
-    What features are compiled from is configuration: it names no customer, and is nothing to erase from.
+    What features and catalogues are compiled from is configuration: it names no customer, and is nothing to erase from.
     """
-    left_out = (*without, workspace.specs)
+    left_out = (*without, workspace.specs, workspace.catalogues)
     files = (file for root in (workspace.root, workspace.mlruns) for file in files_below(root))
     return [
         file
@@ -38,7 +38,14 @@ def files_of(workspace: Workspace, without: Iterable[Path] = ()) -> list[Path]:
 
 def stores_of(workspace: Workspace) -> list[Path]:
     """Files that have an eraser of their own, or hold no customer."""
-    databases = [workspace.journal, workspace.identity, workspace.state, workspace.access, workspace.feast_registry]
+    databases = [
+        workspace.journal,
+        workspace.decisions,
+        workspace.identity,
+        workspace.state,
+        workspace.access,
+        workspace.feast_registry,
+    ]
     beside = [path.with_name(path.name + end) for path in databases for end in ("-wal", "-shm")]
     audit = [workspace.audit.with_suffix(end) for end in (".jsonl", ".head", ".key")]
     return [

@@ -126,9 +126,7 @@ class DecideResponse(BaseModel):
     send_at: str | None = Field(description="when to contact the customer, outside quiet hours")
     hour: int | None = Field(description="of the customer's day, that suits them best")
     hour_confidence: float | None
-    hour_is_fallback: bool | None = Field(
-        description="whether the hour is the one for customers of whom too little is known"
-    )
+    hour_is_fallback: bool | None = Field(description="whether it is the hour for those of whom too little is known")
     propensity: float = Field(description="the exact chance of this action, for learning and evaluation")
     expected_value: float
     cost: int

@@ -98,7 +98,7 @@ class DecideRequest(RequestBody):
     customer_id: CustomerId = Field(description="any user id of the customer", examples=["17850"])
     decision_id: DecisionId | None = Field(
         default=None,
-        description="the same call with the same id is decided once and answered alike; without, each call is its own",
+        description="the same call with the same id is decided once and answered alike; without, each is its own",
         examples=["campaign-7.17850"],
     )
     context: Context = Field(default_factory=dict, description=_CONTEXT, examples=[{}])

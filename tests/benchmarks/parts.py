@@ -17,6 +17,7 @@ from deltalake import write_deltalake
 from pipelines.feature_store import apply_features
 from pipelines.ingest.steps import commit, stage
 from pipelines.settings import Workspace
+from tests.benchmarks.decide import decide
 from tests.benchmarks.features.build import build
 from tests.benchmarks.features.history import history
 from tests.benchmarks.features.online import online
@@ -136,4 +137,5 @@ PARTS: dict[str, Callable[[Place, Size], list[Figure]]] = {
     "growth": growth,
     "history": history,
     "train": train,
+    "decide": decide,
 }

@@ -38,6 +38,9 @@ class Size:
     train_points: tuple[int, ...] = (10_000, 100_000)
     train_budget: float = 60
     identifiers: int = 100_000
+    # Customers of plans: from columns, and from a lake with all its states.
+    planned: tuple[int, ...] = (100_000, 1_000_000)
+    planned_whole: tuple[int, ...] = (10_000, 100_000)
     rounds: int = 7
     calls: int = 100
 
@@ -55,6 +58,8 @@ TINY = Size(
     train_points=(2_000,),
     train_budget=1,
     identifiers=300,
+    planned=(300,),
+    planned_whole=(200,),
     rounds=1,
     calls=1,
 )  # fmt: skip
@@ -68,6 +73,7 @@ FULL = Size(
     history=(1_000, 10_000, 100_000, 1_000_000),
     recent_history=(100, 1_000, 10_000),
     train_points=(10_000, 100_000, 1_000_000),
+    planned_whole=(100_000, 1_000_000),
     rounds=3,
 )  # fmt: skip
 

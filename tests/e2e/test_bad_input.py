@@ -219,6 +219,7 @@ CALLS["cloud event"] = Call(
 PREDICTIONS = {
     "/v1/predict": ({"customer_id": "nobody"}, ("customer_id", "model", "reasons", "context", "anything")),
     "/v1/predict_many": ({"customer_ids": ["nobody"]}, ("customer_ids", "model", "reasons", "context", "anything")),
+    "/v1/decide": ({"customer_id": "nobody"}, ("customer_id", "decision_id", "reasons", "context", "anything")),
 }
 
 

@@ -47,6 +47,8 @@ def check(figures: list[Figure]) -> None:
         "history",
         # All steps of a training run, in a process.
         pytest.param("train", marks=pytest.mark.slow),
+        # A server, and processes that plan.
+        pytest.param("decide", marks=pytest.mark.slow),
     ],
 )
 def test_a_part_gives_figures_beside_their_peer(place: Place, part: str) -> None:

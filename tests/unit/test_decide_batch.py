@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from pipelines.catalogue import NO_ACTION
+from pipelines.cli.decide_batch import plan
 from pipelines.console import UserError
 from pipelines.decide_batch import BatchSummary, decide_all
 from pipelines.decide_batch.table import SCHEMA, decision_id
@@ -192,6 +194,22 @@ def test_a_plan_that_is_killed_leaves_no_file(place: Settings, tmp_path: Path) -
     # The next plan takes its place.
     decide_all(place, RICH, tmp_path / "plan.parquet", "killed")
     assert [file.name for file in tmp_path.iterdir()] == ["plan.parquet"]
+
+
+def test_the_command_takes_major_units_and_prints_json(
+    place: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan(place, "600.50", tmp_path / "plan.parquet", "command", as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["budget"], told["run_id"], told["committed"]) == (60_050, "command", False)
+    assert told["spent"] <= 60_050
+    plan(place, "600", tmp_path / "plan.parquet", "command", as_json=False)
+    text = capsys.readouterr().out
+    assert "of 600.00 THB" in text
+    assert "A plan only: nobody is contacted" in text
+    for wrong in ("much", "-1", "NaN", "1e999999999"):
+        with pytest.raises(UserError, match="no such budget"):
+            plan(place, wrong, None, None, as_json=True)
 
 
 def test_mistakes_are_told(place: Settings, tmp_path: Path) -> None:
