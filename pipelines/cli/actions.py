@@ -28,9 +28,10 @@ def list_command(context: typer.Context, json: AsJson = False) -> None:
     from pipelines.console import UserError
 
     settings = settings_of(context)
-    if settings.catalogue is None:
+    catalogue = settings.checked_catalogue()
+    if catalogue is None:
         raise UserError(f"There is no action to list: {settings.config_dir / 'actions.yaml'} is missing.")
-    tell(in_words(settings.catalogue, settings.tracking_plan.currencies[settings.catalogue.currency]), json)
+    tell(in_words(catalogue, settings.tracking_plan.currencies[catalogue.currency]), json)
 
 
 @actions.command("check")

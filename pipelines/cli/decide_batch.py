@@ -51,7 +51,7 @@ def minor_units(settings: Settings, amount: str) -> int:
     from feature_repo.configuration import Problem
     from pipelines.console import UserError
 
-    catalogue = settings.catalogue
+    catalogue = settings.checked_catalogue()
     digits = settings.tracking_plan.currencies[catalogue.currency] if catalogue else 2
     try:
         asked = Decimal(amount)

@@ -24,10 +24,13 @@ class Choice:
     workspace: str | None
 
     def settings(self) -> Settings:
-        """Raises ConfigurationError with every mistake of the configuration."""
+        """Raises ConfigurationError with every mistake of the configuration, but for what can be offered.
+
+        Commands that decide or learn by that raise its mistakes; an action that has expired must stop no ingest.
+        """
         from pipelines.settings import load_settings
 
-        return load_settings(self.workspace)
+        return load_settings(self.workspace, catalogue="apart")
 
 
 def settings_of(context: typer.Context) -> Settings:

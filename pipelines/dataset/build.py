@@ -148,9 +148,10 @@ def feature_values(
 
 def _of_catalogue(settings: Settings, config: LearningConfig) -> list[str]:
     """What expressions of the catalogue read to say what an action is worth; a dataset holds only numbers."""
-    if not isinstance(config, ActionModelConfig) or settings.catalogue is None:
+    catalogue = settings.checked_catalogue() if isinstance(config, ActionModelConfig) else None
+    if catalogue is None:
         return []
-    return [name for name in settings.catalogue.features if settings.features.by_name[name].kind != "text"]
+    return [name for name in catalogue.features if settings.features.by_name[name].kind != "text"]
 
 
 def fold_of(customer_id: str, folds: int) -> int:

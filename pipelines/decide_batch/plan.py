@@ -24,6 +24,7 @@ from pipelines.decide_batch.models import Deciding, deciding_of
 from pipelines.decide_batch.table import decision_id, plan_tables, written_whole
 from pipelines.decide_batch.value import ByTheLog, value_by_the_log
 from pipelines.decisions.allocation import NOTHING
+from pipelines.decisions.decide import exploration_share
 from pipelines.decisions.ledger import Period
 from pipelines.decisions.ledger_open import may_have_ledger, open_ledger
 from pipelines.decisions.situation import Basis, Contact
@@ -153,16 +154,11 @@ def choose_for(catalogue: Catalogue, crowd: Crowd, basis: Basis, run_id: str, bu
     return choose_many(crowd.is_open, crowd.expected_value, crowd.holdout, crowd.costs, draws, share, budget)
 
 
-def exploration_share(catalogue: Catalogue, basis: Basis) -> float:
-    """The share of decisions that are to be drawn."""
-    return catalogue.exploration_share if basis == "effect" else catalogue.cold_start_exploration_share
-
-
 def _catalogue(settings: Settings) -> Catalogue:
-    if settings.catalogue is None:
-        problems = settings.catalogue_problems or (Problem("actions.yaml", "a catalogue of actions", "none"),)
-        raise UserError("there is nothing to offer", problems)
-    return settings.catalogue
+    catalogue = settings.checked_catalogue()
+    if catalogue is None:
+        raise UserError("there is nothing to offer", [Problem("actions.yaml", "a catalogue of actions", "none")])
+    return catalogue
 
 
 def _readers(

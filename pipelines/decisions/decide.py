@@ -21,7 +21,7 @@ from pipelines.decisions.candidates import Candidate, candidates_of
 from pipelines.decisions.draws import chances, draw, in_holdout, seed_of
 from pipelines.decisions.reasons import Choice, alternative_of, reasons_of
 from pipelines.decisions.scope import scope_of
-from pipelines.decisions.situation import Decision, Situation
+from pipelines.decisions.situation import Basis, Decision, Situation
 from pipelines.expressions import Value
 
 
@@ -63,9 +63,9 @@ def decide(catalogue: Catalogue, situation: Situation) -> Decision:
     )
 
 
-def exploration_share(catalogue: Catalogue, situation: Situation) -> float:
+def exploration_share(catalogue: Catalogue, basis: Basis) -> float:
     """The chance with which a choice is drawn."""
-    if situation.basis == "effect":
+    if basis == "effect":
         return catalogue.exploration_share
     return catalogue.cold_start_exploration_share
 
@@ -75,7 +75,7 @@ def _choose(catalogue: Catalogue, situation: Situation, candidates: list[Candida
     best = _best(open_ones)
     if in_holdout(catalogue.holdout_salt, situation.customer_id, catalogue.holdout_share):
         return Choice(candidates[0], best, True, False, 1.0, 0.0, _best_without_levers(open_ones))
-    share = exploration_share(catalogue, situation)
+    share = exploration_share(catalogue, situation.basis)
     of_best, of_others = chances(share, len(open_ones))
     drawn = draw(seed, share, len(open_ones))
     chosen = best if drawn is None else open_ones[drawn]

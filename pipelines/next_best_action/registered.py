@@ -88,7 +88,8 @@ def register(settings: Settings, config: ActionModelConfig) -> Registration:
     _belong_together(folder, dataset, training, evaluation)
     gates = check_gates(config.gates, evaluation)
     failed = tuple(gate.name for gate in gates if not gate.passed)
-    catalogue = "none" if settings.catalogue is None else settings.catalogue.hash
+    offered = settings.checked_catalogue()
+    catalogue = "none" if offered is None else offered.hash
     manifest = build_manifest(config, dataset, fitted, training, evaluation, gates, catalogue)
     client = connect(settings.workspace)
     before = alias_version(settings, config.name, CHAMPION)

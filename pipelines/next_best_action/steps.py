@@ -131,7 +131,7 @@ def prices_of(settings: Settings, config: ActionModelConfig) -> Prices:
 
     A reward that is money is in minor units, so `worth` is of a major unit then.
     """
-    catalogue = settings.catalogue
+    catalogue = settings.checked_catalogue()
     if catalogue is not None and catalogue.model != config.name:
         catalogue = None
     minor = _MINOR if catalogue is None else 10 ** settings.tracking_plan.currencies[catalogue.currency]

@@ -64,6 +64,16 @@ class Settings:
         """What the catalogue of actions may refer to."""
         return surroundings_of(self.features, self.tracking_plan, self.consent, self.models, self.action_models)
 
+    def checked_catalogue(self) -> Catalogue | None:
+        """What can be offered, for what decides or learns by it; None where there is no `actions.yaml`.
+
+        Raises:
+            ConfigurationError: with every mistake of the catalogue.
+        """
+        if self.catalogue_problems:
+            raise ConfigurationError(self.catalogue_problems)
+        return self.catalogue
+
     def source(self, name: str) -> SourceConfig:
         """The source mapping called `name`.
 
