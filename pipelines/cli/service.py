@@ -33,7 +33,7 @@ def prepare_service(settings: Settings) -> list[str]:
     from pipelines.register import export_champion
     from pipelines.tracking import CHAMPION, alias_version
 
-    configured = list(settings.models.values())
+    configured = [*settings.models.values(), *settings.action_models.values()]
     with_champion = [config for config in configured if alias_version(settings, config.name, CHAMPION) is not None]
     # Where no model has one, the first to be asked for says what to do.
     for config in with_champion or configured:
