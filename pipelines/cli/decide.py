@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,9 +51,10 @@ def decide_command(
     if all_customers or customer is None or budget is not None:
         wanted = Problem("CUSTOMER", "one customer, or --all with --budget", "something else")
         raise UserError("it is not clear for whom to decide", [wanted])
-    service = settings_of(context).profile.service
+    settings = settings_of(context)
+    service = settings.profile.service
     answer = ask(url or f"http://{service.host}:{service.port}", customer, reasons, decision_id)
-    print(as_text(answer) if json else "\n".join(told(answer)))
+    print(as_text(answer) if json else "\n".join(told(answer, settings.tracking_plan.currencies)))
 
 
 def replay_command(
@@ -103,9 +105,11 @@ def _check(response: Response, key: str | None) -> None:
     raise UserError(f"the service answered {response.status_code}: {error['message']}", problems)
 
 
-def told(answer: dict[str, Any]) -> list[str]:
-    """The answer as a person would read it. Money is in minor units."""
-    money = f"{answer['expected_value']:,.0f} {answer['currency']} expected, for {answer['cost']:,} (minor units)"
+def told(answer: dict[str, Any], currencies: Mapping[str, int]) -> list[str]:
+    """The answer as a person would read it; `currencies` say how many digits minor units have."""
+    minor = 10 ** currencies.get(answer["currency"], 0)
+    brings, costs = (f"{answer[key] / minor:,.2f} {answer['currency']}" for key in ("expected_value", "cost"))
+    money = f"{brings} expected over no action, after a cost of {costs}"
     marks = [name for name in ("holdout", "explored", "repeated") if answer[name]]
     head = f"{answer['customer_id']}: {answer['action']}" + (f" ({', '.join(marks)})" if marks else "")
     lines = [head, f"  {money}, chance {answer['propensity']:.1%}, basis {answer['basis']}"]

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.catalogue import NO_ACTION
 from pipelines.cli.data import ingest_file
 from pipelines.cli.identity import match
 from pipelines.cli.model_steps import CHURN
-from pipelines.cli.models import run_all
+from pipelines.cli.models import run_all, train_model
 from pipelines.cli.output import settings_of
 from pipelines.cli.service import ask, prepare_service, told
 from pipelines.console import UserError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 _STOP_SECONDS = 20.0
+ACTIONS = "next_best_action"
 # How the service says that it is up.
 _ANSWERS = ("ready: ", "up but not ready: ")
 
@@ -39,7 +41,7 @@ def demo_command(
     generate_only: Annotated[bool, typer.Option("--generate-only", help="write the source files, and no more")] = False,
     ingest_only: Annotated[bool, typer.Option("--ingest-only", help="write and ingest them, and no more")] = False,
 ) -> None:
-    """From nothing to predictions on a made-up retailer: its files, the whole run, the service, an answer.
+    """From nothing to predictions and decisions on a made-up retailer: its files, the whole run, the service, answers.
 
     Example: twin --workspace demo demo
     """
@@ -62,7 +64,7 @@ def demo_command(
     if ingest_only:
         return
     run_all(settings, settings.model(CHURN))
-    _ask_the_service(settings)
+    _ask_the_service(settings, decides=_learn_actions(settings))
 
 
 def _refuse_foreign_events(settings: Settings) -> None:
@@ -77,11 +79,54 @@ def _refuse_foreign_events(settings: Settings) -> None:
         )
 
 
-def _ask_the_service(settings: Settings) -> None:
+def _learn_actions(settings: Settings) -> bool:
+    """Learn what actions change, and have that decide, although so small a retailer cannot prove its worth.
+
+    False where the retailer is even too small to learn it.
+    """
+    from pipelines.register import promote
+    from pipelines.tracking import CHAMPION, alias_version, versions
+
+    config = settings.action_model(ACTIONS)
+    try:
+        train_model(settings, config)
+    except UserError as error:
+        print(f"what actions change cannot be learned here, so nothing is decided: {error}", end="\n\n")
+        return False
+    if alias_version(settings, config.name, CHAMPION) is None:
+        newest, reason = str(versions(settings, config.name)[-1].version), "to show decisions in the demo"
+        print(f'$ twin promote {config.name} {newest} --despite-gates --reason "{reason}"')
+        print(promote(settings, config, newest, reason, despite_gates=True).text(), end="\n\n")
+    return True
+
+
+def _decide(settings: Settings, url: str) -> None:
+    """A plan for everybody, then a single decision for one whom the plan contacts and for one whom it does not."""
+    import pandas as pd
+
+    from pipelines.cli.decide import ask as ask_decision
+    from pipelines.cli.decide import told as told_decision
+    from pipelines.decide_batch import decide_all
+
+    budget = 2000 * 10 ** settings.tracking_plan.currencies["THB"]
+    print("\n$ twin decide --all --budget 2000")
+    summary = decide_all(settings, budget)
+    print(summary.text())
+    plan = pd.read_parquet(summary.path, columns=["customer_id", "action", "holdout"]).query("not holdout")
+    for contacted in (plan["action"] != NO_ACTION, plan["action"] == NO_ACTION):
+        for customer in plan.loc[contacted, "customer_id"].head(1):
+            print(f"\n$ twin decide {customer}")
+            answer = ask_decision(url, customer, False, f"demo-{customer}")
+            print("\n".join(told_decision(answer, settings.tracking_plan.currencies)))
+
+
+def _ask_the_service(settings: Settings, decides: bool) -> None:
     with running_service(settings) as url:
         shown = _examples(settings, url)
         print(f"\nThe service answers at {url}:\n$ twin predict {' '.join(shown)} --reasons")
         print("\n".join(told(ask(url, shown, reasons=True))))
+        if decides:
+            _decide(settings, url)
     workspace = settings.workspace
     print(
         f"\nReviewer's report: {workspace.artefacts(CHURN) / 'report.html'}"

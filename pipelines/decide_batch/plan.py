@@ -95,9 +95,8 @@ class BatchSummary:
         if found.total is None or found.low is None or found.high is None:
             return f"the log cannot tell what it brings: {found.unknown}"
         range_ = f"[{self._money(found.low)}, {self._money(found.high)}]"
-        told = (
-            f"by the log, doubly robust, {self._money(found.total)} {range_}, if customers are like those of the test"
-        )
+        alike = "if who is contacted is like those of the test"
+        told = f"by the log, doubly robust, {self._money(found.total)} {range_}, {alike}"
         return told + "".join(f"; {warning}" for warning in found.warnings)
 
     def _share(self) -> str:
@@ -198,7 +197,7 @@ def _summary(
     held = int(crowd.holdout.sum())
     model = deciding.model
     by_the_log = value_by_the_log(
-        settings, deciding.effects, catalogue, choices.exploration_share, choices.shadow_price, len(crowd.ids) - held
+        settings, deciding.effects, catalogue, choices.exploration_share, choices.shadow_price, int(acts.sum())
     )
     return BatchSummary(
         run_id=run_id, path=str(path), as_of=as_of, customers=len(crowd.ids), held_out=held, basis=deciding.basis,

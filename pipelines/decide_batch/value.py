@@ -1,8 +1,9 @@
 """What the plan's policy is worth by the log, not by the model: doubly robust, on decisions the model never saw.
 
-The policy is the one that single decisions follow at the plan's shadow price, exploration included. Its gain over no
-action on a mean test decision, times the customers that are decided on, is what the plan should bring if they are like
-those of the test.
+The policy is the one that single decisions follow at the plan's shadow price, exploration included. In the test it acts
+on a share s of decisions, and gains g over no action on a mean one: g / s a contact. Times the contacts of the plan it
+is what the plan should bring, if those it contacts are like those whom it would contact in the test. A plan acts on
+fewer customers, since consent and rules leave many out, which is why the gain is not taken of all.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pipelines.settings.models import ActionModelConfig
 
 @dataclass(frozen=True, slots=True)
 class ByTheLog:
-    """A gain over no action with its 95 % interval, minor units, of all customers and of one decision.
+    """A gain over no action with its 95 % interval, minor units, of all contacts of the plan and of one.
 
     `decisions` are those of the test it was judged on, `effective` of them count. `unknown` says why there are no
     figures; then all others are None.
@@ -38,7 +39,7 @@ class ByTheLog:
     total: float | None = None
     low: float | None = None
     high: float | None = None
-    a_decision: float | None = None
+    a_contact: float | None = None
     decisions: int | None = None
     effective: float | None = None
     warnings: tuple[str, ...] = ()
@@ -46,9 +47,9 @@ class ByTheLog:
 
 
 def value_by_the_log(
-    settings: Settings, effects: Effects | None, catalogue: Catalogue, share: float, shadow_price: float, customers: int
+    settings: Settings, effects: Effects | None, catalogue: Catalogue, share: float, shadow_price: float, contacts: int
 ) -> ByTheLog:
-    """The value of deciding on `customers`, those held out not among them, at `shadow_price`, drawing `share`."""
+    """The value of a plan with so many `contacts`, made at `shadow_price` and drawing `share`."""
     if effects is None:
         return ByTheLog(unknown="no effect is known yet, so what the plan changes is not either")
     config = settings.action_models.get(effects.model)
@@ -65,12 +66,12 @@ def value_by_the_log(
     hashes = {dataset.manifest.dataset_hash, evaluation["dataset_hash"], effects.manifest["dataset_hash"]}
     if len(hashes) != 1:
         return ByTheLog(unknown="the champion was tested on other decisions than those that are kept here")
-    return _valued(settings, config, dataset, predictions, effects, catalogue, share, shadow_price, customers)
+    return _valued(settings, config, dataset, predictions, effects, catalogue, share, shadow_price, contacts)
 
 
 def _valued(
     settings: Settings, config: ActionModelConfig, dataset: Dataset, predictions: pd.DataFrame, effects: Effects,
-    catalogue: Catalogue, share: float, shadow_price: float, customers: int,
+    catalogue: Catalogue, share: float, shadow_price: float, contacts: int,
 ) -> ByTheLog:  # fmt: skip
     prices = prices_of(settings, config)
     test = trials_of(dataset, config.label.control, True, prices).test
@@ -79,9 +80,13 @@ def _valued(
     nobody = everybody(0, test.eligible)
     gain = gain_of("dr", test.logged, policy, nobody, test.in_money(expected))
     support = support_of(test.logged, policy)
-    scale = prices.minor * customers
+    acts = float(policy[:, 1:].sum(axis=1).mean())
+    if acts == 0.0:
+        return ByTheLog(unknown="at this shadow price it would contact nobody of the decisions that it was tested on")
+    a_contact = prices.minor / acts
+    scale = a_contact * contacts
     return ByTheLog(
-        gain.value * scale, gain.low * scale, gain.high * scale, gain.value * prices.minor, test.logged.rows,
+        gain.value * scale, gain.low * scale, gain.high * scale, gain.value * a_contact, test.logged.rows,
         support.effective_sample_size, support.warnings,
     )  # fmt: skip
 

@@ -49,6 +49,14 @@ def test_it_ends_with_predictions_a_person_can_read(demo: Demo) -> None:
     assert answer.count(" points  ") >= 8, "each with reasons in words"
 
 
+def test_it_decides_for_one_whom_the_plan_contacts_and_for_one_whom_it_does_not(demo: Demo) -> None:
+    answer = demo.output[demo.output.index("$ twin decide --all") :]
+    assert "A plan only: nobody is contacted" in answer
+    told = answer.split("\n$ twin decide ")[1:]
+    assert len(told) == 3
+    assert all("catalogue " in one and "chance " in one for one in told[1:])
+
+
 def test_the_manifest_says_who_the_model_is_about(demo: Demo) -> None:
     served = json.loads((demo.workspace.artefacts("churn") / "registration.json").read_text())
     population = {"feature": "order_completed_days_since_last_lifetime", "at_most": 90.0}
@@ -88,7 +96,7 @@ def test_the_report_is_where_it_says(demo: Demo) -> None:
 
 def test_feast_has_the_workspaces_features(demo: Demo) -> None:
     applied = twin(demo.workspace, "features", "apply")
-    assert "8 services" in applied.stdout
+    assert "10 services" in applied.stdout
 
 
 def test_what_was_served_is_what_the_events_give(demo: Demo) -> None:
