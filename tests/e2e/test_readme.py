@@ -13,7 +13,7 @@ from tests.e2e.readme import COMMANDS
 
 TARGETS = sorted({line.split()[1] for line in COMMANDS if line.startswith("make ")})
 TWIN_COMMANDS = [line for line in COMMANDS if line.startswith("twin ")]
-GROUPS = ("sources", "features", "keys", "state")
+GROUPS = ("sources", "features", "keys", "state", "actions")
 
 
 def test_the_first_screen_has_the_two_commands() -> None:
