@@ -6,9 +6,10 @@ from pipelines.catalogue.model import (
     Budget,
     Cap,
     Catalogue,
+    ChannelAnswers,
     QuietHours,
     SendTime,
     Variant,
 )
 
-__all__ = ["NO_ACTION", "Action", "Budget", "Cap", "Catalogue", "QuietHours", "SendTime", "Variant"]
+__all__ = ["NO_ACTION", "Action", "Budget", "Cap", "Catalogue", "ChannelAnswers", "QuietHours", "SendTime", "Variant"]

@@ -92,6 +92,15 @@ class SendTime:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelAnswers:
+    """By channel the features with the contacts that were answered and those delivered, and the channel without any."""
+
+    counts: Mapping[str, tuple[str, str]]
+    fallback: str
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """All of `configs/actions.yaml` and the stages of `journeys.yaml`. `hash` is over all that decides.
 
@@ -120,6 +129,7 @@ class Catalogue:
     budget: Budget | None
     shadow_price: float
     send_time: SendTime | None
+    best_channel: ChannelAnswers | None
     features: tuple[str, ...]
     content: str = field(default="", repr=False, compare=False)
 

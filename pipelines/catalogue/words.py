@@ -126,6 +126,9 @@ def _for_all(catalogue: Catalogue, decimals: int) -> Iterator[str]:
     if catalogue.send_time:
         channels = ", ".join(catalogue.send_time.counts)
         yield f"sent at the customer's hour ({channels}), at {catalogue.send_time.fallback_hour}:00 where none is known"
+    if catalogue.best_channel:
+        channels = ", ".join(catalogue.best_channel.counts)
+        yield f"the channel they answer is told ({channels}), {catalogue.best_channel.fallback} where none is known"
     yield f"times are of the customer's zone, {catalogue.time_zone} where none is known"
 
 

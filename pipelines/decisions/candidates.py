@@ -10,7 +10,7 @@ from pipelines.catalogue import NO_ACTION, Action, Catalogue
 from pipelines.decisions.customer_clock import CustomerClock, clock_of, customer_zone
 from pipelines.decisions.obstacles import Obstacle, obstacle, reached_caps, when_to_send, within_budget
 from pipelines.decisions.scope import told
-from pipelines.decisions.send_time import BestHour, best_hour
+from pipelines.decisions.send_time import BestChannel, BestHour, best_channel, best_hour
 from pipelines.decisions.situation import Predicted, Situation
 from pipelines.expressions import Value
 
@@ -75,6 +75,17 @@ def hour_for(catalogue: Catalogue, channel: str, clock: CustomerClock, scope: Ma
     counts = [int(scope.get(name) or 0) for name in send_time.counts[channel]]
     shift = clock.offset - send_time.utc_offset
     return best_hour(counts, send_time.at_least, send_time.fallback_hour, shift)
+
+
+def channel_for(catalogue: Catalogue, scope: Mapping[str, Value]) -> BestChannel | None:
+    """The channel that the customer answers; None where nothing counts answers."""
+    asked = catalogue.best_channel
+    if asked is None:
+        return None
+    counts = {channel: tuple(int(scope.get(name) or 0) for name in names) for channel, names in asked.counts.items()}
+    # What is answered in a window may have been delivered before it.
+    contacts = {channel: (answered, max(answered, sent)) for channel, (answered, sent) in counts.items()}
+    return best_channel(contacts, asked.at_least, asked.fallback)
 
 
 def _schedule(candidate: Candidate, action: Action, best: BestHour | None, clock: CustomerClock) -> None:

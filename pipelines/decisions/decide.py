@@ -17,7 +17,7 @@ prediction at all, no action is best.
 from __future__ import annotations
 
 from pipelines.catalogue import Action, Catalogue, Variant
-from pipelines.decisions.candidates import Candidate, candidates_of
+from pipelines.decisions.candidates import Candidate, candidates_of, channel_for
 from pipelines.decisions.draws import chances, draw, in_holdout, seed_of
 from pipelines.decisions.reasons import Choice, alternative_of, reasons_of
 from pipelines.decisions.scope import scope_of
@@ -37,7 +37,7 @@ def decide(catalogue: Catalogue, situation: Situation) -> Decision:
     choice = _choose(catalogue, situation, candidates, seed)
     chosen = choice.chosen
     variant = _variant(chosen.action, scope) if chosen.action else None
-    hour = chosen.best_hour
+    hour, channel = chosen.best_hour, channel_for(catalogue, scope)
     return Decision(
         decision_id=situation.decision_id,
         customer_id=situation.customer_id,
@@ -58,8 +58,11 @@ def decide(catalogue: Catalogue, situation: Situation) -> Decision:
         hour=hour.hour if hour else None,
         hour_confidence=hour.confidence if hour else None,
         hour_is_fallback=hour.is_fallback if hour else None,
+        best_channel=channel.channel if channel else None,
+        best_channel_confidence=channel.confidence if channel else None,
+        best_channel_is_fallback=channel.confidence is None if channel else None,
         alternatives=tuple(alternative_of(candidate, choice, situation) for candidate in _ranked(candidates, chosen)),
-        reasons=reasons_of(choice, variant, scope, situation, catalogue),
+        reasons=reasons_of(choice, variant, scope, situation, catalogue, channel),
     )
 
 

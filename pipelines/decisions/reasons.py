@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pipelines.catalogue import Catalogue, Variant
 from pipelines.decisions.candidates import Candidate
 from pipelines.decisions.scope import told
+from pipelines.decisions.send_time import BestChannel
 from pipelines.decisions.situation import Alternative, Lost, Reason, Situation
 from pipelines.expressions import Value
 
@@ -63,10 +64,14 @@ def _lost(candidate: Candidate, choice: Choice, situation: Situation) -> tuple[L
 
 
 def reasons_of(
-    choice: Choice, variant: Variant | None, scope: Mapping[str, Value], situation: Situation, catalogue: Catalogue
-) -> tuple[Reason, ...]:
+    choice: Choice, variant: Variant | None, scope: Mapping[str, Value], situation: Situation, catalogue: Catalogue,
+    channel: BestChannel | None,
+) -> tuple[Reason, ...]:  # fmt: skip
     """The reasons of a decision, the most telling first."""
-    return tuple(_reasons(choice, variant, scope, situation, catalogue))
+    of_channel: tuple[Reason, ...] = ()
+    if choice.chosen.action and choice.chosen.send_at is not None and channel:
+        of_channel = (_channel(choice.chosen.action.channel, channel),)
+    return (*_reasons(choice, variant, scope, situation, catalogue), *of_channel)
 
 
 def _reasons(
@@ -132,6 +137,14 @@ def _levers(choice: Choice) -> Iterator[Reason]:
     if choice.best is not choice.best_without_levers and not choice.explored:
         other = choice.best_without_levers.id
         yield Reason("lever_decided", f"without levers it would have been {other}", (other,))
+
+
+def _channel(chosen: str | None, best: BestChannel) -> Reason:
+    if best.confidence is None:
+        declared = f"too few messages tell which channel is answered, and {best.channel} is declared"
+        return Reason("channel_fallback", declared)
+    other = "" if chosen == best.channel else f"; {chosen} is chosen for what the action brings"
+    return Reason("channel", f"{best.channel} is answered most often (confidence {best.confidence:.2f}){other}")
 
 
 def _send_time(chosen: Candidate, send_at: int, as_of: int) -> Reason:

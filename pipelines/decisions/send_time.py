@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 HOURS = 24
 # What is believed before the first answer: each hour as if it had been answered once.
 _PRIOR = 1.0
@@ -111,32 +114,28 @@ def best_channel(contacts: Mapping[str, tuple[int, int]], at_least: int, fallbac
     if sum(delivered for _, delivered in contacts.values()) < max(at_least, 1):
         return BestChannel(fallback, None)
     best = max(contacts, key=lambda channel: (contacts[channel][0] + 1) / (contacts[channel][1] + 2))
-    return BestChannel(best, _chance_best(best, contacts))
+    others = tuple(counted for channel, counted in contacts.items() if channel != best)
+    return BestChannel(best, _chance_best(contacts[best], others))
 
 
-def _chance_best(best: str, contacts: Mapping[str, tuple[int, int]]) -> float:
-    grid = [(step + 0.5) / _CELLS for step in range(_CELLS)]
-    masses = {channel: _beta_masses(*counted, grid) for channel, counted in contacts.items()}
-    below = dict.fromkeys(contacts, 0.0)
-    total = 0.0
-    for cell in range(_CELLS):
-        product = masses[best][cell]
-        for channel, mass in masses.items():
-            if channel != best:
-                # Within one cell either is higher with the same chance.
-                product *= below[channel] + mass[cell] / 2
-            below[channel] += mass[cell]
-        total += product
-    return total
+@lru_cache(maxsize=65_536)
+def _chance_best(best: tuple[int, int], others: tuple[tuple[int, int], ...]) -> float:
+    mass = _beta_masses(*best)
+    for other in others:
+        of_other = _beta_masses(*other)
+        # Within one cell either is higher with the same chance.
+        mass = mass * (np.cumsum(of_other) - of_other / 2)
+    return float(mass.sum())
 
 
 _CELLS = 1000
+_RATES = (np.arange(_CELLS) + 0.5) / _CELLS
+_LOG, _LOG_REST = np.log(_RATES), np.log1p(-_RATES)
 
 
-def _beta_masses(answered: int, delivered: int, grid: Sequence[float]) -> list[float]:
-    """How likely each cell of the grid is to hold the rate."""
-    logs = [answered * math.log(rate) + (delivered - answered) * math.log1p(-rate) for rate in grid]
-    highest = max(logs)
-    weights = [math.exp(log - highest) for log in logs]
-    total = sum(weights)
-    return [weight / total for weight in weights]
+def _beta_masses(answered: int, delivered: int) -> NDArray[np.float64]:
+    """How likely each cell of (0, 1) is to hold the rate, shape (cells,)."""
+    logs = answered * _LOG + (delivered - answered) * _LOG_REST
+    weights = np.exp(logs - logs.max())
+    masses: NDArray[np.float64] = weights / weights.sum()
+    return masses

@@ -96,7 +96,8 @@ class Decision:
 
     `alternatives` has every action of the catalogue and no action, the chosen one first. `seed` is what the draw came
     from, and the same situation gives the same draw. `send_at` is when to send, None where nothing is sent; `hour` and
-    `hour_confidence` say of the hour that suits the customer, `hour_is_fallback` that it is the declared one.
+    `hour_confidence` say of the hour that suits the customer, `hour_is_fallback` that it is the declared one;
+    `best_channel` is the one they answer most often, whichever was chosen.
     """
 
     decision_id: str
@@ -118,5 +119,8 @@ class Decision:
     hour: int | None
     hour_confidence: float | None
     hour_is_fallback: bool | None
+    best_channel: str | None
+    best_channel_confidence: float | None
+    best_channel_is_fallback: bool | None
     alternatives: tuple[Alternative, ...]
     reasons: tuple[Reason, ...]

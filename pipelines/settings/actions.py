@@ -190,6 +190,21 @@ class SendTimeConfig(WrittenModel):
     at_least: Count
 
 
+class AnsweredConfig(WrittenModel):
+    """Features of how many contacts of a channel were answered, and of how many were delivered."""
+
+    answered: Word
+    delivered: Word
+
+
+class BestChannelConfig(WrittenModel):
+    """Which channel a customer answers; `fallback` where fewer than `at_least` contacts were delivered."""
+
+    channels: dict[str, AnsweredConfig] = Field(min_length=2)
+    fallback: Word
+    at_least: Count
+
+
 class ActionsFile(WrittenModel):
     """All of `configs/actions.yaml`."""
 
@@ -209,6 +224,7 @@ class ActionsFile(WrittenModel):
     quiet_hours: QuietHoursOrNone | None = None
     channels: dict[str, ChannelConfig] = Field(default_factory=dict)
     send_time: SendTimeConfig | None = None
+    best_channel: BestChannelConfig | None = None
     actions: tuple[ActionConfig, ...] = Field(min_length=1)
 
     def expressions(self) -> Iterator[tuple[str, str, Literal["boolean", "number"]]]:

@@ -24,7 +24,7 @@ def check_catalogue(
 ) -> list[Problem]:
     """Every mistake; `now` in microseconds UTC, where None nothing has expired."""
     problems = [*_names(file, around), *_repeated(file), *_rules(file, around), *_amounts(file, around)]
-    problems += _send_time(file, around)
+    problems += [*_send_time(file, around), *_best_channel(file, around)]
     zone = file.time_zone if _is_zone(file.time_zone) else "UTC"
     if zone != file.time_zone:
         expected = "a time zone of the IANA database, such as Asia/Bangkok"
@@ -48,7 +48,8 @@ def _names(file: ActionsFile, around: Surroundings) -> Iterator[Problem]:
         yield from _known(f"actions.{action.id}.consent", action.consent, around.purposes, "a purpose of consent.yaml")
     for cap in file.caps:
         yield from _known("caps.channel", cap.channel, around.channels, "a channel of events.yaml")
-    for channel in (*file.channels, *(file.send_time.channels if file.send_time else ())):
+    answered = file.best_channel.channels if file.best_channel else ()
+    for channel in (*file.channels, *(file.send_time.channels if file.send_time else ()), *answered):
         yield from _known("channels", channel, around.channels, "a channel of events.yaml")
     for trait, feature in file.traits.items():
         if feature not in around.features:
@@ -108,6 +109,18 @@ def _send_time(file: ActionsFile, around: Surroundings) -> Iterator[Problem]:
             yield _problem(
                 f"send_time.channels.{channel}", "24 features of features.yaml", got, "by: {hour: [0, 1, ...]}"
             )
+
+
+def _best_channel(file: ActionsFile, around: Surroundings) -> Iterator[Problem]:
+    asked = file.best_channel
+    if asked is None:
+        return
+    yield from _known("best_channel.fallback", asked.fallback, asked.channels, "one of its channels")
+    for channel, of in asked.channels.items():
+        for key, feature in (("answered", of.answered), ("delivered", of.delivered)):
+            if around.features.get(feature) != "number":
+                place = f"best_channel.channels.{channel}.{key}"
+                yield _problem(place, "a feature of features.yaml that is a number", feature, "see twin features list")
 
 
 def _action(action: ActionConfig) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from feature_repo.configuration import ConfigModel
-from pipelines.catalogue import Action, Budget, Cap, Catalogue, QuietHours, SendTime, Variant
+from pipelines.catalogue import Action, Budget, Cap, Catalogue, ChannelAnswers, QuietHours, SendTime, Variant
 from pipelines.expressions import Expression
 from pipelines.expressions.expression import compile_tree
 from pipelines.expressions.tree import Arithmetic, Constant, Node, names_of
@@ -42,6 +42,8 @@ def compiled(content: CatalogueContent, names: Names, trees: dict[str, Node]) ->
     expressions = [*rules.values(), *stages.values(), *_expressions(actions)]
     named = {name for expression in expressions for name in expression.names}
     counted = [name for names_ in send_time.counts.values() for name in names_] if send_time else []
+    best_channel = _best_channel(file)
+    counted += [name for names_ in best_channel.counts.values() for name in names_] if best_channel else []
     features = tuple(sorted({*(named & around.features.keys()), *counted, *([zone] if zone else [])}))
     kept = _reduced(content, {*features, *file.traits.values()}, named)
     return Catalogue(
@@ -63,6 +65,7 @@ def compiled(content: CatalogueContent, names: Names, trees: dict[str, Node]) ->
         budget=Budget(in_minor(file.budget.amount, minor), microseconds(file.budget.per)) if file.budget else None,
         shadow_price=file.shadow_price,
         send_time=send_time,
+        best_channel=best_channel,
         features=features,
         content=kept,
     )
@@ -124,6 +127,13 @@ def _send_time(file: ActionsFile, utc_offset: int) -> SendTime | None:
     return SendTime(counts, file.send_time.fallback_hour, file.send_time.at_least, utc_offset)
 
 
+def _best_channel(file: ActionsFile) -> ChannelAnswers | None:
+    if file.best_channel is None:
+        return None
+    counts = {channel: (of.answered, of.delivered) for channel, of in file.best_channel.channels.items()}
+    return ChannelAnswers(counts, file.best_channel.fallback, file.best_channel.at_least)
+
+
 def _expressions(actions: tuple[Action, ...]) -> Iterator[Expression]:
     for action in actions:
         yield action.value
@@ -135,6 +145,7 @@ def _reduced(content: CatalogueContent, features: set[str], named: set[str]) -> 
     file, around = content.actions, content.around
     channels = {action.channel for action in file.actions} | {cap.channel for cap in file.caps} | set(file.channels)
     channels |= set(file.send_time.channels) if file.send_time else set()
+    channels |= set(file.best_channel.channels) if file.best_channel else set()
     purposes = {action.consent for action in file.actions} | {name.removeprefix("consent.") for name in named}
     reduced = Surroundings(
         features={name: kind for name, kind in sorted(around.features.items()) if name in features},

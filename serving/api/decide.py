@@ -127,6 +127,9 @@ class DecideResponse(BaseModel):
     hour: int | None = Field(description="of the customer's day, that suits them best")
     hour_confidence: float | None
     hour_is_fallback: bool | None = Field(description="whether it is the hour for those of whom too little is known")
+    best_channel: str | None = Field(description="the channel the customer answers most often, whichever was chosen")
+    best_channel_confidence: float | None
+    best_channel_is_fallback: bool | None
     propensity: float = Field(description="the exact chance of this action, for learning and evaluation")
     expected_value: float
     cost: int
@@ -176,6 +179,9 @@ def decide_response(asked_for: str, decided: Decided) -> DecideResponse:
         hour=decision.hour,
         hour_confidence=decision.hour_confidence,
         hour_is_fallback=decision.hour_is_fallback,
+        best_channel=decision.best_channel,
+        best_channel_confidence=decision.best_channel_confidence,
+        best_channel_is_fallback=decision.best_channel_is_fallback,
         propensity=decision.propensity,
         expected_value=decision.expected_value,
         cost=decision.cost,

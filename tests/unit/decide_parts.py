@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from pipelines.catalogue import Action, Budget, Cap, Catalogue, QuietHours, SendTime, Variant
+from pipelines.catalogue import Action, Budget, Cap, Catalogue, ChannelAnswers, QuietHours, SendTime, Variant
 from pipelines.decisions.situation import Contact, Predicted, Situation
 from pipelines.expressions import Expression, Kind, compile_expression
 
@@ -50,6 +50,7 @@ def catalogue(*actions: Action, **changed: Any) -> Catalogue:
         rules={}, stages={"usage": rule("orders >= 1"), "awareness": rule("True")}, traits={"tongue": "language"},
         time_zone="Asia/Bangkok", time_zone_feature="zone", holdout_share=0.0, holdout_salt="2026",
         exploration_share=0.0, cold_start_exploration_share=0.0, budget=None, shadow_price=0.0, send_time=None,
+        best_channel=None,
         features=("orders", "mean", "opened", "clicked", "language", "zone"),
     )  # fmt: skip
     return replace(base, **changed)
@@ -67,6 +68,7 @@ def situation(**changed: Any) -> Situation:
 
 # A whole catalogue takes its time to draw, more so on a busy machine.
 drawn = partial(settings, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ANSWERED = ChannelAnswers({"email": ("opened", "clicked"), "line": ("orders", "mean")}, "line", 5)
 OPENED = SendTime({"email": HOURS}, 19, 5, utc_offset=7 * HOUR)
 
 # The clocks of Santiago and London change within a day of the last of these; Lord Howe's by half an hour.
@@ -155,6 +157,7 @@ def cases(draw: Any) -> tuple[Catalogue, Situation]:
         cold_start_exploration_share=draw(share),
         budget=draw(st.none() | st.builds(Budget, st.integers(0, 500), st.just(DAY))),
         send_time=draw(st.sampled_from([None, OPENED])),
+        best_channel=draw(st.sampled_from([None, ANSWERED])),
     )
     known = draw(st.lists(st.sampled_from(NAMED), unique=True))
     return chosen, situation(

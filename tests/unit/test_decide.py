@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.catalogue import NO_ACTION, Budget, Cap, QuietHours
+from pipelines.catalogue import NO_ACTION, Budget, Cap, ChannelAnswers, QuietHours
 from pipelines.decisions.decide import decide
 from pipelines.decisions.situation import Contact, Decision, Predicted
 from tests.unit.decide_parts import (
@@ -207,6 +207,20 @@ def test_a_draw_is_told_with_what_it_was_drawn_instead_of() -> None:
     assert _lost(other) == {NO_ACTION: "chosen", "coupon": "not_drawn"}
     assert _codes(other) == ["explored"]
     assert "coupon" in _sentence(other, "explored")
+
+
+def test_the_channel_that_a_customer_answers_is_told_with_its_confidence() -> None:
+    answers = ChannelAnswers({"email": ("opened", "clicked"), "line": ("orders", "mean")}, "line", 20)
+    known = {"mean": 5000.0, "opened": 40, "clicked": 50, "orders": 900}
+    found = decide(catalogue(action(), best_channel=answers), situation(features=known))
+    assert (found.best_channel, found.best_channel_is_fallback) == ("email", False)
+    assert found.best_channel_confidence is not None
+    assert found.best_channel_confidence > 0.99
+    assert "email is answered most often" in _sentence(found, "channel")
+    few = decide(
+        catalogue(action(), best_channel=answers), situation(features={"mean": 5.0, "opened": 3, "clicked": 1})
+    )
+    assert (few.best_channel, few.best_channel_confidence, few.best_channel_is_fallback) == ("line", None, True)
 
 
 def test_a_message_goes_out_at_the_hour_that_suits_the_customer() -> None:
