@@ -49,7 +49,7 @@ def _features(settings: Settings, model: str, version: str, spec_hash: str | Non
     if manifest.exists():
         names: list[str] = json.loads(manifest.read_text("utf-8"))["features"]
         return names
-    config = settings.models.get(model)
+    config = settings.all_models.get(model)
     if config is None or spec_hash != settings.features.hash:
         return ()
     return settings.features.service_features(config.feature_service)

@@ -60,6 +60,7 @@ def listed_features(settings: Settings) -> list[ListedFeature]:
 
     spec, champions = settings.features, registered_champions(settings)
     services = {name: set(spec.service_features(name)) for name in spec.services}
+    models = settings.all_models
     return [
         ListedFeature(
             feature.name,
@@ -67,7 +68,7 @@ def listed_features(settings: Settings) -> list[ListedFeature]:
             view.name,
             view.owner,
             tuple(name for name, members in services.items() if feature.name in members),
-            tuple(n for n, model in settings.models.items() if feature.name in services.get(model.feature_service, ())),
+            tuple(n for n, model in models.items() if feature.name in services.get(model.feature_service, ())),
             tuple(f"{c.model} version {c.version} (champion)" for c in champions if feature.name in c.features),
         )
         for view, feature in _features(spec)
@@ -119,7 +120,7 @@ def _check(settings: Settings, wanted: Wanted, every: Sequence[ListedFeature]) -
     known = {
         "service": set(settings.features.services),
         "view": {view.name for view in settings.features.views},
-        "model": {*settings.models, *(name.split(" ")[0] for feature in every for name in feature.champions)},
+        "model": {*settings.all_models, *(name.split(" ")[0] for feature in every for name in feature.champions)},
         "owner": {feature.owner for feature in every},
     }
     problems = [

@@ -100,8 +100,12 @@ class Settings:
 
     def learned(self, name: str) -> AnyModelConfig:
         """The configuration of whatever is learned under `name`. Raises as `model`."""
-        known: dict[str, AnyModelConfig] = {**self.models, **self.companions, **self.action_models}
-        return _pick(known, name, "model", "configs/models")
+        return _pick(self.all_models, name, "model", "configs/models")
+
+    @property
+    def all_models(self) -> dict[str, AnyModelConfig]:
+        """Whatever is learned, by name."""
+        return {**self.models, **self.companions, **self.action_models}
 
 
 def load_settings(
@@ -163,7 +167,7 @@ def load_settings(
         settings.tracking_plan,
         settings.features,
         settings.sources,
-        {**settings.models, **settings.companions, **settings.action_models},
+        settings.all_models,
         settings.expectations,
     )
     check_identity_and_consent(

@@ -46,7 +46,8 @@ def test_every_feature_has_its_words_owner_view_and_readers(settings: Settings) 
     assert (orders.meaning, orders.view, orders.owner) == ("number of orders in the last 30 days", "orders", "commerce")
     reading = ("conversion", "next_best_action", "coupon_redemption", "grocery_mailing")
     assert orders.services == ("visit", "profile", "churn", *reading)
-    assert (orders.models, orders.champions) == (("churn", "conversion", "coupon_redemption"), ())
+    learned = ("churn", "conversion", "coupon_redemption", "customer_value", "next_order", "grocery_mailing")
+    assert (orders.models, orders.champions) == ((*learned, "next_best_action"), ())
     for feature in found:
         reads = feature.name in settings.features.service_features("churn")
         assert ("churn" in feature.models) == reads
