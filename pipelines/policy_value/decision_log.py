@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,18 @@ class DecisionLog:
     by_customer: bool = True
 
 
-def read_file(path: Path, context: tuple[str, ...] = (), prefixes: tuple[str, ...] = ()) -> DecisionLog:
+COLUMNS = ("action", "reward", "propensity", "customer_id")
+
+
+def read_file(
+    path: Path,
+    context: tuple[str, ...] = (),
+    prefixes: tuple[str, ...] = (),
+    called: Mapping[str, str] | None = None,
+) -> DecisionLog:
     """Decisions of a CSV (also .csv.gz) or Parquet file with columns action, reward, propensity and customer_id.
+
+    `called` says what the file calls them, where it is something else.
 
     Without customer_id every row is a customer; without propensity it is estimated. Columns that begin with one of
     `prefixes` name actions too, which may never have been chosen.
@@ -49,9 +59,16 @@ def read_file(path: Path, context: tuple[str, ...] = (), prefixes: tuple[str, ..
     Raises:
         UserError: with every mistake of the file's columns.
     """
-    frame = _read(path)
+    names = dict(called or {})
+    frame = _renamed(_read(path, [names.get(name, name) for name in ("action", "customer_id")]), names)
     problems = [
-        Problem(name, "a column", f"none; there are: {', '.join(map(str, frame.columns[:20]))}", "", path.name)
+        Problem(
+            names.get(name, name),
+            "a column",
+            f"none; there are: {', '.join(map(str, frame.columns[:20]))}",
+            "",
+            path.name,
+        )
         for name in dict.fromkeys(("action", "reward", *context))
         if name not in frame.columns
     ]
@@ -152,8 +169,15 @@ def _eligible(names: Any, actions: tuple[str, ...]) -> list[bool]:
     return [True] * len(actions) if names is None else [name in set(names) for name in actions]
 
 
-def _read(path: Path) -> pd.DataFrame:
-    text: dict[Hashable, type[str]] = {"action": str, "customer_id": str}
+def _renamed(frame: pd.DataFrame, called: Mapping[str, str]) -> pd.DataFrame:
+    """With our names; a column that has one of them already and is not meant gives way."""
+    ours = {theirs: name for name, theirs in called.items()}
+    kept = frame.drop(columns=[name for name in called if name in frame.columns and name not in ours])
+    return kept.rename(columns=ours)
+
+
+def _read(path: Path, texts: Sequence[str]) -> pd.DataFrame:
+    text: dict[Hashable, type[str]] = dict.fromkeys(texts, str)
     if not path.is_file():
         raise UserError(f"There is no file {path}.")
     try:

@@ -90,6 +90,25 @@ def test_text_says_values_gains_support_and_warnings(decisions: pd.DataFrame, tm
     assert "warning: constant:coupon: the interval of DM" in result.stdout
 
 
+def test_a_file_may_call_its_columns_something_else(decisions: pd.DataFrame, tmp_path: Path) -> None:
+    plain = evaluate(read_file(_saved(decisions, tmp_path)), "uniform")
+    theirs = {"action": "item", "reward": "click", "propensity": "score"}
+    # One of our names may stand for something else in their file.
+    renamed = decisions.rename(columns=theirs).assign(reward=-1.0)
+    found = evaluate(read_file(_saved(renamed, tmp_path), called=theirs), "uniform")
+    assert found.judged == plain.judged
+    with pytest.raises(UserError, match="clicks"):
+        read_file(_saved(renamed, tmp_path), called={**theirs, "reward": "clicks"})
+
+
+def test_columns_are_named_once_each(decisions: pd.DataFrame, tmp_path: Path) -> None:
+    file = str(_saved(decisions, tmp_path))
+    for called in ("action", "action=a,action=b", "item=action"):
+        result = CliRunner().invoke(app, ["ope", "--file", file, "--columns", called])
+        assert isinstance(result.exception, UserError)
+        assert "--columns" in str(result.exception)
+
+
 def test_without_propensities_figures_are_associational(decisions: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     decisions.drop(columns="propensity").to_csv(path, index=False)
