@@ -82,7 +82,8 @@ def _reasons(
         yield Reason("holdout", "the customer is in the group that gets nothing, to compare with")
         return
     if choice.explored:
-        sentence = f"{chosen.id} was drawn, to learn from; by value it would have been {choice.best.id}"
+        other = "which is the best too" if chosen is choice.best else f"by value it would have been {choice.best.id}"
+        sentence = f"{chosen.id} was drawn, to learn from; {other}"
         yield Reason("explored", sentence, (choice.best.id,))
     elif chosen.action is None:
         yield Reason("nothing_worth_it", _why_nothing(situation))

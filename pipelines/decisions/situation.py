@@ -119,8 +119,8 @@ class Decision:
     hour: int | None
     hour_confidence: float | None
     hour_is_fallback: bool | None
-    best_channel: str | None
-    best_channel_confidence: float | None
-    best_channel_is_fallback: bool | None
     alternatives: tuple[Alternative, ...]
     reasons: tuple[Reason, ...]
+    best_channel: str | None = None
+    best_channel_confidence: float | None = None
+    best_channel_is_fallback: bool | None = None
