@@ -21,7 +21,7 @@ def main() -> int:
     rules = parts.add_parser("rules", help="two services under load; caps, quiet hours, consent and budget counted")
     rules.add_argument("--seconds", type=float, default=60.0)
     rules.add_argument("--clients", type=int, default=8, help="to each service")
-    rules.add_argument("--customers", type=int, default=400)
+    rules.add_argument("--customers", type=int, default=1_000)
     asked = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,8 +18,8 @@ from tests.e2e.test_decisions import decide, place
 from tests.live_decisions.rules import broken
 from tests.unit.desk_parts import changed
 
-# Every two hundredth call of a client takes a consent back.
-_CALLS_A_REFUSAL = 200
+# So many calls of a client, and it takes a consent back.
+_CALLS_A_REFUSAL = 40
 
 
 @dataclass(slots=True)
@@ -33,7 +34,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """`broken` is what breaks a rule; `missing` are acknowledged decisions that are not in the log."""
+    """`broken` is what breaks a rule; `missing` are acknowledged decisions that are not in the log.
+
+    `lost` says in how many decisions an action was kept back by a rule, so that the rules were at work at all.
+    """
 
     decisions: int
     contacts: int
@@ -43,10 +47,13 @@ class Counted:
     other_answers: int
     broken: list[str]
     missing: list[str]
+    lost: dict[str, int]
 
     @property
     def passed(self) -> bool:
-        return self.contacts > 0 and self.refused > 0 and not (self.broken or self.missing)
+        """Each rule had something to keep back, and none was broken."""
+        at_work = self.contacts > 0 and self.refused > 0 and self.lost.keys() >= {"cap", "budget", "consent"}
+        return at_work and not (self.broken or self.missing)
 
     def text(self) -> str:
         """The result for a person."""
@@ -54,6 +61,7 @@ class Counted:
             f"{self.decisions:,} decisions, {self.contacts:,} contacts, {self.spent:,} minor units spent;"
             f" {self.deniers} customers took consent back, and {self.refused:,} decisions were asked for after that"
             f" ({self.other_answers:,} calls were answered with another status than 200)",
+            "kept back by: " + ", ".join(f"{why} {count:,}" for why, count in sorted(self.lost.items())),
             f"{len(self.broken):,} break a rule, {len(self.missing):,} are not in the log",
         ]
         return "\n".join([*lines, *self.broken[:20]])
@@ -61,7 +69,7 @@ class Counted:
 
 def count_under_load(folder: Path, seconds: float, clients: int, customers: int) -> Counted:
     """`clients` to each of two services, all customers asked for by all of them, with a budget that runs out."""
-    tight = changed(budget={"amount": customers, "per": "1d"}, exploration={"share": 1.0})
+    tight = changed(budget={"amount": customers * 5 // 2, "per": "1d"}, exploration={"share": 1.0})
     with place("test-live", folder, tight, customers) as made:
         servers = [made.serve(), made.serve()]
         # The first call of each opens its files, whose time is not the clients'.
@@ -97,6 +105,7 @@ def _counted(catalogue: Catalogue, log: Sequence[Recorded], asked: Asked) -> Cou
         len(asked.other_answers),
         broken(catalogue, log, asked.refused),
         [name for name in asked.acknowledged if name not in names],
+        dict(Counter(why for one in log for why in {item.lost for item in one.decision.alternatives})),
     )
 
 
