@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.effect_model import EffectModel
+from feature_repo.effect_model import EffectModel, RawScorer
 from feature_repo.model_inputs import ModelInputs
 from pipelines.events.spec_lease import SpecLease
 from serving.booster import Booster
@@ -62,6 +62,11 @@ class EffectChampion:
         """The expected reward under the control, then under each action, shape (n, m + 1)."""
         return self.effect_model.response(columns, self.scorers)
 
+    def told(self, columns: Array) -> tuple[Array, Array]:
+        """`effects` and `responses`; a booster that is part of both is asked once."""
+        asked = {name: _Once(scorer) for name, scorer in self.scorers.items()}
+        return self.effect_model.effect(columns, asked), self.effect_model.response(columns, asked)
+
     def contributions(self, action: str, columns: Array) -> Array:
         """What each column adds to the effect of `action`, base value last, shape (n, k + 1).
 
@@ -82,6 +87,23 @@ class EffectChampion:
             if found[: len(asked)] != asked or len(found) != len(asked) + more:
                 return f"the booster {term.booster} is of other columns, or another order"
         return None
+
+
+class _Once:
+    """A booster that answers what it was asked before from memory, for the walk over one matrix."""
+
+    def __init__(self, scorer: RawScorer) -> None:
+        self._scorer = scorer
+        self._said: dict[bytes, Array] = {}
+
+    def raw_scores(self, matrix: Array) -> Array:
+        asked = matrix.tobytes()
+        if asked not in self._said:
+            self._said[asked] = self._scorer.raw_scores(matrix)
+        return self._said[asked]
+
+    def contributions(self, matrix: Array) -> Array:
+        return self._scorer.contributions(matrix)
 
 
 @dataclass(frozen=True, slots=True)

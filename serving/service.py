@@ -106,6 +106,7 @@ class CustomerTwin:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
+        self.decisions.warm()
 
     async def __is_ready__(self) -> bool:
         wiring = self.connection.wiring()

@@ -10,6 +10,7 @@ appended by the next call or start.
 
 from __future__ import annotations
 
+import gc
 import logging
 import sqlite3
 import threading
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
+from importlib import import_module
 
 import msgspec
 
@@ -58,6 +60,8 @@ _DAY = 24 * 3_600_000_000
 # Contacts are kept this long where no cap or budget asks for more, so that one that is made longer finds them.
 _KEEP_CONTACTS = 90 * _DAY
 _PRUNE_EVERY_SECONDS = 3_600.0
+_SAID = """SELECT c.purpose, c.granted FROM identity_nodes n JOIN identity_consents c ON c.node = n.id
+  WHERE n.customer_id = ? ORDER BY c.at, c.granted DESC"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,17 @@ class DecisionDesk:
         ) as error:  # fmt: skip
             logger.error("decisions of a process that died are not in the journal yet: %s", type(error).__name__)
 
+    def warm(self) -> None:
+        """Import in the background what the first decision or event needs, so that neither waits for it.
+
+        Only where there is a catalogue to decide by: who but predicts needs none of these engines.
+        """
+        try:
+            self._catalogue()
+        except ApiError:
+            return
+        threading.Thread(target=_import_engines, name="warm", daemon=True).start()
+
     def close(self) -> None:
         """Write what is noted, and let go of files."""
         if self._ledger is not None:
@@ -220,6 +235,14 @@ class DecisionDesk:
         return "" if model is None else unit_of(model.label.reward)
 
 
+def _import_engines() -> None:
+    """DuckDB, Delta and Arrow, which take long to import: after the service is ready, not before."""
+    import_module("pipelines.events.store")
+    import_module("pyarrow.dataset")
+    # What lives as long as the process stays out of the collector's sight.
+    gc.freeze()
+
+
 def _question(asked: Asked, customer_ids: tuple[str, ...], as_of: int, catalogue: Catalogue) -> Question:
     decision_id = uuid.uuid4().hex if asked.decision_id is None else asked.decision_id
     body = msgspec.json.encode([asked.customer_id, dict(asked.context)], order="sorted")
@@ -248,8 +271,9 @@ def granted(identity: IdentityStore, customer_id: str, purposes: Iterable[str]) 
 
     No basis of a source stands in for that: an offer needs the customer's word.
     """
-    said = ((purpose, identity.permission(customer_id, purpose)) for purpose in purposes)
-    return tuple(sorted(purpose for purpose, permission in said if permission is not None and permission.granted))
+    # The last row of a purpose stays: the newest, and of two at one instant the denial, as in `permission`.
+    said = dict(identity.rows(_SAID, (customer_id,)))
+    return tuple(sorted(purpose for purpose in set(purposes) if said.get(purpose)))
 
 
 def _taken(got: str) -> ApiError:

@@ -129,8 +129,7 @@ def predicted_of(model: Model, columns: NDArray[np.float64], actions: Sequence[s
     """
     if isinstance(model, EffectPredictor):
         champion = model.champion
-        effects = champion.effects(columns)[0].tolist()
-        responses = champion.responses(columns)[0].tolist()
+        effects, responses = (said[0].tolist() for said in champion.told(columns))
         of_each = zip(champion.actions, effects, responses[1:], strict=True)
         control = {NO_ACTION: Predicted(0.0, responses[0])}
         return control | {action: Predicted(effect, response) for action, effect, response in of_each}

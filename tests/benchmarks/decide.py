@@ -16,6 +16,7 @@ from pipelines.decisions.situation import Situation
 from pipelines.events.journal import NewEvent, StoredEvent
 from pipelines.identity.store import open_identity
 from pipelines.settings import Settings, load_settings
+from pipelines.state_build import build_state
 from serving.bootstrap import wire
 from serving.decisions.readings import Readings
 from tests.benchmarks.measure import Figure, interleave, ratios, slowest_of_a_hundred
@@ -47,6 +48,8 @@ def prepared(place: Place) -> Settings:
     if not (settings.workspace.bentoml_home / "models" / "next_best_action").exists():
         publish_effects(settings)
     open_identity(settings).apply([_consent(number, who) for number, who in enumerate(place.customers)])
+    # What was said changes whose events count: else each state would be made anew as the service opens its files.
+    build_state(settings)
     return settings
 
 

@@ -58,7 +58,7 @@ class Place:
 
 
 @contextmanager
-def place(name: str, folder: Path, catalogue: dict[str, Any]) -> Iterator[Place]:
+def place(name: str, folder: Path, catalogue: dict[str, Any], customers: int = len(CUSTOMERS)) -> Iterator[Place]:
     workspace = Workspace(f"{name}-{os.getpid()}", checkout=CHECKOUT)
     patch = pytest.MonkeyPatch()
     patch.setenv("TWIN_CONFIG_DIR", str(folder / "configs"))
@@ -66,7 +66,7 @@ def place(name: str, folder: Path, catalogue: dict[str, Any]) -> Iterator[Place]
     write_catalogue(folder / "configs", catalogue)
     made.settings = decision_settings(folder, workspace)
     try:
-        furnish(made.settings, customers=len(CUSTOMERS))
+        furnish(made.settings, customers=customers)
         made.key = ingest_key(workspace)
         yield made
     finally:

@@ -31,7 +31,7 @@ from pipelines.settings import Settings, Workspace
 from serving.api.errors import ApiError
 from serving.bootstrap import Wiring
 from serving.consent_gate import ConsentGate
-from serving.decisions.desk import Asked, DecisionDesk
+from serving.decisions.desk import Asked, DecisionDesk, granted
 from serving.decisions.messages import spoken_in
 from tests.e2e.test_personal_data_at_rest import files_of, leaks
 from tests.unit.desk_parts import (
@@ -344,3 +344,24 @@ def test_pruning_runs_now_and_then(office: Office, monkeypatch: pytest.MonkeyPat
     office.desk._pruned_at = float("-inf")
     as_of = office.decide("c1").recorded.decision.as_of
     assert asked == [(as_of - 90 * DAY, as_of - DAY)]
+
+
+def test_consents_are_read_at_once_as_they_are_one_by_one(office: Office) -> None:
+    office.keep(
+        says("c1", "marketing", True, NOON - 50 * DAY),
+        says("c1", "profiling", True, NOON - 50 * DAY),
+        # At one instant the denial holds, whichever comes first.
+        says("c1", "profiling", False, NOON - 40 * DAY),
+        replace(says("c1", "profiling", True, NOON - 40 * DAY), event_id="both"),
+        says("c2", "marketing", False, NOON - 10 * DAY),
+        # Two who became one: the later word of either.
+        NewEvent("web", "a2", "Customer Aliased", NOON, NOON, "web", user_id="c3", properties={"previous_id": "c4"}),
+        says("c4", "marketing", False, NOON - 5 * DAY),
+    )
+    identity, purposes = office.files.identity, office.settings.consent.purposes
+    for who in ("c0", "c1", "c2", "c3", "nobody"):
+        said = {purpose: identity.permission(who, purpose) for purpose in purposes}
+        expected = tuple(sorted(purpose for purpose, told in said.items() if told is not None and told.granted))
+        assert granted(identity, who, purposes) == expected
+    assert granted(identity, "c0", purposes) == ("marketing",)
+    assert granted(identity, "c3", purposes) == ()

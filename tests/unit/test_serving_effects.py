@@ -205,3 +205,29 @@ def test_it_stands_among_the_models_but_predicts_no_probability(shop: ActionShop
     with pytest.raises(ApiError) as refused:
         wiring.predictor("unheard_of")
     assert refused.value.status == 404
+
+
+def test_effects_and_responses_are_told_together_and_each_booster_is_asked_once(shop: ActionShop) -> None:
+    shop.publish_effects()
+    champion = wire(shop.settings, shop.open_reader).effects[NAME].champion
+    counting = {name: Counting(scorer) for name, scorer in champion.scorers.items()}
+    asked = replace(champion, scorers=counting)
+    columns = np.random.default_rng(3).random((1, len(champion.inputs.names)))
+    effects, responses = asked.told(columns)
+    assert np.array_equal(effects, champion.effects(columns))
+    assert np.array_equal(responses, champion.responses(columns))
+    for scorer in counting.values():
+        assert scorer.asked
+        assert len(scorer.asked) == len(set(scorer.asked))
+
+
+class Counting:
+    """A booster that notes what it is asked."""
+
+    def __init__(self, scorer: Any) -> None:
+        self._scorer = scorer
+        self.asked: list[bytes] = []
+
+    def raw_scores(self, matrix: Any) -> Any:
+        self.asked.append(matrix.tobytes())
+        return self._scorer.raw_scores(matrix)
