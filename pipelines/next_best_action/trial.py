@@ -69,7 +69,7 @@ class Trial:
         rows = replace(
             self.rows, columns=self.rows.columns[chosen], reward=self.rows.reward[chosen],
             action=self.rows.action[chosen], propensity=self.rows.propensity[chosen],
-            cluster=self.rows.cluster[chosen],
+            cluster=self.rows.cluster[chosen], eligible=self.eligible[chosen],
         )  # fmt: skip
         return Trial(
             rows, self.fold[chosen], self.eligible[chosen], self.worth[chosen], self.cost, self.drawn
@@ -145,12 +145,12 @@ def _trial(
     arms = (control, *actions)
     action = pd.Categorical(rows["action"], categories=list(arms)).codes.astype(np.int64)
     columns = inputs.matrix(rows[list(inputs.features)].to_numpy(dtype=np.float64))
-    trial = TrialRows(
-        columns, rows["label"].to_numpy(dtype=np.float64), action, rows["propensity"].to_numpy(dtype=np.float64),
-        cluster[rows.index].to_numpy(dtype=np.int64), actions, control, inputs,
-    )  # fmt: skip
     eligible = _eligible(rows["eligible"].tolist(), arms)
     eligible[np.arange(len(rows)), action] = True
+    trial = TrialRows(
+        columns, rows["label"].to_numpy(dtype=np.float64), action, rows["propensity"].to_numpy(dtype=np.float64),
+        cluster[rows.index].to_numpy(dtype=np.int64), actions, control, inputs, eligible,
+    )  # fmt: skip
     return Trial(trial, rows["fold"].to_numpy(dtype=np.int64), eligible, worth, cost, randomised)
 
 
