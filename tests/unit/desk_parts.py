@@ -32,7 +32,7 @@ NOON = 1_772_600_400_000_000  # 2026-03-04 05:00 UTC: noon in Bangkok.
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
 EFFECTS, FALLBACK = "next_best_action", "conversion"
-LANGUAGE = "customer_identified_language_top_lifetime"
+LANGUAGE = "customer_identified_language_latest_lifetime"
 
 # Money in major units; what an order is worth is so much that almost every effect above 0 is worth its cost.
 CATALOGUE: dict[str, Any] = {
