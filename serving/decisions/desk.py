@@ -232,7 +232,8 @@ def _question(asked: Asked, customer_ids: tuple[str, ...], as_of: int, catalogue
 def _check_not_old(asked: Asked, ledger: Ledger, files: OpenFiles) -> None:
     """Raises ApiError (409) for an id whose decision the ledger has forgotten, and only the log knows."""
     name = asked.decision_id
-    if name is not None and ledger.find(name) is None and files.journal.contains([(SOURCE, name)]):
+    # The ledger has a decision before the journal has it: asked after it, it knows what was decided in between.
+    if name is not None and files.journal.contains([(SOURCE, name)]) and ledger.find(name) is None:
         raise _taken("the id of an older decision, which is not answered again")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -31,7 +32,7 @@ from pipelines.settings import Settings, Workspace
 from serving.api.errors import ApiError
 from serving.bootstrap import Wiring
 from serving.consent_gate import ConsentGate
-from serving.decisions.desk import Asked, DecisionDesk
+from serving.decisions.desk import Asked, Decided, DecisionDesk
 from serving.decisions.messages import spoken_in
 from tests.e2e.test_personal_data_at_rest import files_of, leaks
 from tests.unit.desk_parts import (
@@ -156,6 +157,32 @@ def test_an_id_of_a_forgotten_decision_is_refused(office: Office) -> None:
         office.decide("c1", "d1")
     assert caught.value.code == "decision_id_taken"
     assert len(office.decisions()) == 1
+
+
+def test_of_two_calls_with_one_id_at_once_both_are_answered_alike(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.decide("c0")  # opens what is patched
+    ledger, journal = office.desk._opened()[0], office.files.journal
+    first: list[Decided] = []
+
+    def interrupted(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(*asked: Any) -> Any:
+            seen = look(*asked)
+            if not first:
+                monkeypatch.undo()
+                with ThreadPoolExecutor(1) as pool:
+                    first.append(pool.submit(office.decide, "c1", "mine").result())
+            return seen
+
+        return looked
+
+    monkeypatch.setattr(ledger, "find", interrupted(ledger.find))
+    monkeypatch.setattr(journal, "contains", interrupted(journal.contains))
+    second = office.decide("c1", "mine")
+    assert second.is_known
+    assert not first[0].is_known
+    assert second.recorded == first[0].recorded
 
 
 def test_threads_never_exceed_caps_and_the_budget(settings: Settings) -> None:
