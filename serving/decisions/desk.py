@@ -27,7 +27,16 @@ from feature_repo.state.storage import StateUnavailable
 from pipelines.catalogue import NO_ACTION, Catalogue
 from pipelines.console import UserError
 from pipelines.decisions.decide import decide
-from pipelines.decisions.ledger import SOURCE, Before, Kept, Ledger, OtherQuestion, Period, Question
+from pipelines.decisions.ledger import (
+    SOURCE,
+    Before,
+    Kept,
+    Ledger,
+    LedgerUnavailable,
+    OtherQuestion,
+    Period,
+    Question,
+)
 from pipelines.decisions.ledger_event import Origin, Recorded, decision_event, recorded
 from pipelines.decisions.ledger_open import may_have_ledger, open_ledger
 from pipelines.decisions.situation import Situation
@@ -213,7 +222,11 @@ class DecisionDesk:
         self._pruned_at = time.monotonic()
         per = catalogue.budget.per if catalogue.budget else 0
         longest = max([_KEEP_CONTACTS, per, *(cap.within for cap in catalogue.caps)])
-        ledger.prune(as_of - longest, as_of - max(_DAY, per))
+        try:
+            ledger.prune(as_of - longest, as_of - max(_DAY, per))
+        except LedgerUnavailable as error:
+            # The decision is kept, and whoever asked is to hear it.
+            logger.error("old decisions are not pruned now, but in an hour: %s", error)
 
     def _unit(self, catalogue: Catalogue) -> str:
         model = self._settings.action_models.get(catalogue.model)

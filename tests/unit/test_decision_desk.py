@@ -13,13 +13,15 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from feature_repo.event_table import register_customer_events
 from pipelines.access import Keys
 from pipelines.catalogue import NO_ACTION
 from pipelines.dataset.consent import barred_from_training
-from pipelines.decisions.ledger import SOURCE, Question
+from pipelines.decisions.ledger import SOURCE, LedgerUnavailable, Question
 from pipelines.decisions.ledger_open import open_ledger
 from pipelines.events.exclusion import ErasureRuns, nothing_taken
 from pipelines.events.journal import JournalUnavailable, NewEvent
@@ -362,6 +364,23 @@ def test_access_tells_and_erasure_removes_what_was_decided(settings: Settings) -
     after.close()
 
 
+def test_an_erasure_reaches_plans_also_those_that_somebody_died_over(settings: Settings) -> None:
+    office = Office(settings)
+    victim = "victim-4711"
+    office.keep(order(1, victim, NOON - 3 * DAY))
+    office.close()
+    plans = settings.workspace.root / "plans"
+    plans.mkdir()
+    rows = pa.table({"customer_id": ["c1", victim], "decision_id": ["p:c1", f"p:{victim}"]})
+    parquet.write_table(rows, plans / "p.parquet")
+    torn = plans / ".q.parquet.partial"
+    torn.write_bytes((plans / "p.parquet").read_bytes()[:-8])
+    assert erase(settings, victim, reason="case 1", actor="tests").found == []
+    assert not torn.exists()
+    assert parquet.read_table(plans / "p.parquet").to_pylist() == [{"customer_id": "c1", "decision_id": "p:c1"}]
+    assert leaks({victim}, files_of(settings.workspace.root)) == {}
+
+
 def test_pruning_runs_now_and_then(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     ledger, _ = office.desk._opened()
@@ -371,3 +390,14 @@ def test_pruning_runs_now_and_then(office: Office, monkeypatch: pytest.MonkeyPat
     office.desk._pruned_at = float("-inf")
     as_of = office.decide("c1").recorded.decision.as_of
     assert asked == [(as_of - 90 * DAY, as_of - DAY)]
+
+
+def test_a_decision_is_told_also_where_pruning_fails(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(*before: int) -> None:
+        raise LedgerUnavailable("locked")
+
+    office.decide("c1")
+    monkeypatch.setattr(office.desk._opened()[0], "prune", unavailable)
+    monkeypatch.setattr(office.desk, "_pruned_at", time.monotonic() - 4_000.0)
+    told = office.decide("c1")
+    assert told.recorded == office.logged()[-1]
