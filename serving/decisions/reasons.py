@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.effect_model import check_adds_up
 from feature_repo.reasons import check_additive, format_value, reason_codes
 from pipelines.catalogue import NO_ACTION
 from pipelines.decisions.situation import Decision
@@ -58,7 +59,7 @@ def explained(model: Model | None, known: Known, decision: Decision, unit: str) 
         return None
     parts = model.champion.contributions(action, known.columns)
     whole = model.champion.effects(known.columns)[:, model.champion.actions.index(action)]
-    check_additive(parts, whole)
+    check_adds_up(parts, whole)
     return Explained(action, _strongest(model, parts[0], known.columns[0], unit))
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from feature_repo.event_table import register_customer_events
+from feature_repo.model_inputs import ModelInputs
 from pipelines.access import Keys
 from pipelines.catalogue import NO_ACTION
 from pipelines.dataset.consent import barred_from_training
@@ -47,9 +48,11 @@ from tests.unit.desk_parts import (
     decision_settings,
     furnish,
     order,
+    publish_effects,
     says,
     write_catalogue,
 )
+from tests.unit.effect_parts import fitted_effects, in_units_of
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,17 @@ def test_what_moves_the_effect_adds_up_and_is_told_where_asked_for(office: Offic
     assert all(" the effect by " in reason.sentence for reason in told.reasons)
     assert told.reasons[0].sentence.endswith("order completed")
     assert office.decide("c2").explained is None
+
+
+def test_what_moves_an_effect_of_much_money_is_told_too(settings: Settings) -> None:
+    names = settings.features.service_features(EFFECTS)
+    publish_effects(settings, "2", in_units_of(1e9, fitted_effects(ModelInputs(names, names[1:]))))
+    office = Office(settings)
+    try:
+        told = [office.decide(f"c{number}", reasons=True).explained for number in range(6)]
+    finally:
+        office.close()
+    assert max(abs(one.reasons[0].contribution) for one in told if one is not None) > 1e8
 
 
 def test_the_message_is_in_the_customers_language(settings: Settings) -> None:
