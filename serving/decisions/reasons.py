@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +9,12 @@ from numpy.typing import NDArray
 
 from feature_repo.effect_model import check_adds_up
 from feature_repo.reasons import check_additive, format_value, reason_codes
-from pipelines.catalogue import NO_ACTION
 from pipelines.decisions.situation import Decision
 from pipelines.settings.labels import RewardConfig
 from serving.decisions.reading import Known, Model
 from serving.effect_champion import EffectPredictor
 
 _MOST = 5
-Explain = Callable[[Model, Known, Decision], "Explained | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +91,3 @@ def unit_of(reward: RewardConfig) -> str:
     if reward.of == "value":
         return "minor units"
     return " or ".join(event.lower() for event in reward.events)
-
-
-__all__ = ["NO_ACTION", "Explained", "FeatureReason", "explained", "unit_of"]
