@@ -21,6 +21,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from pipelines.catalogue import NO_ACTION, Catalogue
+from pipelines.console import UserError
 from pipelines.decide_batch.choose import Choices
 from pipelines.decide_batch.crowd import Crowd
 from pipelines.decide_batch.obstacles import CODES
@@ -66,12 +67,18 @@ def plan_tables(catalogue: Catalogue, crowd: Crowd, choices: Choices, basis: Bas
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[parquet.ParquetWriter]:
-    """A writer whose file is at `path` once all was written, and not before; what stood there is replaced."""
+    """A writer whose file is at `path` once all was written, and not before; what stood there is replaced.
+
+    Raises:
+        UserError: an erasure took away what was written by then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
         with parquet.ParquetWriter(partial, SCHEMA) as writer:
             yield writer
+        if not partial.exists():
+            raise UserError("An erasure ran while the plan was written, and removed it. Make it again.")
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

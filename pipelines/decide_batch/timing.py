@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pipelines.catalogue import Action, Catalogue
 from pipelines.decide_batch.features import Column
-from pipelines.decisions.customer_clock import CustomerClock, clock_of, customer_zone
+from pipelines.decisions.customer_clock import CustomerClock
+from pipelines.decisions.decide_many import clocks_of
 from pipelines.decisions.obstacles import when_to_send
 from pipelines.decisions.send_time import BestHour
 
@@ -31,7 +32,7 @@ class SendTimes:
 
 def send_times(catalogue: Catalogue, features: dict[str, Column], as_of: int, rows: int) -> SendTimes:
     """Of every action, whether it is open or not."""
-    clocks, of_row = _clocks(catalogue, features, as_of, rows)
+    clocks, of_row = clocks_of(catalogue, features, as_of, rows)
     made = SendTimes(
         np.full((rows, len(catalogue.actions)), NEVER, dtype=np.int64),
         np.full((rows, len(catalogue.actions)), NO_HOUR, dtype=np.int8),
@@ -48,17 +49,6 @@ def send_times(catalogue: Catalogue, features: dict[str, Column], as_of: int, ro
 
 def _counted(catalogue: Catalogue) -> tuple[str, ...]:
     return tuple(catalogue.send_time.counts) if catalogue.send_time else ()
-
-
-def _clocks(
-    catalogue: Catalogue, features: dict[str, Column], as_of: int, rows: int
-) -> tuple[list[CustomerClock], NDArray[np.int64]]:
-    said = features.get(catalogue.time_zone_feature) if catalogue.time_zone_feature else None
-    if said is None:
-        return [clock_of(customer_zone(None, catalogue.time_zone), as_of)], np.zeros(rows, dtype=np.int64)
-    numbers: dict[object, int] = {}
-    of_row = np.fromiter((numbers.setdefault(one, len(numbers)) for one in said), dtype=np.int64, count=rows)
-    return [clock_of(customer_zone(one, catalogue.time_zone), as_of) for one in numbers], of_row
 
 
 def _best_hours(

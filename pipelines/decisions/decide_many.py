@@ -90,7 +90,7 @@ def candidates_of_many(catalogue: Catalogue, many: ManySituations) -> ManyCandid
         np.zeros(shape, dtype=bool), np.full(shape, np.nan), np.full(shape, np.nan), _holdout(catalogue, many), stage
     )
     reached = [(cap, _is_reached(cap, many)) for cap in catalogue.caps]
-    clocks, clock_of_row = _clocks(catalogue, many)
+    clocks, clock_of_row = clocks_of(catalogue, many.features, many.as_of, many.rows)
     for at, action in enumerate(catalogue.actions):
         if not _is_valid(action, many.as_of) or not within_budget(action, catalogue.budget, many.spent):
             continue
@@ -159,14 +159,16 @@ def _are(column: NDArray[np.object_], wanted: str | None) -> Flags:
     return np.asarray(column == wanted, dtype=bool)
 
 
-def _clocks(catalogue: Catalogue, many: ManySituations) -> tuple[list[CustomerClock], NDArray[np.int64]]:
-    """The clocks that there are, and which of them each customer has, int64 (n,)."""
-    said = many.features.get(catalogue.time_zone_feature) if catalogue.time_zone_feature else None
+def clocks_of(
+    catalogue: Catalogue, features: Columns, as_of: int, rows: int
+) -> tuple[list[CustomerClock], NDArray[np.int64]]:
+    """The clocks that there are, and which of them each of `rows` customers has, int64 (n,)."""
+    said = features.get(catalogue.time_zone_feature) if catalogue.time_zone_feature else None
     if said is None:
-        return [clock_of(customer_zone(None, catalogue.time_zone), many.as_of)], np.zeros(many.rows, dtype=np.int64)
+        return [clock_of(customer_zone(None, catalogue.time_zone), as_of)], np.zeros(rows, dtype=np.int64)
     numbers: dict[Any, int] = {}
-    of_row = np.fromiter((numbers.setdefault(one, len(numbers)) for one in said), dtype=np.int64, count=many.rows)
-    return [clock_of(customer_zone(one, catalogue.time_zone), many.as_of) for one in numbers], of_row
+    of_row = np.fromiter((numbers.setdefault(one, len(numbers)) for one in said), dtype=np.int64, count=rows)
+    return [clock_of(customer_zone(one, catalogue.time_zone), as_of) for one in numbers], of_row
 
 
 def _worth(action: Action, amounts: Floats, scope: Columns) -> tuple[Floats, Floats]:

@@ -94,7 +94,6 @@ class SQLiteLedger:
         return answered
 
     def _decide(self, connection: sqlite3.Connection, question: Question, make: Make) -> Answered:
-        self._note(connection)
         query = f"SELECT body, {_KEPT} FROM decisions WHERE decision_id = ?"
         row = connection.execute(query, (question.decision_id,)).fetchone()
         if row is not None:
@@ -108,6 +107,8 @@ class SQLiteLedger:
         connection.execute(_INSERT, (*of, *told))
         if kept.cost:
             connection.execute(_SPEND, (kept.cost, kept.as_of))
+        # Last, for what raises takes the notes of its transaction back with it.
+        self._note(connection)
         return Answered(kept, False)
 
     def find(self, decision_id: str) -> Kept | None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import difflib
+import io
 import math
+import tokenize
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -114,13 +116,23 @@ def _read(text: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(_one_line(text), mode="eval").body
+            read = ast.parse(_one_line(text), mode="eval").body
     except SyntaxError as error:
         position = max(error.offset or 1, 1)
         near = _one_line(text)[position - 1 : position + 20] or "its end"
         raise ExpressionError([Mistake("an expression", f"{error.msg} at {near!r}", position=position)]) from None
     except (ValueError, RecursionError, MemoryError):
         raise ExpressionError([Mistake("an expression", "what cannot be read")]) from None
+    _check_no_comment(_one_line(text))
+    return read
+
+
+def _check_no_comment(text: str) -> None:
+    """Raises ExpressionError: lines are read as one, and a comment would take those after it along."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            hint = "YAML's own comments stand outside of the text"
+            raise ExpressionError([Mistake("an expression", "a comment, #", hint, token.start[1] + 1)])
 
 
 def _one_line(text: str) -> str:

@@ -84,11 +84,14 @@ def arm_figures(test: Trial) -> tuple[ArmFigures, ...]:
 
 
 def ranking_figures(test: Trial, predicted: Predicted, seed: int) -> tuple[RankingFigures, ...]:
-    """Orders by effect and by propensity, of the rows of each action and of the control; random is their yardstick."""
+    """Orders by effect and by propensity, of the rows that got an action, or no action where they could have got it.
+
+    A random order is their yardstick.
+    """
     observed = pseudo_effects(test.rows, predicted.expected)
     made = []
     for at, action in enumerate(test.rows.actions, 1):
-        own = np.isin(test.rows.action, (0, at))
+        own = np.isin(test.rows.action, (0, at)) & test.eligible[:, at]
         treated = test.rows.action[own] == at
         if treated.all() or not treated.any():
             continue
@@ -138,7 +141,8 @@ def predictions(rows: pd.DataFrame, test: Trial, predicted: Predicted, policy: P
     """Every test row with what was predicted and what the log says of it.
 
     effect_<action>, response_<arm> (units of the reward; the fitted model), expected_<arm> (what estimates lean on),
-    observed_<action> (doubly-robust effect, one noisy unbiased guess a row), gain_<action> (money over no action, net),
+    observed_<action> (doubly-robust effect, one noisy unbiased guess a row; NaN where the action could not be drawn),
+    gain_<action> (money over no action, net),
     chosen (the arm that the model's policy takes).
     """
     made = rows[["customer_id", "as_of", "action", "label"]].rename(columns={"label": "reward"}).reset_index(drop=True)
@@ -149,7 +153,7 @@ def predictions(rows: pd.DataFrame, test: Trial, predicted: Predicted, policy: P
         made[f"expected_{arm}"] = predicted.expected[:, at]
         if at:
             made[f"effect_{arm}"] = predicted.effects[:, at - 1]
-            made[f"observed_{arm}"] = observed[:, at - 1]
+            made[f"observed_{arm}"] = np.where(test.eligible[:, at], observed[:, at - 1], np.nan)
             made[f"gain_{arm}"] = gains[:, at]
     made["chosen"] = np.array(test.arms, dtype=object)[np.argmax(policy, axis=1)]
     return made

@@ -139,7 +139,9 @@ def _explain(
         effects, observed = (_numbers(predictions, f"{part}_{action}") for part in ("effect", "observed"))
         varies = bool(found.effect.sizes.any())
         leading = [item.feature for item in found.inputs[:_LEADING] if varies]
-        segments += segments_of(action, effects, observed, cluster, columns, names, leading)
+        known = np.isfinite(observed)
+        of_rows = (effects[known], observed[known], cluster[known], columns[known])
+        segments += segments_of(action, *of_rows, names, leading)
         if varies:
             images[action] = (beeswarm_image(found, sample, names, unit), both_image(found, unit))
             examples += examples_of(found, sample, names, words, unit)
@@ -150,8 +152,12 @@ def _explain(
 def _curves(
     predictions: pd.DataFrame, action: str, control: str, cluster: NDArray[np.int64]
 ) -> dict[str, list[tuple[float, float]]]:
-    """Qini curves of the effect, of the response, and of a random order, of the rows of the action and the control."""
-    own = predictions["action"].isin([action, control]).to_numpy()
+    """Qini curves of the effect, of the response, and of a random order, of the rows of the action and the control.
+
+    Rows that could not get the action are none of them.
+    """
+    could = predictions[f"observed_{action}"].notna().to_numpy()
+    own = predictions["action"].isin([action, control]).to_numpy() & could
     part = predictions[own]
     treated = (part["action"] == action).to_numpy()
     if treated.all() or not treated.any():

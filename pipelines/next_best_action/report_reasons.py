@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from feature_repo.reasons import check_additive, format_value
+from feature_repo.effect_model import check_adds_up
+from feature_repo.reasons import format_value
 from pipelines.uplift.rows import FittedEffects
 
 Array = NDArray[np.float64]
@@ -83,7 +84,7 @@ def explain_action(
     """Explain `action` on the rows of `columns`, shape (n, k).
 
     Raises:
-        AdditivityError: a row's contributions miss its effect or its response by more than 1e-9.
+        AdditivityError: a row's contributions miss its effect or its response by more than 1e-9 of their size.
     """
     at = fitted.model.actions.index(action)
     effect = _explained(fitted, action, columns, fitted.effect(columns)[:, at], advance)
@@ -109,7 +110,7 @@ def _explained(
         blocks.append(fitted.contributions(action, columns[begin : begin + _BLOCK]))
         advance(len(blocks[-1]))
     found = np.concatenate(blocks)
-    check_additive(found, scores)
+    check_adds_up(found, scores)
     return Explained(found[:, :-1], float(found[0, -1]), scores)
 
 

@@ -16,6 +16,7 @@ from feature_repo.configuration import Problem
 from pipelines.artefacts import Dataset
 from pipelines.console import UserError
 from pipelines.next_best_action.worth import Prices
+from pipelines.policy_value.decision_log import eligible_arms, unsaid_arms
 from pipelines.policy_value.logged import Array, Logged
 from pipelines.uplift.rows import TrialRows
 
@@ -69,7 +70,7 @@ class Trial:
         rows = replace(
             self.rows, columns=self.rows.columns[chosen], reward=self.rows.reward[chosen],
             action=self.rows.action[chosen], propensity=self.rows.propensity[chosen],
-            cluster=self.rows.cluster[chosen],
+            cluster=self.rows.cluster[chosen], eligible=self.eligible[chosen],
         )  # fmt: skip
         return Trial(
             rows, self.fold[chosen], self.eligible[chosen], self.worth[chosen], self.cost, self.drawn
@@ -145,19 +146,12 @@ def _trial(
     arms = (control, *actions)
     action = pd.Categorical(rows["action"], categories=list(arms)).codes.astype(np.int64)
     columns = inputs.matrix(rows[list(inputs.features)].to_numpy(dtype=np.float64))
+    eligible = eligible_arms(rows["eligible"].tolist(), arms, unsaid_arms(dataset.rows))
+    # What was chosen, and no action, can be chosen.
+    eligible[np.arange(len(rows)), action] = True
+    eligible[:, 0] = True
     trial = TrialRows(
         columns, rows["label"].to_numpy(dtype=np.float64), action, rows["propensity"].to_numpy(dtype=np.float64),
-        cluster[rows.index].to_numpy(dtype=np.int64), actions, control, inputs,
+        cluster[rows.index].to_numpy(dtype=np.int64), actions, control, inputs, eligible,
     )  # fmt: skip
-    eligible = _eligible(rows["eligible"].tolist(), arms)
-    eligible[np.arange(len(rows)), action] = True
     return Trial(trial, rows["fold"].to_numpy(dtype=np.int64), eligible, worth, cost, randomised)
-
-
-def _eligible(names: Sequence[Sequence[str] | None], arms: Sequence[str]) -> NDArray[np.bool_]:
-    """What could be chosen, shape (n, k); nothing to be done always can."""
-    made = np.ones((len(names), len(arms)), dtype=bool)
-    for at, own in enumerate(names):
-        if own is not None:
-            made[at, 1:] = [arm in own for arm in arms[1:]]
-    return made

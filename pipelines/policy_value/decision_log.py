@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def read_logged(settings: Settings, config: ActionModelConfig) -> DecisionLog:
     named = {name for names in frame["eligible"].dropna() for name in names}
     actions = tuple(dict.fromkeys([control, *sorted({*frame["action"], *named})]))
     chosen = np.array([actions.index(name) for name in frame["action"]])
-    eligible = np.array([_eligible(names, actions) for names in frame["eligible"]])
+    eligible = eligible_arms(frame["eligible"].tolist(), actions, unsaid_arms(frame))
     # What was chosen, and no action, can be chosen.
     eligible[np.arange(len(frame)), chosen] = True
     eligible[:, 0] = True
@@ -164,9 +164,24 @@ def _named(frame: pd.DataFrame, prefixes: tuple[str, ...]) -> set[str]:
     return {name[len(start) :] for start in prefixes for name in frame.columns if start and name.startswith(start)}
 
 
-def _eligible(names: Any, actions: tuple[str, ...]) -> list[bool]:
-    """All, where the log does not say which."""
-    return [True] * len(actions) if names is None else [name in set(names) for name in actions]
+def unsaid_arms(rows: pd.DataFrame) -> frozenset[str]:
+    """What could be chosen in rows of a dataset that do not say it (`eligible` is None): what was in any of them.
+
+    A campaign that drew between two actions could not have chosen a third one that decisions know.
+    """
+    return frozenset(rows.loc[rows["eligible"].isna(), "action"])
+
+
+def eligible_arms(
+    named: Sequence[Sequence[str] | None], arms: Sequence[str], unsaid: Collection[str]
+) -> NDArray[np.bool_]:
+    """Which arms each row could get, bool (n, k): those that it names, else those of `unsaid`."""
+    made = np.empty((len(named), len(arms)), dtype=bool)
+    made[:] = [arm in unsaid for arm in arms]
+    for at, own in enumerate(named):
+        if own is not None:
+            made[at] = [arm in own for arm in arms]
+    return made
 
 
 def _renamed(frame: pd.DataFrame, called: Mapping[str, str]) -> pd.DataFrame:

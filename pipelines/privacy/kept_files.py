@@ -19,6 +19,7 @@ from pipelines.privacy.person import Mentions, Person
 from pipelines.settings import Workspace
 
 _ARTICLE = re.compile(r"<article\b.*?</article>\s*", re.DOTALL)
+PARTIAL = ".partial"
 _WORDS = (".html", ".htm", ".log", ".txt", ".md", ".yaml", ".yml")
 
 
@@ -87,8 +88,14 @@ def _erase(file: Path, person: Person, mentions: Mentions) -> int:
 
 
 def _rows(file: Path, person: Person) -> int:
-    """Rows of a table in which a text is one of theirs."""
-    table = parquet.read_table(file)
+    """Rows of a table in which a text is one of theirs; what was never written to its end goes whole."""
+    try:
+        table = parquet.read_table(file)
+    except pa.ArrowInvalid:
+        if file.suffix != PARTIAL:
+            raise
+        file.unlink()
+        return 1
     texts = pa.array(sorted(person.texts), pa.string())
     theirs: Any = None
     for column in table.columns:

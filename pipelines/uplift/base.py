@@ -83,6 +83,7 @@ def part(rows: TrialRows, chosen: NDArray[np.bool_]) -> TrialRows:
         action=rows.action[chosen],
         propensity=rows.propensity[chosen],
         cluster=rows.cluster[chosen],
+        eligible=None if rows.eligible is None else rows.eligible[chosen],
     )
 
 
@@ -94,10 +95,10 @@ def customer_folds(cluster: NDArray[np.int64], folds: int, seed: int) -> NDArray
 
 
 def check_arms(rows: TrialRows, where: str = "the rows to learn from") -> None:
-    """Check that every arm was drawn, with a known chance.
+    """Check that every arm was drawn, with a known chance, and the control also where each action could be.
 
     Raises:
-        UserError: an action or the control was drawn in none of `rows`, or a propensity is not in (0, 1].
+        UserError: an action, or the control beside it, was drawn in none of `rows`, or a propensity is not in (0, 1].
     """
     drawn = np.bincount(rows.action, minlength=len(rows.actions) + 1)
     problems = [
@@ -105,6 +106,11 @@ def check_arms(rows: TrialRows, where: str = "the rows to learn from") -> None:
         for name, count in zip((rows.control, *rows.actions), drawn.tolist(), strict=True)
         if not count
     ]
+    control = rows.action == 0
+    for arm, name in enumerate(rows.actions, 1):
+        if control.any() and not (control & rows.could_get(arm)).any():
+            expected = f"at least one decision for {rows.control} where {name} could be chosen"
+            problems.append(Problem(name, expected, f"none in {where}", "leave it out, or explore until there is one"))
     wrong = ~((rows.propensity > 0.0) & (rows.propensity <= 1.0))
     if wrong.any():
         got = f"{rows.propensity[wrong][0]:g} in {int(wrong.sum()):,} of {len(wrong):,} rows"

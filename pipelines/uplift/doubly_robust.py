@@ -26,7 +26,10 @@ def pseudo_outcomes(rows: TrialRows, expected: Array) -> Array:
 
 
 def pseudo_effects(rows: TrialRows, expected: Array) -> Array:
-    """psi_a - psi_control for each action, shape (n, m): what a learner of effects is held against."""
+    """psi_a - psi_control for each action, shape (n, m): what a learner of effects is held against.
+
+    Where an action could not be drawn, psi_a is what mu says and nothing else.
+    """
     psi = pseudo_outcomes(rows, expected)
     return psi[:, 1:] - psi[:, :1]
 

@@ -3,12 +3,15 @@
 S, T and X are of Künzel et al. 2019 (PNAS 116, 4156), DR of Kennedy 2023 (arXiv 2004.14497). Each gives weighted sums
 of boosters (see `feature_repo.effect_model`). mu_a is a booster of the reward of rows of a, mu_0 of the control's.
 
+What a changes is learned where a could be drawn: who could not get it may differ from all who could. The constant and
+DR need no column that tells the two apart; S, T and X do, for they lean on a mu_0 of all that got the control.
+
 - constant: mean reward of a minus that of the control, rows weighted by 1 / propensity; nobody differs from anybody.
 - S: one booster that also reads which action: what it says with a, minus what it says with the control.
 - T: mu_a - mu_0.
 - X: boosters of Y - mu_0 among rows of a, and of mu_a - Y among the control's; the first weighs as the control's share
   of both, the second as that of a, so what leans on the larger arm's mu weighs more.
-- DR: a booster of psi_a - psi_0 on the rows of all arms (see `doubly_robust`), mu of other customers.
+- DR: a booster of psi_a - psi_0 on the rows of any arm (see `doubly_robust`), mu of other customers.
 """
 
 from __future__ import annotations
@@ -35,12 +38,17 @@ NUISANCE_FOLDS = 3
 
 
 def constant(rows: TrialRows, fit: Fit) -> FittedEffects:
-    """Hájek means an arm: sum of reward / propensity over sum of 1 / propensity."""
+    """Hájek means an arm: sum of reward / propensity over sum of 1 / propensity. A response is control and effect."""
     weights = 1.0 / rows.propensity
-    means = [float(np.average(rows.reward[arm], weights=weights[arm])) for arm in _arms(rows)]
-    control, *others = means
-    effects = tuple(Combination(mean - control) for mean in others)
-    responses = tuple(Combination(mean) for mean in others)
+
+    def mean(chosen: NDArray[np.bool_]) -> float:
+        return float(np.average(rows.reward[chosen], weights=weights[chosen]))
+
+    arms = _arms(rows)
+    control = mean(arms[0])
+    found = [mean(arms[arm]) - mean(arms[0] & rows.could_get(arm)) for arm in _numbers(rows)]
+    effects = tuple(Combination(effect) for effect in found)
+    responses = tuple(Combination(control + effect) for effect in found)
     model = EffectModel("constant", rows.control, rows.actions, rows.inputs, effects, responses, Combination(control))
     return FittedEffects(model, {})
 
@@ -73,10 +81,9 @@ def x_learner(rows: TrialRows, fit: Fit) -> FittedEffects:
     """Imputed effects of each arm by the other's booster, and two boosters of them an action."""
     arms, responses = _arms(rows), arm_boosters(rows, fit)
     boosters = {response_name(arm): booster for arm, booster in enumerate(responses)}
-    control = arms[0]
     effects = []
     for arm in _numbers(rows):
-        treated = arms[arm]
+        treated, control = arms[arm], arms[0] & rows.could_get(arm)
         of_treated = rows.reward[treated] - predicted(responses[0], rows.columns[treated])
         of_control = predicted(responses[arm], rows.columns[control]) - rows.reward[control]
         names = f"effect_{arm}_of_treated", f"effect_{arm}_of_control"
@@ -88,14 +95,15 @@ def x_learner(rows: TrialRows, fit: Fit) -> FittedEffects:
 
 
 def dr_learner(rows: TrialRows, fit: Fit) -> FittedEffects:
-    """One booster of the doubly-robust effect an action, of all rows; mu of other customers."""
+    """One booster of the doubly-robust effect an action, of all rows that could get it; mu of other customers."""
     fold = customer_folds(rows.cluster, NUISANCE_FOLDS, fit.seed)
     targets = pseudo_effects(rows, cross_fitted_responses(rows, fold, fit))
     boosters = {response_name(arm): booster for arm, booster in enumerate(arm_boosters(rows, fit))}
     effects = []
     for arm in _numbers(rows):
         name = f"effect_{arm}"
-        boosters[name] = fit.booster(rows.columns, targets[:, arm - 1], rows.inputs.names)
+        own = rows.could_get(arm)
+        boosters[name] = fit.booster(rows.columns[own], targets[own, arm - 1], rows.inputs.names)
         effects.append(Combination(0.0, (Term(name, 1.0),)))
     return with_responses("dr", rows, effects, boosters)
 

@@ -22,7 +22,8 @@ class TrialRows:
 
     columns: float64 (n, k), as `inputs` makes them, NaN where empty. reward: float64 (n,). action: int64 (n,), 0 is the
     control and i is `actions[i - 1]`. propensity: float64 (n,), the chance of the row's own action. cluster: int64
-    (n,), rows of one customer have one number.
+    (n,), rows of one customer have one number. eligible: bool (n, m + 1), which arms could have been drawn, the control
+    always; None where all could.
     """
 
     columns: Array
@@ -33,6 +34,11 @@ class TrialRows:
     actions: tuple[str, ...]
     control: str
     inputs: ModelInputs
+    eligible: NDArray[np.bool_] | None = None
+
+    def could_get(self, arm: int) -> NDArray[np.bool_]:
+        """Whether an arm could have been drawn, shape (n,). Only these rows tell what it changes."""
+        return np.ones(len(self.action), dtype=bool) if self.eligible is None else self.eligible[:, arm]
 
 
 @dataclass(frozen=True, slots=True)

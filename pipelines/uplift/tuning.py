@@ -1,9 +1,9 @@
 """A small search of LightGBM's parameters and number of trees for a learner of effects.
 
-All learners are judged by one loss, the DR loss: the mean of (effect_a(x) - (psi_a - psi_0))² over rows and actions, of
-effects and pseudo-outcomes that other customers gave (see `doubly_robust`). Up to what is the same for all effects, its
-expectation is the squared error of the effect, whatever made it. The loss of the outcome would be less noisy, but what
-predicts a reward best is not what tells effects apart best; S and T are held to the same.
+All learners are judged by one loss, the DR loss: the mean of (effect_a(x) - (psi_a - psi_0))² over rows and the actions
+that each could get, of effects and pseudo-outcomes that other customers gave (see `doubly_robust`). Up to what is the
+same for all effects, its expectation is the squared error of the effect, whatever made it. The loss of the outcome
+would be less noisy, but what predicts a reward best is not what tells effects apart best; S and T are held to the same.
 The boosters behind psi are the same for every learner and trial, so nobody chooses their own referee.
 """
 
@@ -53,9 +53,9 @@ class TunedEffects:
     seconds: float
 
 
-def dr_loss(effects: Array, pseudo: Array) -> float:
-    """Mean of (effects - pseudo)², both (n, m), in squared units of the reward."""
-    return float(np.mean((effects - pseudo) ** 2))
+def dr_loss(effects: Array, pseudo: Array, eligible: NDArray[np.bool_] | None = None) -> float:
+    """Mean of (effects - pseudo)², all (n, m), where `eligible`, else everywhere; in squared units of the reward."""
+    return float(np.mean((effects - pseudo) ** 2, where=True if eligible is None else eligible))
 
 
 def referee(rows: TrialRows, fold: NDArray[np.int64], seed: int, threads: int) -> Array:
@@ -85,9 +85,10 @@ def tuned(
     began = time.monotonic()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pseudo = referee(rows, fold, seed, threads)
+    eligible = None if rows.eligible is None else rows.eligible[:, 1:]
 
     def loss(params: Mapping[str, Any], trees: int, of: str = learner) -> float:
-        return dr_loss(cross_fitted(of, rows, fold, params, trees, seed, threads).effects, pseudo)
+        return dr_loss(cross_fitted(of, rows, fold, params, trees, seed, threads).effects, pseudo, eligible)
 
     default = loss(CAUTIOUS, min(CAUTIOUS_ROUNDS, rounds))
     found: list[tuple[float, dict[str, Any], int]] = [(default, dict(CAUTIOUS), min(CAUTIOUS_ROUNDS, rounds))]

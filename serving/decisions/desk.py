@@ -29,7 +29,16 @@ from feature_repo.state.storage import StateUnavailable
 from pipelines.catalogue import NO_ACTION, Catalogue
 from pipelines.console import UserError
 from pipelines.decisions.decide import decide
-from pipelines.decisions.ledger import SOURCE, Before, Kept, Ledger, OtherQuestion, Period, Question
+from pipelines.decisions.ledger import (
+    SOURCE,
+    Before,
+    Kept,
+    Ledger,
+    LedgerUnavailable,
+    OtherQuestion,
+    Period,
+    Question,
+)
 from pipelines.decisions.ledger_event import Origin, Recorded, decision_event, recorded
 from pipelines.decisions.ledger_open import may_have_ledger, open_ledger
 from pipelines.decisions.situation import Situation
@@ -228,7 +237,11 @@ class DecisionDesk:
         self._pruned_at = time.monotonic()
         per = catalogue.budget.per if catalogue.budget else 0
         longest = max([_KEEP_CONTACTS, per, *(cap.within for cap in catalogue.caps)])
-        ledger.prune(as_of - longest, as_of - max(_DAY, per))
+        try:
+            ledger.prune(as_of - longest, as_of - max(_DAY, per))
+        except LedgerUnavailable as error:
+            # The decision is kept, and whoever asked is to hear it.
+            logger.error("old decisions are not pruned now, but in an hour: %s", error)
 
     def _unit(self, catalogue: Catalogue) -> str:
         model = self._settings.action_models.get(catalogue.model)
@@ -255,7 +268,8 @@ def _question(asked: Asked, customer_ids: tuple[str, ...], as_of: int, catalogue
 def _check_not_old(asked: Asked, ledger: Ledger, files: OpenFiles) -> None:
     """Raises ApiError (409) for an id whose decision the ledger has forgotten, and only the log knows."""
     name = asked.decision_id
-    if name is not None and ledger.find(name) is None and files.journal.contains([(SOURCE, name)]):
+    # The ledger has a decision before the journal has it: asked after it, it knows what was decided in between.
+    if name is not None and files.journal.contains([(SOURCE, name)]) and ledger.find(name) is None:
         raise _taken("the id of an older decision, which is not answered again")
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.effect_model import check_adds_up
 from feature_repo.reasons import check_additive, format_value, reason_codes
-from pipelines.catalogue import NO_ACTION
 from pipelines.decisions.situation import Decision
 from pipelines.settings.labels import RewardConfig
 from serving.decisions.reading import Known, Model
 from serving.effect_champion import EffectPredictor
 
 _MOST = 5
-Explain = Callable[[Model, Known, Decision], "Explained | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def explained(model: Model | None, known: Known, decision: Decision, unit: str) 
         return None
     parts = model.champion.contributions(action, known.columns)
     whole = model.champion.effects(known.columns)[:, model.champion.actions.index(action)]
-    check_additive(parts, whole)
+    check_adds_up(parts, whole)
     return Explained(action, _strongest(model, parts[0], known.columns[0], unit))
 
 
@@ -93,6 +91,3 @@ def unit_of(reward: RewardConfig) -> str:
     if reward.of == "value":
         return "minor units"
     return " or ".join(event.lower() for event in reward.events)
-
-
-__all__ = ["NO_ACTION", "Explained", "FeatureReason", "explained", "unit_of"]

@@ -191,6 +191,20 @@ class LedgerContract:
         assert ledger.decisions_of(["C1"]) == []
         assert not ledger.decide(question("d1"), fixed(kept("d1"))).is_known
 
+    def test_what_fails_loses_no_note_of_what_is_in_the_journal(self, ledger: Ledger) -> None:
+        ledger.decide(question("d1"), fixed(kept("d1")))
+        ledger.journaled(["d1"])
+        with pytest.raises(OtherQuestion):
+            ledger.decide(question("d1", body="other"), never)
+
+        def broken(before: Before) -> Kept:
+            raise ValueError("no decision")
+
+        with pytest.raises(ValueError, match="no decision"):
+            ledger.decide(question("d2"), broken)
+        ledger.settle()
+        assert ledger.waiting(10) == []
+
     def test_it_is_an_outbox(self, opening: Opening) -> None:
         with closing(opening()) as ledger:
             for number in range(4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import lightgbm as lgb
@@ -37,6 +38,19 @@ def fitted_effects(inputs: ModelInputs, seed: int = 7) -> FittedEffects:
     none = Combination(0.0, (Term("joint", 1.0, CONTROL),))
     model = EffectModel("x", CONTROL, ACTIONS, inputs, (s_learner, weighted), responses, none)
     return FittedEffects(model, boosters)
+
+
+def in_units_of(unit: float, fitted: FittedEffects) -> FittedEffects:
+    """The same effects of a reward that is `unit` times as large."""
+
+    def larger(part: Combination) -> Combination:
+        terms = tuple(replace(term, weight=unit * term.weight) for term in part.terms)
+        return Combination(unit * part.intercept, terms)
+
+    model = fitted.model
+    effects, responses = (tuple(map(larger, parts)) for parts in (model.effects, model.responses))
+    made = replace(model, effects=effects, responses=responses, control_response=larger(model.control_response))
+    return FittedEffects(made, fitted.boosters)
 
 
 def write_effects(folder: Path, fitted: FittedEffects) -> None:

@@ -20,7 +20,7 @@ from pipelines.catalogue import NO_ACTION
 from pipelines.cli.decide_batch import plan
 from pipelines.console import UserError
 from pipelines.decide_batch import BatchSummary, decide_all
-from pipelines.decide_batch.table import SCHEMA, decision_id
+from pipelines.decide_batch.table import SCHEMA, decision_id, written_whole
 from pipelines.decisions.decide import decide
 from pipelines.decisions.situation import Contact, Decision
 from pipelines.settings import CHECKOUT, Settings
@@ -218,3 +218,10 @@ def test_mistakes_are_told(place: Settings, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to offer"):
         decide_all(replace(place, catalogue=None), 1)
     assert np.isfinite(decide_all(place, 0, tmp_path / "p.parquet").expected_value)
+
+
+def test_what_an_erasure_took_away_meanwhile_is_no_plan(tmp_path: Path) -> None:
+    path = tmp_path / "plan.parquet"
+    with pytest.raises(UserError, match="erasure"), written_whole(path):
+        (tmp_path / ".plan.parquet.partial").unlink()
+    assert list(tmp_path.iterdir()) == []

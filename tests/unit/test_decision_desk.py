@@ -5,20 +5,24 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from feature_repo.event_table import register_customer_events
+from feature_repo.model_inputs import ModelInputs
 from pipelines.access import Keys
 from pipelines.catalogue import NO_ACTION
 from pipelines.dataset.consent import barred_from_training
-from pipelines.decisions.ledger import SOURCE, Question
+from pipelines.decisions.ledger import SOURCE, LedgerUnavailable, Question
 from pipelines.decisions.ledger_open import open_ledger
 from pipelines.events.exclusion import ErasureRuns, nothing_taken
 from pipelines.events.journal import JournalUnavailable, NewEvent
@@ -31,7 +35,7 @@ from pipelines.settings import Settings, Workspace
 from serving.api.errors import ApiError
 from serving.bootstrap import Wiring
 from serving.consent_gate import ConsentGate
-from serving.decisions.desk import Asked, DecisionDesk, granted
+from serving.decisions.desk import Asked, Decided, DecisionDesk, granted
 from serving.decisions.messages import spoken_in
 from tests.e2e.test_personal_data_at_rest import files_of, leaks
 from tests.unit.desk_parts import (
@@ -44,9 +48,11 @@ from tests.unit.desk_parts import (
     decision_settings,
     furnish,
     order,
+    publish_effects,
     says,
     write_catalogue,
 )
+from tests.unit.effect_parts import fitted_effects, in_units_of
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +118,17 @@ def test_what_moves_the_effect_adds_up_and_is_told_where_asked_for(office: Offic
     assert office.decide("c2").explained is None
 
 
+def test_what_moves_an_effect_of_much_money_is_told_too(settings: Settings) -> None:
+    names = settings.features.service_features(EFFECTS)
+    publish_effects(settings, "2", in_units_of(1e9, fitted_effects(ModelInputs(names, names[1:]))))
+    office = Office(settings)
+    try:
+        told = [office.decide(f"c{number}", reasons=True).explained for number in range(6)]
+    finally:
+        office.close()
+    assert max(abs(one.reasons[0].contribution) for one in told if one is not None) > 1e8
+
+
 def test_the_message_is_in_the_customers_language(settings: Settings) -> None:
     only = changed(exploration={"share": 0.0, "cold_start_share": 0.0}, caps=[])
     only["actions"] = only["actions"][:1]
@@ -156,6 +173,32 @@ def test_an_id_of_a_forgotten_decision_is_refused(office: Office) -> None:
         office.decide("c1", "d1")
     assert caught.value.code == "decision_id_taken"
     assert len(office.decisions()) == 1
+
+
+def test_of_two_calls_with_one_id_at_once_both_are_answered_alike(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.decide("c0")  # opens what is patched
+    ledger, journal = office.desk._opened()[0], office.files.journal
+    first: list[Decided] = []
+
+    def interrupted(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(*asked: Any) -> Any:
+            seen = look(*asked)
+            if not first:
+                monkeypatch.undo()
+                with ThreadPoolExecutor(1) as pool:
+                    first.append(pool.submit(office.decide, "c1", "mine").result())
+            return seen
+
+        return looked
+
+    monkeypatch.setattr(ledger, "find", interrupted(ledger.find))
+    monkeypatch.setattr(journal, "contains", interrupted(journal.contains))
+    second = office.decide("c1", "mine")
+    assert second.is_known
+    assert not first[0].is_known
+    assert second.recorded == first[0].recorded
 
 
 def test_threads_never_exceed_caps_and_the_budget(settings: Settings) -> None:
@@ -335,6 +378,23 @@ def test_access_tells_and_erasure_removes_what_was_decided(settings: Settings) -
     after.close()
 
 
+def test_an_erasure_reaches_plans_also_those_that_somebody_died_over(settings: Settings) -> None:
+    office = Office(settings)
+    victim = "victim-4711"
+    office.keep(order(1, victim, NOON - 3 * DAY))
+    office.close()
+    plans = settings.workspace.root / "plans"
+    plans.mkdir()
+    rows = pa.table({"customer_id": ["c1", victim], "decision_id": ["p:c1", f"p:{victim}"]})
+    parquet.write_table(rows, plans / "p.parquet")
+    torn = plans / ".q.parquet.partial"
+    torn.write_bytes((plans / "p.parquet").read_bytes()[:-8])
+    assert erase(settings, victim, reason="case 1", actor="tests").found == []
+    assert not torn.exists()
+    assert parquet.read_table(plans / "p.parquet").to_pylist() == [{"customer_id": "c1", "decision_id": "p:c1"}]
+    assert leaks({victim}, files_of(settings.workspace.root)) == {}
+
+
 def test_pruning_runs_now_and_then(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     ledger, _ = office.desk._opened()
@@ -365,3 +425,14 @@ def test_consents_are_read_at_once_as_they_are_one_by_one(office: Office) -> Non
         assert granted(identity, who, purposes) == expected
     assert granted(identity, "c0", purposes) == ("marketing",)
     assert granted(identity, "c3", purposes) == ()
+
+
+def test_a_decision_is_told_also_where_pruning_fails(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(*before: int) -> None:
+        raise LedgerUnavailable("locked")
+
+    office.decide("c1")
+    monkeypatch.setattr(office.desk._opened()[0], "prune", unavailable)
+    monkeypatch.setattr(office.desk, "_pruned_at", time.monotonic() - 4_000.0)
+    told = office.decide("c1")
+    assert told.recorded == office.logged()[-1]

@@ -360,3 +360,10 @@ def test_a_value_that_a_name_cannot_have_is_told() -> None:
 def test_names_as_they_are_written() -> None:
     assert set(names_written("a > 0 and traits.b == 'c' or f(d)")) >= {"a", "traits.b", "d"}
     assert names_written("a >") == ()
+
+
+def test_a_comment_takes_no_condition_along() -> None:
+    with pytest.raises(ExpressionError) as raised:
+        compile_expression("orders > 1  # who bought\nand asked == 'yes'", {"orders": "number", "asked": "text"})
+    assert [(mistake.got, mistake.position) for mistake in raised.value.mistakes] == [("a comment, #", 13)]
+    assert compile_expression("asked == '#1'", {"asked": "text"}).value({"asked": "#1"}) is True

@@ -309,3 +309,19 @@ def test_a_reward_that_is_money_is_worth_its_minor_units() -> None:
     assert prices_of(settings, config).otherwise == 2.0
     label = config.label.model_copy(update={"reward": config.label.reward.model_copy(update={"of": "value"})})
     assert prices_of(settings, config.model_copy(update={"label": label})).otherwise == 0.02
+
+
+def test_a_source_that_says_not_who_could_get_what_offered_what_it_drew(differing: Made) -> None:
+    """A campaign drew between the control and the first action; decisions, which say it, know the second as well."""
+    rows = differing.dataset.rows.copy()
+    of_decisions = np.arange(len(rows)) % 2 == 0
+    rows = rows[of_decisions | (rows["action"] != ACTIONS[1])]
+    of_decisions = of_decisions[rows.index]
+    all_arms = (CONTROL, *ACTIONS)
+    rows["eligible"] = pd.Series([all_arms if one else None for one in of_decisions], rows.index, dtype="object")
+    dataset = replace(differing.dataset, rows=rows.reset_index(drop=True))
+    train = trials_of(dataset, CONTROL, True, PLAIN).train
+    told = of_decisions[(rows["part"] == "train").to_numpy()]
+    assert train.arms == all_arms
+    assert train.eligible[told].all()
+    np.testing.assert_array_equal(train.eligible[~told], [[True, True, False]] * int((~told).sum()))

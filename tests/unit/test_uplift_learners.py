@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from feature_repo.effect_model import check_adds_up, effects_from_json
+from feature_repo.model_inputs import ModelInputs
 from pipelines.console import UserError
 from pipelines.uplift.base import customer_folds, part
 from pipelines.uplift.learners import cross_fitted, fit_effects
 from pipelines.uplift.meta_learners import LEARNERS
 from pipelines.uplift.rows import FittedEffects, TrialRows
+from pipelines.uplift.tuning import dr_loss
 from tests.unit.uplift_parts import ACTIONS, GENTLE, made_up_trial
 
 TRIAL = made_up_trial()
@@ -161,3 +163,39 @@ def test_mistakes_are_told_all_at_once() -> None:
         cross_fitted("t", TRIAL.rows, np.zeros(4000, dtype=np.int64), GENTLE, 5, 7, 1)
     with pytest.raises(UserError, match="2000 customers in more than one"):
         cross_fitted("t", TRIAL.rows, np.arange(4000) % 2, GENTLE, 5, 7, 1)
+
+
+def only_some_could_get_it(n: int = 6000) -> TrialRows:
+    """A coupon brings 1. Only who lapsed may get it, and buys less anyhow; of them those that a cap spares."""
+    random = np.random.default_rng(3)
+    lapsed, spared = random.random(n) < 0.5, random.random(n) < 0.6
+    could = lapsed & spared
+    action = (could & (random.random(n) < 0.5)).astype(np.int64)
+    reward = np.where(lapsed, 1.0, 5.0) + 2.0 * spared + action + random.normal(size=n)
+    columns = np.column_stack([lapsed.astype(np.float64), random.normal(size=n)])
+    chance, names = np.where(could, 0.5, 1.0), ("lapsed", "noise")
+    eligible = np.column_stack([np.ones(n, dtype=bool), could])
+    return TrialRows(
+        columns, reward, action, chance, np.arange(n), ("coupon",), "no_action", ModelInputs(names, names), eligible
+    )
+
+
+@pytest.mark.parametrize("learner", ["constant", "dr"])
+def test_an_effect_is_learned_of_those_who_could_get_the_action(learner: str) -> None:
+    rows = only_some_could_get_it()
+    found = fitted(learner, rows).effect(rows.columns[rows.could_get(1)])[:, 0]
+    assert abs(found.mean() - 1.0) < 0.15
+
+
+def test_those_who_could_not_get_an_action_have_no_say_in_the_loss_of_its_effect() -> None:
+    pseudo, could = np.array([[1.0], [9.0]]), np.array([[True], [False]])
+    assert dr_loss(np.zeros((2, 1)), pseudo, could) == 1.0
+    assert dr_loss(np.zeros((2, 1)), pseudo) == 41.0
+
+
+def test_the_control_is_needed_where_an_action_could_be_drawn() -> None:
+    rows = only_some_could_get_it()
+    kept = part(rows, (rows.action == 1) | ~rows.could_get(1))
+    with pytest.raises(UserError) as raised:
+        fitted("constant", kept)
+    assert [problem.field for problem in raised.value.problems] == ["coupon"]
