@@ -6,7 +6,8 @@ are a plan's own: money goes where it brings most over all customers, and draws 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from pipelines.decisions.decide import exploration_share
 from pipelines.decisions.ledger import Period
 from pipelines.decisions.ledger_open import may_have_ledger, open_ledger
 from pipelines.decisions.situation import Basis, Contact
+from pipelines.events.exclusion import ErasureRuns, taking_events
 from pipelines.settings import Settings
 
 
@@ -60,7 +62,6 @@ class BatchSummary:
     expected_value: float
     by_the_log: ByTheLog
     actions: dict[str, int]
-    committed: bool = False
 
     def text(self) -> str:
         """The summary for a person."""
@@ -116,6 +117,7 @@ def decide_all(settings: Settings, budget: int, output: Path | None = None, run_
 
     Raises:
         UserError: there is no catalogue, no customer or no state, or the budget is below 0.
+            Or a customer was erased meanwhile.
         StateUnavailable, AsOfTooEarly, LedgerUnavailable: they cannot be read now.
     """
     catalogue = _catalogue(settings)
@@ -138,11 +140,30 @@ def decide_all(settings: Settings, budget: int, output: Path | None = None, run_
     available = budget if catalogue.budget is None else max(0, min(budget, catalogue.budget.amount - spent))
     with progress("Allocating the budget"):
         choices = choose_for(catalogue, crowd, deciding.basis, named, available)
-    with progress("Writing the plan", float(len(crowd.ids))) as advance, written_whole(path) as writer:
-        for table in plan_tables(catalogue, crowd, choices, deciding.basis, named):
-            writer.write_table(table)
-            advance(table.num_rows)
+    # No erasure ends before the file is whole: it would not find in it whom it erases.
+    with _no_erasure(settings):
+        _refuse_erased(settings, customers.ids)
+        with progress("Writing the plan", float(len(crowd.ids))) as advance, written_whole(path) as writer:
+            for table in plan_tables(catalogue, crowd, choices, deciding.basis, named):
+                writer.write_table(table)
+                advance(table.num_rows)
     return _summary(settings, catalogue, deciding, crowd, choices, named, path, as_of, budget, available)
+
+
+@contextmanager
+def _no_erasure(settings: Settings) -> Iterator[None]:
+    try:
+        with taking_events(settings.workspace.erasure_lock):
+            yield
+    except ErasureRuns:
+        raise UserError("A customer is being erased. Nothing was written; make the plan again in a moment.") from None
+
+
+def _refuse_erased(settings: Settings, planned: Sequence[str]) -> None:
+    gone = len(set(planned) - set(customers_of(settings).ids))
+    if gone:
+        told = Problem("customers", "the same as when the plan was begun", f"{gone:,} fewer", "make the plan again")
+        raise UserError("Customers were erased while the plan was made. Nothing was written.", [told])
 
 
 def choose_for(catalogue: Catalogue, crowd: Crowd, basis: Basis, run_id: str, budget: int) -> Choices:

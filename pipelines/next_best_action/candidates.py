@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipelines.next_best_action.policies import ALL, LOGGED, NO_ACTION, PROPENSITY, RANDOM, at_random, everybody, greedy
 from pipelines.next_best_action.trial import Trial
-from pipelines.policy_value.estimators import ESTIMATORS, Estimator, gain_of, value_of
+from pipelines.policy_value.estimators import ESTIMATORS, Estimator, contributions, gain_of, value_of
+from pipelines.policy_value.intervals import widening
 from pipelines.policy_value.logged import Array, Estimate, Gain, Policy
 
 CONSTANT = "constant"
@@ -105,6 +106,22 @@ def gain(trial: Trial, policies: Mapping[str, Policy | None], one: str, other: s
     """Of one of the policies over another."""
     found: Gain = gain_of(JUDGED_BY, trial.logged, policies[one], policies[other], trial.in_money(expected))
     return GainFigures(one, other, found.value, found.low, found.high)
+
+
+def gains_at_once(
+    trial: Trial, policies: Mapping[str, Policy | None], names: Sequence[str], other: str, expected: Array
+) -> dict[str, GainFigures]:
+    """Of each of `names` over `other`, with intervals that hold for all of them at once: the best one is chosen."""
+    money = trial.in_money(expected)
+    base = contributions(JUDGED_BY, trial.logged, policies[other], money)
+    made = [contributions(JUDGED_BY, trial.logged, policies[name], money).minus(base).rows for name in names]
+    wider = widening(np.stack(made, axis=1), trial.logged.cluster)
+    found = {name: gain(trial, policies, name, other, expected) for name in names}
+    return {name: _widened(one, wider) for name, one in found.items()}
+
+
+def _widened(one: GainFigures, times: float) -> GainFigures:
+    return replace(one, low=one.value + times * (one.low - one.value), high=one.value + times * (one.high - one.value))
 
 
 def best_constant(made: Sequence[PolicyFigures]) -> PolicyFigures:

@@ -20,6 +20,7 @@ from pipelines.next_best_action.candidates import (
     effect_policy,
     figures,
     gain,
+    gains_at_once,
     simple_policies,
     title_of,
 )
@@ -40,7 +41,8 @@ class Choice:
 
     `reference` is the best of those that treat all alike: one arm to all, or one effect for all weighed with what each
     customer is worth. `best` is the learner with the highest value, `gain` its gain over the reference. `policies` and
-    `gains` (each learner over the reference) are cross-fitted on the train part. `searches` are by learner.
+    `gains` (each learner over the reference, with intervals that hold for all of them at once) are cross-fitted on the
+    train part. `searches` are by learner.
     """
 
     learner: str
@@ -89,7 +91,8 @@ def choose(trial: Trial, config: ActionModelConfig) -> Choice:
     by_name = {row.name: row for row in made}
     reference = max(best_constant(made), by_name[CONSTANT], key=lambda row: row.value).name
     best = max(names, key=lambda name: by_name[name].value)
-    gains = {name: gain(trial, policies, name, reference, expected) for name in (CONSTANT, *names)}
+    gains = {CONSTANT: gain(trial, policies, CONSTANT, reference, expected)}
+    gains |= gains_at_once(trial, policies, names, reference, expected)
     learner = best if gains[best].is_shown else CONSTANT
     return Choice(
         learner, best, reference, gains[best], made, tuple(gains.values()), searches,

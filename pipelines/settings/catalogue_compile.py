@@ -36,7 +36,9 @@ def compiled(content: CatalogueContent, names: Names, trees: dict[str, Node]) ->
     rules = {name: compile_tree(file.rules[name], tree) for name, tree in names.rules.items()}
     whens = {stage.name: stage.when for stage in content.journeys.stages} if content.journeys else {}
     stages = {name: compile_tree(when, names.stages[name]) for name, when in whens.items()}
-    actions = tuple(_action(file, action, trees, minor) for action in file.actions)
+    # A reward that is money is in minor units itself: what a unit of it is worth has no unit.
+    unit = 1 if file.model in around.money_rewards else minor
+    actions = tuple(_action(file, action, trees, minor, unit) for action in file.actions)
     send_time = _send_time(file, around.utc_offset)
     zone = file.traits[file.time_zone_trait] if file.time_zone_trait else None
     expressions = [*rules.values(), *stages.values(), *_expressions(actions)]
@@ -71,14 +73,14 @@ def compiled(content: CatalogueContent, names: Names, trees: dict[str, Node]) ->
     )
 
 
-def _action(file: ActionsFile, action: ActionConfig, trees: dict[str, Node], minor: int) -> Action:
+def _action(file: ActionsFile, action: ActionConfig, trees: dict[str, Node], minor: int, unit: int) -> Action:
     place = f"actions.{action.id}"
     return Action(
         id=action.id,
         description=action.description,
         channel=action.channel,
         cost=in_minor(action.cost, minor),
-        value=compile_tree(action.value, _in_minor_units(trees[f"{place}.value"], minor)),
+        value=compile_tree(action.value, _in_minor_units(trees[f"{place}.value"], unit)),
         eligible=None if action.eligible is None else compile_tree(action.eligible, trees[f"{place}.eligible"]),
         purpose=action.consent,
         starts=begins(action.valid.from_, file.time_zone),
@@ -154,6 +156,7 @@ def _reduced(content: CatalogueContent, features: set[str], named: set[str]) -> 
         purposes=tuple(sorted(purpose for purpose in around.purposes if purpose in purposes)),
         action_models=(file.model,),
         models=(file.fallback_model,) if file.fallback_model else (),
+        money_rewards=(file.model,) if file.model in around.money_rewards else (),
         utc_offset=around.utc_offset if file.send_time else 0,
     )
     kept = CatalogueContent(actions=file, journeys=content.journeys, around=reduced)

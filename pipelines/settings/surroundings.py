@@ -15,7 +15,8 @@ from pipelines.settings.tracking_plan import TrackingPlan
 class Surroundings(ConfigModel):
     """Kinds of features by name, and what else has a name. `currencies` are numbers of decimals by code.
 
-    `utc_offset` is that of the features' calendar, microseconds east of UTC.
+    `money_rewards` are those models of actions whose reward is money. `utc_offset` is that of the features' calendar,
+    microseconds east of UTC.
     """
 
     features: dict[str, Kind]
@@ -24,6 +25,7 @@ class Surroundings(ConfigModel):
     purposes: tuple[str, ...]
     action_models: tuple[str, ...]
     models: tuple[str, ...]
+    money_rewards: tuple[str, ...] = ()
     utc_offset: int = 0
 
 
@@ -45,5 +47,6 @@ def surroundings_of(
         purposes=tuple(consent.purposes),
         action_models=tuple(action_models),
         models=tuple(models),
+        money_rewards=tuple(name for name, model in action_models.items() if model.label.reward.of == "value"),
         utc_offset=spec.utc_offset,
     )

@@ -18,7 +18,8 @@ from pipelines.catalogue import Budget, Cap, QuietHours
 from pipelines.catalogue.versions import CatalogueVersions
 from pipelines.cli import app
 from pipelines.settings import CHECKOUT, Settings, Workspace, load_settings
-from tests.unit.catalogue_parts import ACTIONS, JOURNEYS, changed, load, write
+from pipelines.settings.catalogue import load_catalogue
+from tests.unit.catalogue_parts import ACTIONS, JOURNEYS, around, changed, load, write
 
 DAY = 86_400_000_000
 
@@ -263,3 +264,16 @@ def test_no_actions_at_all(configs: Path) -> None:
     assert run("actions", "list")[0] == 1
     with pytest.raises(ConfigurationError, match="nothing there"):
         run("actions", "check")
+
+
+def test_of_a_reward_that_is_money_a_value_is_a_share(tmp_path: Path) -> None:
+    """The reward is in minor units already: a baht of it is a hundred of them."""
+    near = around()
+    money = near.model_copy(update={"money_rewards": tuple(near.action_models)})
+    files = write(tmp_path, changed(lambda c: c["actions"][3].update(value=0.25)))
+    assert load_catalogue(*files, near, None).action("call").value.value({}) == 25.0
+    assert load_catalogue(*files, money, None).action("call").value.value({}) == 0.25
+
+
+def test_which_rewards_are_money_is_read_of_the_models(settings: Settings) -> None:
+    assert settings.surroundings.money_rewards == ("grocery_mailing",)

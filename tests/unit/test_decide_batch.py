@@ -20,9 +20,11 @@ from pipelines.catalogue import NO_ACTION
 from pipelines.cli.decide_batch import plan
 from pipelines.console import UserError
 from pipelines.decide_batch import BatchSummary, decide_all
+from pipelines.decide_batch.customers import Customers
 from pipelines.decide_batch.table import SCHEMA, decision_id, written_whole
 from pipelines.decisions.decide import decide
 from pipelines.decisions.situation import Contact, Decision
+from pipelines.events.exclusion import nothing_taken
 from pipelines.settings import CHECKOUT, Settings
 from tests.unit.decide_batch_parts import CUSTOMERS, DENIED, contact, make_place, offers, situation_of
 
@@ -201,7 +203,7 @@ def test_the_command_takes_major_units_and_prints_json(
 ) -> None:
     plan(place, "600.50", tmp_path / "plan.parquet", "command", as_json=True)
     told = json.loads(capsys.readouterr().out)
-    assert (told["budget"], told["run_id"], told["committed"]) == (60_050, "command", False)
+    assert (told["budget"], told["run_id"]) == (60_050, "command")
     assert told["spent"] <= 60_050
     plan(place, "600", tmp_path / "plan.parquet", "command", as_json=False)
     text = capsys.readouterr().out
@@ -224,4 +226,28 @@ def test_what_an_erasure_took_away_meanwhile_is_no_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.parquet"
     with pytest.raises(UserError, match="erasure"), written_whole(path):
         (tmp_path / ".plan.parquet.partial").unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_begun_before_an_erasure_is_not_written_after_it(
+    place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.decide_batch import plan
+
+    read, asked = plan.customers_of, []
+
+    def once_gone(settings: Settings) -> Customers:
+        found = read(settings)
+        asked.append(None)
+        return found if len(asked) == 1 else replace(found, ids=found.ids[1:])
+
+    monkeypatch.setattr(plan, "customers_of", once_gone)
+    with pytest.raises(UserError, match="erased while the plan was made"):
+        decide_all(place, RICH, tmp_path / "plan.parquet", "erased")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_while_an_erasure_runs_no_plan_is_written(place: Settings, tmp_path: Path) -> None:
+    with nothing_taken(place.workspace.erasure_lock), pytest.raises(UserError, match="being erased"):
+        decide_all(place, RICH, tmp_path / "plan.parquet", "erasing")
     assert list(tmp_path.iterdir()) == []

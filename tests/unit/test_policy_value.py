@@ -15,7 +15,7 @@ from scipy.stats import t
 from pipelines.console import UserError
 from pipelines.policy_value.diagnostics import effective_sample_size, support_of
 from pipelines.policy_value.estimators import ESTIMATORS, Estimator, contributions, gain_of, value_of
-from pipelines.policy_value.intervals import half_width, standard_error
+from pipelines.policy_value.intervals import half_width, standard_error, widening
 from pipelines.policy_value.logged import Array, Expected, Logged, Policy
 from pipelines.policy_value.shrinkage import best_shrinkage, best_threshold, optimistic, switched
 from tests.reference import policy_value as slow
@@ -324,3 +324,22 @@ def test_what_is_not_eligible_needs_no_expected_reward() -> None:
     logged, policy, _, expected = world(7)
     assert np.isnan(expected).any()
     assert math.isfinite(value_of("dr", logged, policy, expected).value)
+
+
+def test_intervals_of_several_means_are_widened_until_all_of_them_hold_at_once() -> None:
+    random = np.random.default_rng(3)
+    held_apart = held = 0
+    for _ in range(400):
+        rows = random.standard_normal((300, 4))
+        half = [half_width(column, np.arange(300))[1] for column in rows.T]
+        inside = np.abs(rows.mean(axis=0)) / half
+        held_apart += bool(inside.max() <= 1)
+        held += bool(inside.max() <= widening(rows, np.arange(300), draws=1000))
+    assert held_apart / 400 < 0.88, "each holds in 95 of 100, all four together in 81"
+    assert 0.92 <= held / 400 <= 0.98
+
+
+def test_means_that_move_together_need_no_more_room_than_one() -> None:
+    one = np.random.default_rng(4).standard_normal(200)
+    assert widening(np.stack([one, one, 2 * one], axis=1), np.arange(200)) == pytest.approx(1.0, abs=1e-9)
+    assert widening(np.stack([one, np.zeros(200)], axis=1), np.arange(200)) == 1.0
