@@ -147,11 +147,9 @@ def feature_values(
 
 
 def _of_catalogue(settings: Settings, config: LearningConfig) -> list[str]:
-    """What expressions of the catalogue read to say what an action is worth; a dataset holds only numbers."""
+    """What the catalogue reads to say what an action is worth, in order."""
     catalogue = settings.checked_catalogue() if isinstance(config, ActionModelConfig) else None
-    if catalogue is None:
-        return []
-    return [name for name in catalogue.features if settings.features.by_name[name].kind != "text"]
+    return sorted({name for action in catalogue.actions for name in action.value.names}) if catalogue else []
 
 
 def fold_of(customer_id: str, folds: int) -> int:

@@ -13,14 +13,15 @@ import pytest
 from feature_repo.windows import DAY
 from pipelines import label_words
 from pipelines.artefacts import DATASET, DATASET_MANIFEST, Dataset, load_dataset, value_columns
-from pipelines.catalogue import Catalogue
 from pipelines.console import UserError
 from pipelines.dataset import DatasetSummary, action_overview, build_dataset
 from pipelines.dataset.action_counts import count_actions
 from pipelines.dataset.action_overview import OFF_BY, off_by
 from pipelines.dataset.build import content_hash
+from pipelines.expressions import Kind
+from pipelines.expressions.expression import compile_expression
 from pipelines.feature_store import open_feature_store
-from pipelines.settings import Settings
+from pipelines.settings import Settings, load_settings
 from pipelines.settings.models import ActionModelConfig
 from tests.made_up_lake import BEGIN, Made, write_lake
 from tests.reference.labels import Event, action_rows
@@ -76,7 +77,7 @@ def config_of(project: Settings, **label: Any) -> ActionModelConfig:
 
 
 def project_of(folder: Path, events: list[Made]) -> Settings:
-    settings = make_settings(folder)
+    settings = replace(make_settings(folder), catalogue=None)
     write_lake(settings.workspace, events)
     return settings
 
@@ -208,16 +209,12 @@ def test_of_a_single_campaign_customers_are_divided(tmp_path: Path) -> None:
     assert any("the same days of other customers" in warning for warning in overview.warnings)
 
 
-def test_what_the_catalogue_reads_of_its_own_is_added_where_it_is_a_number(project: Settings) -> None:
-    read = (
-        "order_completed_value_mean_lifetime",
-        "order_refunded_count_90d",
-        "customer_identified_language_latest_lifetime",
-    )
-    catalogue = Catalogue(
-        "hash", "THB", "next_best_action", None, (), (), {}, {}, {}, "Asia/Bangkok", None, 0, "", 0, 0, None, 0.0, None,
-        read,
-    )  # fmt: skip
+def test_what_the_catalogue_reads_to_say_what_an_action_is_worth_is_added(project: Settings) -> None:
+    offered = load_settings().catalogue
+    assert offered is not None
+    read: dict[str, Kind] = {"order_refunded_count_90d": "number", "order_completed_value_mean_lifetime": "number"}
+    value = compile_expression(" + ".join(read), read, "number")
+    catalogue = replace(offered, actions=tuple(replace(action, value=value) for action in offered.actions))
     _, dataset = made(replace(project, catalogue=catalogue))
     assert set(value_columns(dataset.rows)) - set(dataset.manifest.features) == {"order_refunded_count_90d"}
     assert "order_completed_value_mean_lifetime" in dataset.manifest.features
