@@ -132,7 +132,8 @@ def test_what_is_left_in_the_folder_is_whole(made: dict[Kind, Made], kind: Kind)
     place, evaluation, _ = made[kind]
     folder = place.workspace.artefacts(kind)
     page = (folder / REPORT).read_text(encoding="utf-8")
-    assert "http" not in page
+    assert "http://" not in page, "nothing is fetched"
+    assert "https://" not in page, "nothing is fetched"
     assert page.count('<img src="data:image/png') == (1 if kind == "customer_value" else 2)
     assert all(model.title.replace("&", "&amp;") in page for model in evaluation.models)
     figures = read_json(folder / REPORT_FIGURES)

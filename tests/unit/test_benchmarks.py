@@ -61,7 +61,7 @@ def test_the_service_and_the_stock_way_agree(place: Place, monkeypatch: pytest.M
 
     monkeypatch.setenv("TWIN_WORKSPACE", place.settings.workspace.name)
     metrics = place.settings.workspace.root / "metrics"
-    metrics.mkdir()
+    metrics.mkdir(exist_ok=True)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
     prepare_stock(place)
 

@@ -78,7 +78,7 @@ def test_the_answer_is_what_is_in_the_log(client: TestClient, settings: Settings
     assert (again["repeated"], again["effect_reasons"]) == (True, None)
     apart = {"request_id", "repeated", "effect_reasons"}
     assert {k: v for k, v in again.items() if k not in apart} == {k: v for k, v in said.items() if k not in apart}
-    lines = told(said)
+    lines = told(said, {"THB": 2})
     assert lines[0].startswith(f"c1: {decision.action}")
     assert "decision d1" in lines[-1]
 
