@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.models.model import ModelInfo
 
-from feature_repo.configuration import Problem
-from feature_repo.spec_content import FILE
 from pipelines import artefacts
-from pipelines.alias_moves import move_alias
 from pipelines.artefacts import (
     EVALUATION,
-    REGISTRATION,
     TRAINING,
     Dataset,
     load_dataset_of,
     read_json,
-    refuse_foreign_training,
-    write_json,
 )
 from pipelines.companions.gates import check_gates
 from pipelines.companions.storage import PARTS, CompanionModel, boosters_of, files_of, load_model, model_hash
-from pipelines.console import UserError
 from pipelines.gate import Gate
+from pipelines.registering import (
+    Judged,
+    already_registered,
+    check_belong_together,
+    check_still_champion,
+    register_new,
+)
 from pipelines.registry import (
     Registration,
-    add_version,
     log_booster,
     made_from,
-    registered_before,
     spec_content,
-    write_content,
 )
 from pipelines.settings import Settings
 from pipelines.settings.models import CompanionConfig
-from pipelines.spec_versions import SpecVersions
 from pipelines.tracking import (
-    CHALLENGER,
     CHAMPION,
     alias_version,
-    connect,
     git_commit,
     log_input,
     log_values,
@@ -57,6 +51,7 @@ _FILES = (
 _SECTIONS = {"label", "snapshots", "split", "inputs", "tune", "bg_nbd", "gates"}
 KINDS = {"value": "customer_value", "next_event": "next_order"}
 _SAME = ("dataset_hash", "config_hash", "spec_hash", "model_hash")
+_TOLD = ("config_hash", "model_hash", "kind")
 
 
 def register(settings: Settings, config: CompanionConfig) -> Registration:
@@ -74,41 +69,26 @@ def register(settings: Settings, config: CompanionConfig) -> Registration:
     dataset = load_dataset_of(folder, config)
     training, evaluation = read_json(folder / TRAINING), read_json(folder / EVALUATION)
     model = load_model(folder)
-    _belong_together(folder, dataset, training, evaluation)
+    check_belong_together(dataset, training, evaluation, model_hash(folder))
     gates = check_gates(config.gates, evaluation)
     manifest = build_manifest(config, dataset, model, training, evaluation, gates)
-    client = connect(settings.workspace)
     before = alias_version(settings, config.name, CHAMPION)
-    path, verdict = str(folder / REGISTRATION), evaluation["verdict"]
-    present = None if before is None else str(before.version)
-    failed = tuple(gate.name for gate in gates if not gate.passed)
-    same = registered_before(settings, config, {name: str(manifest[name]) for name in _SAME}, present, failed)
-    if same is not None:
-        held = CHAMPION if present == str(same.version) else "no champion"
-        of = (config.name, str(same.version), held, str(same.run_id), present)
-        return Registration(*of, gates, verdict, path, False)
-    _still_champion(present, evaluation)
-    alias = CHALLENGER if failed else CHAMPION
-    content = spec_content(settings, dataset.manifest)
-    write_content(folder, content)
-    with tracked_run(settings, config) as run:
+    judged = Judged(gates, evaluation["verdict"], None if before is None else str(before.version))
+    known = already_registered(settings, config, judged, {name: str(manifest[name]) for name in _SAME})
+    if known is not None:
+        return known
+    check_still_champion(judged.champion, evaluation)
+
+    def log(client: MlflowClient, run: str) -> ModelInfo:
         _record(client, run, config, folder, dataset, training, evaluation)
-        main = next(iter(files_of(model).values()))
+        main, *others = files_of(model).values()
         logged = log_booster(folder / main, manifest["columns"], manifest)
-        for file in (PARTS, FILE, *list(files_of(model).values())[1:]):
+        for file in (PARTS, *others):
             client.log_model_artifact(str(logged.model_id), str(folder / file))
-    SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
-    version = add_version(client, run, logged, manifest, ("config_hash", "model_hash", "kind"), verdict)
-    holder = alias_version(settings, config.name, alias)
-    held_by = None if holder is None else str(holder.version)
-    move_alias(settings, client, config.name, alias, version, held_by, "register", failed=failed)
-    registration = Registration(config.name, version, alias, run, present, gates, verdict, path)
-    write_json(folder / REGISTRATION, {**asdict(registration), "manifest": manifest})
-    figures = {f"gate.{gate.name}": gate.figure for gate in gates}
-    tags = {"version": version, "alias": alias, "gates_failed": ", ".join(failed)}
-    log_values(client, run, metrics=figures, tags=tags)
-    client.log_artifact(run, path)
-    return registration
+        return logged
+
+    content = spec_content(settings, dataset.manifest)
+    return register_new(settings, config, judged, manifest, _TOLD, content, tracked_run(settings, config), log)
 
 
 def build_manifest(
@@ -132,26 +112,6 @@ def build_manifest(
         "rounds": training["rounds"],
         "metrics": {**own["figures"], "test_rows": evaluation["test_rows"]},
     }
-
-
-def _belong_together(
-    folder: Path, dataset: Dataset, training: Mapping[str, Any], evaluation: Mapping[str, Any]
-) -> None:
-    """The gates judge `evaluation.json`, so it must be of this very model, fitted to and tested on this dataset."""
-    refuse_foreign_training(training, dataset)
-    present = (dataset.manifest.dataset_hash, model_hash(folder))
-    if (evaluation["dataset_hash"], evaluation["model_hash"]) != present:
-        problem = Problem(EVALUATION, "an evaluation of this model", "of another", "evaluate again")
-        raise UserError("The artefacts do not belong together; nothing was registered.", [problem])
-
-
-def _still_champion(version: str | None, evaluation: Mapping[str, Any]) -> None:
-    """A gate compares with the champion, so it has to be the one that was compared."""
-    compared = evaluation.get("champion_version")
-    if compared != version:
-        then, now = (f"version {held}" if held else "no champion" for held in (compared, version))
-        problem = Problem(EVALUATION, f"a comparison with {now}", then, "evaluate again")
-        raise UserError("The champion changed since the evaluation; nothing was registered.", [problem])
 
 
 def _record(

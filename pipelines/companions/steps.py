@@ -22,7 +22,7 @@ from pipelines.artefacts import (
     write_json,
 )
 from pipelines.boosting import drawn
-from pipelines.companions.champion import present_champion
+from pipelines.companions.predict import load_version
 from pipelines.companions.results import CompanionEvaluation
 from pipelines.companions.storage import load_model, model_hash, save_model
 from pipelines.companions.time_evaluation import evaluate_time
@@ -30,6 +30,7 @@ from pipelines.companions.time_model import TimeModel, fit_time, period_edges
 from pipelines.companions.value_evaluation import evaluate_value
 from pipelines.companions.value_model import fit_value
 from pipelines.console import UserError, progress
+from pipelines.present_champion import present_champion
 from pipelines.settings import Settings
 from pipelines.settings.labels import microseconds
 from pipelines.settings.models import CompanionConfig
@@ -105,7 +106,7 @@ def evaluate(settings: Settings, config: CompanionConfig) -> CompanionEvaluation
     dataset, training, model = load_dataset_of(folder, config), read_json(folder / TRAINING), load_model(folder)
     refuse_foreign_training(training, dataset)
     _checked(dataset, config, "test")
-    champion = present_champion(settings, config, dataset)
+    champion = present_champion(settings, config, dataset, load_version)
     with progress(f"Comparing {config.name} with simple models"):
         hashed = model_hash(folder)
         if isinstance(model, TimeModel):

@@ -16,8 +16,10 @@ from pipelines.artefacts import MODEL, read_json, write_json
 from pipelines.companions.conformal import ConformalOffset
 from pipelines.companions.time_model import TimeModel
 from pipelines.companions.value_model import ValueModel
+from pipelines.present_champion import PresentChampion
 
 CompanionModel: TypeAlias = ValueModel | TimeModel
+PresentCompanion: TypeAlias = PresentChampion[CompanionModel]
 
 PARTS = "companion.json"
 # The first of them that a companion has is its main booster, in the file that every model has.

@@ -14,7 +14,6 @@ from pipelines.artefacts import Dataset
 from pipelines.bg_nbd import no_purchase_probability
 from pipelines.boosting import Floats
 from pipelines.companions.calibration import Calibration, calibration_of
-from pipelines.companions.champion import PresentChampion
 from pipelines.companions.history import fit_bg_nbd, read_histories
 from pipelines.companions.resampling import SEED, Figure, mean_of, median_of, resample
 from pipelines.companions.results import (
@@ -27,6 +26,7 @@ from pipelines.companions.results import (
     gain_sentences,
     gains_of,
 )
+from pipelines.companions.storage import PresentCompanion
 from pipelines.companions.survival import (
     Survival,
     crps,
@@ -64,7 +64,11 @@ NOTES = (
 
 
 def evaluate_time(
-    dataset: Dataset, config: CompanionConfig, model: TimeModel, model_hash: str, champion: PresentChampion
+    dataset: Dataset,
+    config: CompanionConfig,
+    model: TimeModel,
+    model_hash: str,
+    champion: PresentCompanion,
 ) -> tuple[CompanionEvaluation, pd.DataFrame]:
     """The evaluation, and each model's chances of an event by the deadlines for each test row."""
     train, test = dataset.part("train"), dataset.part("test")
@@ -120,7 +124,7 @@ def bg_nbd_curves(buying: BgNbd, rows: pd.DataFrame, config: CompanionConfig, un
 
 
 def _curves(
-    dataset: Dataset, config: CompanionConfig, model: TimeModel, champion: PresentChampion
+    dataset: Dataset, config: CompanionConfig, model: TimeModel, champion: PresentCompanion
 ) -> tuple[dict[str, Survival], BgNbd]:
     """All models on one daily grid."""
     train, test = dataset.part("train"), dataset.part("test")
@@ -130,7 +134,7 @@ def _curves(
     everyone = Survival(grid, np.repeat(together[None, :], len(test), axis=0))
     buying = fit_bg_nbd(train, config)
     found = {SIMPLEST: everyone, "bg_nbd": bg_nbd_curves(buying, test, config, one)}
-    for name, fitted in ((CHAMPION, champion.model), (OWN, model)):
+    for name, fitted in ((CHAMPION, champion.held), (OWN, model)):
         if isinstance(fitted, TimeModel):
             found[name] = fitted.predict(dataset.features("test")).on(grid)
     return found, buying

@@ -11,7 +11,6 @@ import pandas as pd
 
 from pipelines.artefacts import Dataset
 from pipelines.boosting import Floats
-from pipelines.companions.champion import PresentChampion
 from pipelines.companions.history import fit_bg_nbd, fit_gamma_gamma, read_histories
 from pipelines.companions.mean_value import deviances
 from pipelines.companions.resampling import (
@@ -34,6 +33,7 @@ from pipelines.companions.results import (
     gain_sentences,
     gains_of,
 )
+from pipelines.companions.storage import PresentCompanion
 from pipelines.companions.value_baselines import Predicted, buy_till_you_die, historical_rate, train_mean
 from pipelines.companions.value_model import ValueModel
 from pipelines.scoring.bootstrap import Interval, resamples_for
@@ -73,7 +73,11 @@ NOTES = (
 
 
 def evaluate_value(
-    dataset: Dataset, config: CompanionConfig, model: ValueModel, model_hash: str, champion: PresentChampion
+    dataset: Dataset,
+    config: CompanionConfig,
+    model: ValueModel,
+    model_hash: str,
+    champion: PresentCompanion,
 ) -> tuple[CompanionEvaluation, pd.DataFrame]:
     """The evaluation, and the predictions of every model for each test row."""
     train, test = dataset.part("train"), dataset.part("test")
@@ -112,7 +116,7 @@ def evaluate_value(
 
 
 def _predictions(
-    dataset: Dataset, config: CompanionConfig, model: ValueModel, champion: PresentChampion
+    dataset: Dataset, config: CompanionConfig, model: ValueModel, champion: PresentCompanion
 ) -> tuple[dict[str, Predicted], dict[str, Any]]:
     train, test = dataset.part("train"), dataset.part("test")
     buying = fit_bg_nbd(train, config)
@@ -127,7 +131,7 @@ def _predictions(
         "bg_nbd_gamma_gamma": plain.predict(found, config.interval),
         "bg_nbd_gamma_gamma_scaled": scaled.predict(found, config.interval),
     }
-    for name, fitted in ((CHAMPION, champion.model), (OWN, model)):
+    for name, fitted in ((CHAMPION, champion.held), (OWN, model)):
         if isinstance(fitted, ValueModel):
             own = fitted.predict(dataset.features("test"))
             predicted[name] = Predicted(*(own[column].to_numpy() for column in ("value", "lower", "upper")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +16,37 @@ from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, Schema
 
-from feature_repo.configuration import Problem
 from pipelines import artefacts
-from pipelines.alias_moves import move_alias
 from pipelines.artefacts import (
     EVALUATION,
-    REGISTRATION,
     TRAINING,
     Dataset,
     load_dataset_of,
     read_json,
-    refuse_foreign_training,
-    write_json,
 )
-from pipelines.console import UserError
 from pipelines.gate import Gate
 from pipelines.model_store import EFFECTS
 from pipelines.next_best_action.gates import check_gates
 from pipelines.next_best_action.results import gain_over, row_of
 from pipelines.next_best_action.storage import files_of, load_effects, model_hash
+from pipelines.registering import (
+    Judged,
+    already_registered,
+    check_belong_together,
+    check_still_champion,
+    register_new,
+)
 from pipelines.registry import (
     Registration,
-    add_version,
     doubles,
     made_from,
-    registered_before,
     spec_content,
-    write_content,
 )
 from pipelines.settings import Settings
 from pipelines.settings.models import ActionModelConfig
-from pipelines.spec_versions import SpecVersions
 from pipelines.tracking import (
-    CHALLENGER,
     CHAMPION,
     alias_version,
-    connect,
     git_commit,
     log_input,
     log_values,
@@ -85,40 +79,24 @@ def register(settings: Settings, config: ActionModelConfig) -> Registration:
     dataset = load_dataset_of(folder, config)
     training, evaluation = read_json(folder / TRAINING), read_json(folder / EVALUATION)
     fitted = load_effects(folder)
-    _belong_together(folder, dataset, training, evaluation)
+    check_belong_together(dataset, training, evaluation, model_hash(folder))
     gates = check_gates(config.gates, evaluation)
-    failed = tuple(gate.name for gate in gates if not gate.passed)
     offered = settings.checked_catalogue()
     catalogue = "none" if offered is None else offered.hash
     manifest = build_manifest(config, dataset, fitted, training, evaluation, gates, catalogue)
-    client = connect(settings.workspace)
     before = alias_version(settings, config.name, CHAMPION)
-    present = None if before is None else str(before.version)
-    path, verdict = str(folder / REGISTRATION), evaluation["verdict"]
-    same = registered_before(settings, config, {name: str(manifest[name]) for name in _SAME}, present, failed)
-    if same is not None:
-        held = CHAMPION if present == str(same.version) else "no champion"
-        of = (config.name, str(same.version), held, str(same.run_id), present)
-        return Registration(*of, gates, verdict, path, False)
-    _still_champion(present, evaluation)
-    alias = CHALLENGER if failed else CHAMPION
-    content = spec_content(settings, dataset.manifest)
-    with tracked_run(settings, config) as run:
+    judged = Judged(gates, evaluation["verdict"], None if before is None else str(before.version))
+    known = already_registered(settings, config, judged, {name: str(manifest[name]) for name in _SAME})
+    if known is not None:
+        return known
+    check_still_champion(judged.champion, evaluation)
+
+    def log(client: MlflowClient, run: str) -> ModelInfo:
         _record(client, run, config, folder, dataset, training, evaluation)
-        logged = _log_model(folder, fitted, manifest)
-        client.log_model_artifact(str(logged.model_id), str(write_content(folder, content)))
-    SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
-    version = add_version(client, run, logged, manifest, _TOLD, verdict)
-    holder = alias_version(settings, config.name, alias)
-    held_by = None if holder is None else str(holder.version)
-    move_alias(settings, client, config.name, alias, version, held_by, "register", failed=failed)
-    registration = Registration(config.name, version, alias, run, present, gates, verdict, path)
-    write_json(folder / REGISTRATION, {**asdict(registration), "manifest": manifest})
-    figures = {f"gate.{gate.name}": gate.figure for gate in gates}
-    tags = {"version": version, "alias": alias, "gates_failed": ", ".join(failed)}
-    log_values(client, run, metrics=figures, tags=tags)
-    client.log_artifact(run, path)
-    return registration
+        return _log_model(folder, fitted, manifest)
+
+    content = spec_content(settings, dataset.manifest)
+    return register_new(settings, config, judged, manifest, _TOLD, content, tracked_run(settings, config), log)
 
 
 def build_manifest(
@@ -149,26 +127,6 @@ def build_manifest(
             "test_rows": evaluation["test_rows"],
         },
     }
-
-
-def _belong_together(
-    folder: Path, dataset: Dataset, training: Mapping[str, Any], evaluation: Mapping[str, Any]
-) -> None:
-    """The gates judge `evaluation.json`, so it must be of this very model, fitted to and tested on this dataset."""
-    refuse_foreign_training(training, dataset)
-    present = (dataset.manifest.dataset_hash, model_hash(folder))
-    if (evaluation["dataset_hash"], evaluation["model_hash"]) != present:
-        problem = Problem(EVALUATION, "an evaluation of this model", "of another", "evaluate again")
-        raise UserError("The artefacts do not belong together; nothing was registered.", [problem])
-
-
-def _still_champion(version: str | None, evaluation: Mapping[str, Any]) -> None:
-    """A gate compares with the champion, so it has to be the one that was compared."""
-    compared = evaluation.get("champion_version")
-    if compared != version:
-        then, now = (f"version {held}" if held else "no champion" for held in (compared, version))
-        problem = Problem(EVALUATION, f"a comparison with {now}", then, "evaluate again")
-        raise UserError("The champion changed since the evaluation; nothing was registered.", [problem])
 
 
 def _log_model(folder: Path, fitted: FittedEffects, manifest: dict[str, Any]) -> ModelInfo:

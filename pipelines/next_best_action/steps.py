@@ -22,7 +22,7 @@ from pipelines.artefacts import (
 from pipelines.boosting import drawn
 from pipelines.console import UserError, progress
 from pipelines.next_best_action.candidates import CONSTANT, as_json, effect_policy
-from pipelines.next_best_action.champion import present_champion
+from pipelines.next_best_action.champion import QUESTION, load_version, policy_of
 from pipelines.next_best_action.evaluation import (
     Predicted,
     arm_figures,
@@ -49,6 +49,7 @@ from pipelines.next_best_action.trial import Trial, Trials, trials_of
 from pipelines.next_best_action.verdict import sentences
 from pipelines.next_best_action.worth import Prices
 from pipelines.policy_value.diagnostics import ASSOCIATIONAL
+from pipelines.present_champion import present_champion
 from pipelines.settings import Settings
 from pipelines.settings.models import ActionModelConfig
 from pipelines.slicing import slice_rows
@@ -188,10 +189,12 @@ def _evaluated(
     rows: pd.DataFrame, fitted: FittedEffects, hashed: str,
 ) -> tuple[ActionEvaluation, pd.DataFrame]:  # fmt: skip
     test, seed = trials.test, config.tune.seed
-    held = present_champion(settings, config, dataset, rows, test)
+    present = present_champion(
+        settings, config, dataset, lambda found: policy_of(load_version(found), rows, test), QUESTION
+    )
     predicted = Predicted(
         fitted.effect(test.rows.columns), fitted.response(test.rows.columns), expected_by(trials.train, test, seed),
-        held.policy,
+        present.held,
     )  # fmt: skip
     chosen = effect_policy(test, predicted.effects)
     policies = policies_of(test, predicted, chosen, _others(trials, training, seed))
@@ -208,8 +211,8 @@ def _evaluated(
         config.label.randomised, "dr", training["rows"], len(rows), int(rows["customer_id"].nunique()),
         arm_figures(test), made, gains, reference, ranking_figures(test, predicted, seed), support,
         segment_figures(test, chosen, predicted.expected, slices), budget_figures(test, predicted),
-        (*trials.notes, *held.notes), training["recommendation"], told, " ".join(told),
-        dataset.manifest.dataset_hash, hashed, held.version,
+        (*trials.notes, *present.notes, *present.sentences), training["recommendation"], told, " ".join(told),
+        dataset.manifest.dataset_hash, hashed, present.version,
     )  # fmt: skip
     return evaluation, predictions(rows, test, predicted, chosen)
 

@@ -14,7 +14,7 @@ from pipelines.gate import Gate
 from pipelines.register.candidate import TUNED, differences, of_candidate
 from pipelines.settings.models import GateConfig
 
-__all__ = ["Evidence", "Gate", "check_gates", "failed"]
+__all__ = ["Evidence", "Gate", "check_gates"]
 
 Against = Literal["none", "comparable", "foreign"]
 
@@ -56,11 +56,6 @@ def check_gates(gates: GateConfig, evidence: Evidence) -> tuple[Gate, ...]:
         *_leakage(gates, evidence),
         *_champion(gates, evidence),
     )
-
-
-def failed(gates: tuple[Gate, ...]) -> tuple[str, ...]:
-    """Names of the gates that were not passed."""
-    return tuple(gate.name for gate in gates if not gate.passed)
 
 
 def _at_most(name: str, figure: float | None, limit: float, meaning: str) -> Gate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from mlflow import MlflowClient
 
 from pipelines import artefacts
 from pipelines.artefacts import Dataset, read_json
-from pipelines.gate import Gate
 from pipelines.settings.models import ModelConfig
 from pipelines.tracking import git_commit, log_input, log_values
 
@@ -59,19 +58,6 @@ def record(client: MlflowClient, run_id: str, config: ModelConfig, folder: Path,
     for name in FILES:
         if (folder / name).exists():
             client.log_artifact(run_id, str(folder / name))
-
-
-def record_registration(
-    client: MlflowClient, run_id: str, folder: Path, version: str, alias: str, gates: Sequence[Gate]
-) -> None:
-    """Which version the run became, under which alias, and what each gate saw."""
-    log_values(
-        client,
-        run_id,
-        metrics={f"gate.{gate.name}": gate.figure for gate in gates},
-        tags={"version": version, "alias": alias, "gates_failed": ", ".join(g.name for g in gates if not g.passed)},
-    )
-    client.log_artifact(run_id, str(folder / artefacts.REGISTRATION))
 
 
 def _record_settings(client: MlflowClient, run_id: str, config: ModelConfig) -> None:

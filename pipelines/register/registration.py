@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
+from mlflow import MlflowClient
+from mlflow.models.model import ModelInfo
 
 from feature_repo.configuration import Problem
-from pipelines.alias_moves import move_alias
 from pipelines.artefacts import (
     EVALUATION,
     LEAKAGE,
     MODEL,
-    REGISTRATION,
     TRAINING,
     DatasetManifest,
     file_hash,
     load_dataset_of,
     read_json,
-    write_json,
 )
 from pipelines.console import UserError
 from pipelines.register.candidate import TUNED, Candidate, candidate, simpler
-from pipelines.register.gates import Against, Evidence, check_gates, failed
+from pipelines.register.gates import Against, Evidence, check_gates
 from pipelines.register.logged import log_model
 from pipelines.register.manifest import build_manifest
-from pipelines.register.record import record, record_registration
-from pipelines.registry import Registration, add_version, registered_before, spec_content, write_content
+from pipelines.register.record import record
+from pipelines.registering import Judged, already_registered, register_new
+from pipelines.registry import Registration, spec_content
 from pipelines.settings import Settings
 from pipelines.settings.models import ModelConfig
-from pipelines.spec_versions import SpecVersions
 from pipelines.tracking import (
-    CHALLENGER,
-    CHAMPION,
     RegisteredVersion,
-    alias_version,
     champion_if_there,
-    connect,
     inside_run,
 )
+
+_TOLD = ("kind", "candidate", "config_hash", "file_hash")
 
 
 def register(settings: Settings, config: ModelConfig, run_id: str | None = None, name: str = TUNED) -> Registration:
@@ -62,7 +58,6 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None,
     _belong_together(folder, dataset.manifest, training, evaluation)
     chosen = candidate(folder, dataset.manifest, name)
     content = spec_content(settings, dataset.manifest)
-    client = connect(settings.workspace)
     before = champion_if_there(settings, config)
     if before is not None and evaluation["champion_hash"] not in (None, file_hash(before.file)):
         raise UserError(
@@ -72,33 +67,21 @@ def register(settings: Settings, config: ModelConfig, run_id: str | None = None,
     evidence = _evidence(config, folder, dataset.manifest, evaluation, chosen, before)
     gates = check_gates(config.gates, evidence)
     rival = simpler(folder, dataset.manifest, evaluation) if name == TUNED else None
-    path, verdict = str(folder / REGISTRATION), evaluation["verdict"]
+    judged = Judged(gates, evaluation["verdict"], None if before is None else before.version, name, rival)
     own = {
         "kind": chosen.kind, "file_hash": file_hash(chosen.file),
         **{key: getattr(dataset.manifest, key) for key in ("dataset_hash", "config_hash", "spec_hash")},
     }  # fmt: skip
-    same = registered_before(settings, config, own, None if before is None else before.version, failed(gates))
-    if same is not None:
-        held = CHAMPION if before is not None and before.version == str(same.version) else "no champion"
-        previous = None if before is None else before.version
-        of = (config.name, str(same.version), held, str(same.run_id), previous)
-        return Registration(*of, gates, verdict, path, False, name, rival)
-    alias = CHALLENGER if failed(gates) else CHAMPION
+    known = already_registered(settings, config, judged, own)
+    if known is not None:
+        return known
     manifest = build_manifest(config, dataset.manifest, chosen, training, evaluation, gates)
-    with inside_run(settings, config, run_id) as run:
+
+    def log(client: MlflowClient, run: str) -> ModelInfo:
         record(client, run, config, folder, dataset)
-        logged = log_model(chosen, manifest)
-        client.log_model_artifact(str(logged.model_id), str(write_content(folder, content)))
-    SpecVersions(settings.workspace.specs).remember(dataset.manifest.spec_hash, content)
-    version = add_version(client, run, logged, manifest, ("kind", "candidate", "config_hash", "file_hash"), verdict)
-    holder = alias_version(settings, config.name, alias)
-    held_by = None if holder is None else str(holder.version)
-    move_alias(settings, client, config.name, alias, version, held_by, "register", failed=failed(gates))
-    previous = before.version if before else None
-    registration = Registration(config.name, version, alias, run, previous, gates, verdict, path, True, name, rival)
-    write_json(folder / REGISTRATION, {**asdict(registration), "manifest": manifest})
-    record_registration(client, run, folder, registration.version, alias, gates)
-    return registration
+        return log_model(chosen, manifest)
+
+    return register_new(settings, config, judged, manifest, _TOLD, content, inside_run(settings, config, run_id), log)
 
 
 def _evidence(
