@@ -1,9 +1,10 @@
-"""Write-ahead logging of an SQLite file, also where several processes open a new file at the same time."""
+"""SQLite files with a write-ahead log, also where several processes open a new file at the same time."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 
 _POLL_SECONDS = 0.01
 
@@ -26,3 +27,16 @@ def use_write_ahead_log(connection: sqlite3.Connection, wait_seconds: float = 30
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
         time.sleep(_POLL_SECONDS)
+
+
+def open_durable(path: Path, wait_seconds: float) -> sqlite3.Connection:
+    """A connection whose commits are on the disk; threads may hand it on. Raises sqlite3.OperationalError."""
+    connection = sqlite3.connect(path, timeout=wait_seconds, isolation_level=None, check_same_thread=False)
+    try:
+        use_write_ahead_log(connection, wait_seconds)
+        # With a write-ahead log, FULL is what waits for the disk at each commit; NORMAL does not.
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

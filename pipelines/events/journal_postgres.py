@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from feature_repo.postgres import CONNECT_SECONDS, BoundedConnection
+from feature_repo.postgres import STATEMENT_TIMEOUT, BoundedConnection, open_durable_session
 from pipelines.console import UserError
 from pipelines.events.journal import (
     COLUMNS,
@@ -56,15 +56,6 @@ _TABLES = (
     """CREATE TABLE IF NOT EXISTS journal_identifiers (
       identifier bigint NOT NULL, position bigint NOT NULL, PRIMARY KEY (identifier, position))""",
     "CREATE TABLE IF NOT EXISTS journal_keys (key bytea PRIMARY KEY, position bigint NOT NULL)",
-)
-# `synchronous_commit` is what makes an acknowledged event durable, whatever the server's default.
-# The limits keep one host that hangs from holding up all others for ever.
-_SESSION = (
-    "SET synchronous_commit = on",
-    "SET default_transaction_isolation = 'read committed'",
-    "SET statement_timeout = '60s'",
-    "SET lock_timeout = '10s'",
-    "SET idle_in_transaction_session_timeout = '10s'",
 )
 _COLUMNS = ", ".join(COLUMNS)
 _LOCK = "SELECT last_position FROM journal_head FOR UPDATE"
@@ -190,24 +181,14 @@ class PostgresJournal:
                 for table in ("journal_events", "journal_identifiers"):
                     connection.execute(sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(table)))
             finally:
-                connection.execute(_SESSION[2])
+                connection.execute(STATEMENT_TIMEOUT)
 
     def close(self) -> None:
         self._group.close()
         self._pool.close()
 
     def _connect(self) -> Connection:
-        connection = Connection.connect(
-            self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="customer-twin journal"
-        )
-        try:
-            connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(self._schema)))
-            for statement in _SESSION:
-                connection.execute(statement)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return open_durable_session(self._url, self._schema, "customer-twin journal")
 
     def _prepare(self) -> str:
         with self._transaction(_BULK_SECONDS) as connection:

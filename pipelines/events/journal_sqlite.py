@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from feature_repo.scrub import scrub
-from feature_repo.write_ahead import use_write_ahead_log
+from feature_repo.write_ahead import open_durable
 from pipelines.console import storage_failure
 from pipelines.events.journal import (
     COLUMNS,
@@ -155,17 +155,7 @@ class SQLiteJournal:
         self._pool.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=self._wait_seconds, isolation_level=None, check_same_thread=False
-        )
-        try:
-            use_write_ahead_log(connection, self._wait_seconds)
-            # With a write-ahead log, FULL is what waits for the disk at each commit; NORMAL does not.
-            connection.execute("PRAGMA synchronous=FULL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return open_durable(self._path, self._wait_seconds)
 
     def _prepare(self) -> str:
         with _available():
