@@ -70,7 +70,7 @@ class CustomerState(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An event of the log as the state needs it."""
+    """An event of the log as the state needs it; `source` and `event_id` name it where somebody has to find it again."""
 
     position: int
     event: str
@@ -79,6 +79,8 @@ class LoggedEvent:
     channel: str
     value: int | None
     properties: Mapping[str, Any]
+    source: str = ""
+    event_id: str = ""
 
 
 class PositionError(ValueError):

@@ -143,4 +143,6 @@ def logged(stored: StoredEvent, since: int = FROM_THE_BEGINNING) -> LoggedEvent:
         event.channel,
         event.value,
         event.properties,
+        event.source,
+        event.event_id,
     )

@@ -1,0 +1,156 @@
+"""What is kept of a customer's history beside their features: the newest events of each kind, as they happened.
+
+A record is a pure function of the set of the customer's events, whatever order they came in. It answers for any
+instant from its newest arrival on; for earlier ones, fold the log (`moments_of`) and read that at the instant.
+
+All instants are int64 microseconds UTC.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from feature_repo.state.tiles import LoggedEvent
+
+PREFIX = "moments-"
+_NEVER = -(2**62)
+_LONGEST_TEXT = 300
+
+Scalar = str | int | float | bool
+
+
+class Moment(msgspec.Struct, array_like=True, order=True, frozen=True):
+    """One event of a customer. `properties` are its scalar ones; what names a person is sealed, as it was stored."""
+
+    event_time: int
+    position: int
+    available_at: int
+    event: str
+    channel: str
+    source: str
+    event_id: str
+    value: int | None
+    properties: dict[str, Scalar]
+
+
+class MomentRecord(msgspec.Struct, array_like=True):
+    """The newest events of each kind up to the log's `position`, ascending by time.
+
+    `kept_of_each` says how many of a kind are kept, `dropped` how many older ones of each kind are not.
+    """
+
+    position: int
+    newest_event: int
+    newest_arrival: int
+    kept_of_each: int
+    dropped: dict[str, int]
+    moments: list[Moment]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(MomentRecord)
+
+
+def encode(record: MomentRecord) -> bytes:
+    """Canonical bytes: equal records have equal bytes."""
+    record.dropped = dict(sorted(record.dropped.items()))
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> MomentRecord:
+    """Raises msgspec.DecodeError if `data` is not an encoded record."""
+    return _decoder.decode(data)
+
+
+def moment_of(event: LoggedEvent) -> Moment:
+    """What is kept of an event: lists, objects, nulls and long texts are not."""
+    properties = {
+        name: value
+        for name, value in sorted(event.properties.items())
+        if isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= _LONGEST_TEXT)
+    }
+    return Moment(
+        event.event_time,
+        event.position,
+        event.available_at,
+        event.event,
+        event.channel,
+        event.source,
+        event.event_id,
+        event.value,
+        properties,
+    )
+
+
+def fold_moments(data: bytes | None, events: Iterable[LoggedEvent], kept_of_each: int) -> bytes:
+    """The record after `events`, none of which is in it yet, in any order and at any position."""
+    record = MomentRecord(-1, _NEVER, _NEVER, kept_of_each, {}, []) if data is None else decode(data)
+    for event in events:
+        record.position = max(record.position, event.position)
+        record.newest_event = max(record.newest_event, event.event_time)
+        record.newest_arrival = max(record.newest_arrival, event.available_at)
+        record.moments.append(moment_of(event))
+    record.moments.sort()
+    _drop_old(record)
+    return encode(record)
+
+
+def moments_of(events: Iterable[LoggedEvent]) -> list[Moment]:
+    """Moments of events of the log, ascending by time."""
+    return sorted(moment_of(event) for event in events)
+
+
+def visible(moments: Sequence[Moment], as_of: int, kept_of_each: int) -> list[Moment]:
+    """Those that had happened and were known at `as_of`, and of each kind the newest, ascending by time.
+
+    The same of a record that was not newer than `as_of`, and of all events of the log.
+    """
+    seen = [moment for moment in moments if moment.event_time < as_of and moment.available_at <= as_of]
+    return newest_of_each(seen, kept_of_each)
+
+
+def newest_of_each(moments: Sequence[Moment], kept_of_each: int) -> list[Moment]:
+    """Of each kind of event the newest of `moments`, which ascend."""
+    left: dict[str, int] = defaultdict(lambda: kept_of_each)
+    kept = []
+    for moment in reversed(moments):
+        if left[moment.event] > 0:
+            left[moment.event] -= 1
+            kept.append(moment)
+    kept.reverse()
+    return kept
+
+
+def _drop_old(record: MomentRecord) -> None:
+    """Keep what a read at the newest arrival, or later, can need: what has not happened by then stays beside it."""
+    if len(record.moments) <= record.kept_of_each:
+        return
+    until = record.newest_arrival
+    past = [moment for moment in record.moments if moment.event_time < until]
+    kept = newest_of_each(past, record.kept_of_each)
+    if len(kept) < len(past):
+        record.moments = kept + record.moments[len(past) :]
+        for name, count in (_counted(past) - _counted(kept)).items():
+            record.dropped[name] = record.dropped.get(name, 0) + count
+
+
+def _counted(moments: Iterable[Moment]) -> Counter[str]:
+    return Counter(moment.event for moment in moments)
+
+
+def record_key(kept_of_each: int) -> str:
+    """What records stand under in the place for states, beside those of feature specs."""
+    return f"{PREFIX}{kept_of_each}"
+
+
+def kept_of(key: str) -> int | None:
+    """How many events of a kind the records under `key` keep; None where it is the hash of a feature spec."""
+    return int(key.removeprefix(PREFIX)) if key.startswith(PREFIX) else None
+
+
+def feature_specs(keys: Iterable[str]) -> list[str]:
+    """Those of the keys of a place for states that are hashes of feature specs."""
+    return [key for key in keys if kept_of(key) is None]
