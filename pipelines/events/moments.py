@@ -17,7 +17,6 @@ from feature_repo.state.storage import StoredState
 from feature_repo.state.tiles import LoggedEvent
 
 PREFIX = "moments-"
-KEPT_OF_EACH = 50
 _NEVER = -(2**62)
 _LONGEST_TEXT = 300
 

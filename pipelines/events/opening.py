@@ -14,7 +14,7 @@ from feature_repo.state.storage import StateStorage
 from pipelines.console import UserError
 from pipelines.events.journal import Journal
 from pipelines.events.journal_sqlite import SQLiteJournal
-from pipelines.events.moments import KEPT_OF_EACH, record_key
+from pipelines.events.moments import record_key
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def open_moments(settings: Settings) -> StateStorage:
 
 def moments_key(settings: Settings) -> str:
     """What records of moments stand under now."""
-    return record_key(KEPT_OF_EACH)
+    return record_key(settings.twin.kept_of_each)
 
 
 def _opened(settings: Settings, file: Path, name: str) -> StateStorage:
