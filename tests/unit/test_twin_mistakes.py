@@ -11,7 +11,10 @@ import pytest
 import yaml
 
 from feature_repo.configuration import ConfigurationError, Problem
+from pipelines.events.moments import moment_of
 from pipelines.settings import CHECKOUT, Settings, load_settings
+from pipelines.twin.fold import TwinFold
+from tests.unit.twin_parts import at, happened
 
 Change = Callable[[Any], object]
 FILES = ("journeys.yaml", "personas.yaml", "triggers.yaml", "experience.yaml", "views.yaml")
@@ -178,6 +181,9 @@ def test_each_file_may_be_missing(configs: Path) -> None:
     assert [rule.name for rule in (*twin.stages, *twin.relationship)] == ["known", "start"]
     assert (twin.personas, twin.triggers, twin.barriers, twin.views, twin.kept_of_each) == ((), (), (), {}, 50)
     assert twin.features == ()
+    fold = TwinFold(twin, load_settings("test", configs).features)
+    made = fold.twin_at("c", at(1), [moment_of(happened("Page Viewed", 0))], {}, 1)
+    assert ([step.stage for step in made.stage.path], made.relationship.stage) == (["known"], "start")
 
 
 def apart(configs: Path) -> Settings:

@@ -126,6 +126,17 @@ def test_of_two_events_at_one_instant_the_first_by_name_moved_it() -> None:
         assert steps(twin_of(events, 1).stage) == [("decision", 0, "Checkout Started")]
 
 
+def test_an_event_that_no_rule_reads_moves_nothing_but_the_beginning() -> None:
+    events = [happened("Email Delivered", 0, message_id="m"), order(0)]
+    assert steps(twin_of(events, 1).stage) == [("usage", 0, "Order Completed")]
+
+
+def test_the_newest_twenty_events_are_cited() -> None:
+    events = [order(day, day) for day in range(30)]
+    evidence = twin_of(events, 31).stage.now.evidence
+    assert [cited.properties["order_id"] for cited in evidence] == [f"o{day}" for day in range(29, 9, -1)]
+
+
 # Of 1 hour and 7 minutes, so that events are near each other, and near the hours at which windows begin.
 DAYS = st.integers(0, 4_000).map(lambda steps: steps * 67 / (24 * 60))
 KINDS: list[tuple[str, dict[str, object]]] = [
