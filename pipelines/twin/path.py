@@ -172,21 +172,24 @@ class PathWalker:
         for _ in range(_MOST_LAPSES):
             if standings == final:
                 return
-            looked = self._first_change(state, standings, looked, until)
-            standings = self._look(state, looked)
+            looked, standings = self._first_change(state, standings, final, looked, until)
             yield looked, standings
         yield until, final
 
-    def _first_change(self, state: CustomerState, standings: _Standings, same: int, changed: int) -> int:
-        """Between an instant of the same standings and one of others: on whole hours, on which most windows begin."""
+    def _first_change(
+        self, state: CustomerState, standings: _Standings, final: _Standings, same: int, changed: int
+    ) -> tuple[int, _Standings]:
+        """Between an instant of `standings` and one of `final`: on whole hours, on which most windows begin."""
+        others = final
         while changed - same > HOUR:
             middle = floor((same + changed) // 2, HOUR)
             middle = middle if middle > same else middle + HOUR
-            if self._look(state, middle) == standings:
+            then = self._look(state, middle)
+            if then == standings:
                 same = middle
             else:
-                changed = middle
-        return changed
+                changed, others = middle, then
+        return changed, others
 
 
 class _Past:
