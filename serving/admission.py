@@ -65,7 +65,8 @@ def draining() -> ApiError:
     detail = ErrorDetail(
         field="service", expected="a service that goes on", got="one that ends", hint="ask another one of the workspace"
     )
-    return ApiError(503, "draining", "the service ends; what it is asked until then is answered", [detail])
+    message = "the service ends; what it is asked until then is answered"
+    return ApiError(503, "draining", message, [detail], {"Connection": "close"})
 
 
 def _closing(send: Send) -> Send:

@@ -6,7 +6,9 @@ No label holds an id or a text of a caller's: routes are those of the API, model
 from __future__ import annotations
 
 import gc
+import threading
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -25,13 +27,20 @@ REQUESTS = Histogram(
 REJECTED = Counter("twin_requests_rejected_total", "Requests that were refused, by reason.", ("reason",))
 CONNECTIONS_CLOSED = Counter("twin_connections_closed_total", "Connections that were cut off, by reason.", ("reason",))
 EVENTS = Counter("twin_events_total", "Items of live calls, by what became of them.", ("outcome",))
-PREDICTIONS = Counter("twin_predictions_total", "Predictions that were answered.", ("model", "version"))
+# These five are counted at each prediction, under one lock.
+_predicting = threading.Lock()
+PREDICTIONS = Counter("twin_predictions_total", "Predictions that were answered.", ("model", "version"), _predicting)
 OUTSIDE = Counter(
-    "twin_predictions_out_of_population_total", "Predictions for customers unlike those of the training.", ("model",)
+    "twin_predictions_out_of_population_total",
+    "Predictions for customers unlike those of the training.",
+    ("model",),
+    _predicting,
 )
-PROBABILITY = Histogram("twin_prediction_probability", "Probabilities that were answered.", _SHARES, ("model",))
-FEATURES = Counter("twin_features_read_total", "Feature values that predictions read.", ("model",))
-EMPTY = Counter("twin_features_empty_total", "Those of them that were empty.", ("model",))
+PROBABILITY = Histogram(
+    "twin_prediction_probability", "Probabilities that were answered.", _SHARES, ("model",), _predicting
+)
+FEATURES = Counter("twin_features_read_total", "Feature values that predictions read.", ("model",), _predicting)
+EMPTY = Counter("twin_features_empty_total", "Those of them that were empty.", ("model",), _predicting)
 DECISIONS = Counter("twin_decisions_total", "Decisions that were answered.", ("action", "basis", "outcome"))
 COMPACTIONS = Histogram("twin_compaction_seconds", "Seconds that moving the journal into the lake took.", _LONG_SECONDS)
 COMPACTED = Counter("twin_compacted_events_total", "Live events that were moved into the lake.")
@@ -119,18 +128,21 @@ def refused(code: str, status: int) -> None:
 
 def predicted(champion: Champion, predictions: Sequence[Prediction]) -> None:
     """Predictions that are answered; those of unknown customers do not count."""
-    known = [prediction for prediction in predictions if prediction.probability is not None]
-    if not known:
-        return
     model = champion.model
-    PREDICTIONS.add(model, champion.version, by=len(known))
-    PROBABILITY.observe_all([found.probability for found in known if found.probability is not None], model)
-    outside = sum(found.in_population is False for found in known)
-    if outside:
-        OUTSIDE.add(model, by=outside)
-    reads = [found.read.values for found in known if found.read is not None]
-    FEATURES.add(model, by=sum(map(len, reads)))
-    EMPTY.add(model, by=sum(values.count(None) for values in reads))
+    with _predicting:
+        count = PREDICTIONS.cell(model, champion.version)
+        spread, outside = PROBABILITY.cell(model), OUTSIDE.cell(model)
+        features, empty = FEATURES.cell(model), EMPTY.cell(model)
+        for prediction in predictions:
+            probability, read = prediction.probability, prediction.read
+            if probability is None or read is None:
+                continue
+            count[0] += 1
+            spread[bisect_left(_SHARES, probability)] += 1
+            spread[-1] += probability
+            outside[0] += prediction.in_population is False
+            features[0] += len(read.values)
+            empty[0] += read.values.count(None)
 
 
 def taken_in(done: Ingested) -> None:

@@ -17,16 +17,24 @@ Taken: TypeAlias = dict[str, dict[Labels, Numbers]]
 
 
 class Measure:
-    """What counters, gauges and histograms share. `labels` are names, each with few possible values."""
+    """What counters, gauges and histograms share. `labels` are names, each with few possible values.
+
+    Measures may share a `lock`: who counts in several of them at each request asks for their `cell`s once, and
+    changes those with the lock held.
+    """
 
     kind: Literal["counter", "gauge", "histogram"]
 
-    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, text: str, labels: Sequence[str] = (), lock: threading.Lock | None = None) -> None:
         self.name = name
         self.text = text
         self.labels = tuple(labels)
-        self._lock = threading.Lock()
+        self._lock = lock or threading.Lock()
         self._values: dict[Labels, Numbers] = {}
+
+    def cell(self, *labels: str) -> Numbers:
+        """The numbers of these label values, to be changed in place; they are there from now on. With the lock held."""
+        return self._values.setdefault(labels, [0.0])
 
     def taken(self) -> dict[Labels, Numbers]:
         """A copy of the numbers so far."""
@@ -41,11 +49,7 @@ class Counter(Measure):
 
     def add(self, *labels: str, by: float = 1.0) -> None:
         with self._lock:
-            numbers = self._values.get(labels)
-            if numbers is None:
-                self._values[labels] = [by]
-            else:
-                numbers[0] += by
+            self.cell(*labels)[0] += by
 
 
 class Histogram(Measure):
@@ -53,21 +57,28 @@ class Histogram(Measure):
 
     kind = "histogram"
 
-    def __init__(self, name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> None:
-        super().__init__(name, text, labels)
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        buckets: Sequence[float],
+        labels: Sequence[str] = (),
+        lock: threading.Lock | None = None,
+    ) -> None:
+        super().__init__(name, text, labels, lock)
         self.buckets = tuple(buckets)
 
-    def observe(self, value: float, *labels: str) -> None:
-        self.observe_all((value,), *labels)
+    def cell(self, *labels: str) -> Numbers:
+        numbers = self._values.get(labels)
+        if numbers is None:
+            numbers = self._values[labels] = [0.0] * (len(self.buckets) + 2)
+        return numbers
 
-    def observe_all(self, values: Iterable[float], *labels: str) -> None:
+    def observe(self, value: float, *labels: str) -> None:
         with self._lock:
-            numbers = self._values.get(labels)
-            if numbers is None:
-                numbers = self._values[labels] = [0.0] * (len(self.buckets) + 2)
-            for value in values:
-                numbers[bisect_left(self.buckets, value)] += 1
-                numbers[-1] += value
+            numbers = self.cell(*labels)
+            numbers[bisect_left(self.buckets, value)] += 1
+            numbers[-1] += value
 
 
 class Gauge(Measure):
