@@ -20,6 +20,7 @@ from feature_repo.configuration import ConfigurationError
 from pipelines.console import UserError
 from pipelines.events.opening import check_journal, check_states
 from pipelines.settings import Settings
+from serving.api.metrics import METRICS_FOLDER
 from serving.exposure import check_host
 from serving.observing import logs
 from serving.observing.tracing import check_exporter
@@ -80,12 +81,14 @@ def _serve(host: str, port: int) -> None:
 def _prepare_environment(settings: Settings, port: int) -> Path:
     """What BentoML and its workers read; two servers of one workspace share nothing that is deleted at start.
 
-    Returns the folder where workers leave their numbers, which BentoML empties at the start.
+    Returns the folder where workers leave their numbers, without those of a service that was here before. BentoML
+    has one folder for all services of a home, and empties it at each start.
     """
     metrics = settings.workspace.root / "metrics" / str(port)
     os.environ["TWIN_WORKSPACE"] = settings.workspace.name
     os.environ["BENTOML_HOME"] = str(settings.workspace.bentoml_home)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    os.environ[METRICS_FOLDER] = str(metrics)
+    shutil.rmtree(metrics, ignore_errors=True)
     return metrics
 
 

@@ -22,6 +22,8 @@ from serving.api.errors import ApiError
 from serving.observing.exposition import CONTENT_TYPE, exposition
 
 PATH = "/metrics"
+# Of the environment; BentoML's own command has only its own.
+METRICS_FOLDER = "TWIN_METRICS_DIR"
 
 
 class HasSettings(Protocol):
@@ -44,7 +46,7 @@ async def _metrics(request: Request) -> Response:
 
 def workers_folder(workers: int) -> Path | None:
     """Where the workers of this service leave their numbers for each other; None where there is only one."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    folder = os.environ.get(METRICS_FOLDER) or os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     return Path(folder) if folder and workers > 1 else None
 
 

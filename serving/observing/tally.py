@@ -94,6 +94,12 @@ class Gauge(Measure):
         return {(): [self._read()]}
 
 
+class Total(Gauge):
+    """A gauge that never falls, such as a count that is kept elsewhere."""
+
+    kind = "counter"
+
+
 def added(parts: Iterable[Mapping[str, Mapping[Labels, Numbers]]]) -> Taken:
     """What several processes took, in one."""
     total: Taken = {}
