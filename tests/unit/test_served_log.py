@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 import struct
 import threading
 from collections.abc import Sequence
@@ -206,7 +207,7 @@ def test_what_a_durable_log_cannot_keep_is_refused(tmp_path: Path) -> None:
         open_identity(settings).forget((), ("c1",), ())
     late = kept(1, before)
     log.write()
-    settings.workspace.root.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(settings.workspace.served)
     settings.workspace.served.write_text("a file where the folder should be")
     full = kept(1)
     with pytest.raises(FileExistsError):
