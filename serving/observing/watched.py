@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pipelines.events.journal import Journal
 from serving.bootstrap import Wiring
 from serving.observing import gauges
-from serving.observing.tally import Labels
+from serving.observing.measures import gauge
+from serving.observing.tally import Labels, Total
 from serving.served_log import ServedLog
 
 Opened = Callable[[], Journal | None]
@@ -26,9 +27,8 @@ def watch(wiring: Callable[[], Wiring], journal: Opened, served: ServedLog) -> N
     names = ("model", "version", "kind", "spec_hash")
     register("twin_model_info", "What is served: 1 for each model.", lambda: _models(wiring()), names)
     register("twin_model_served", "Whether a configured model is served.", lambda: _served(wiring()), ("model",))
-    register(
-        "twin_served_log_lost", "Served vectors of this process that could not be logged.", lambda: {(): served.lost}
-    )
+    gauge(Total("twin_served_log_written_total", "Served predictions that were logged.", lambda: served.written))
+    gauge(Total("twin_served_log_lost_total", "Those that could not be.", lambda: served.lost))
 
 
 def _age(wiring: Wiring) -> Mapping[Labels, float]:
