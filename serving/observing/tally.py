@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Labels: TypeAlias = tuple[str, ...]
 # Of a counter or gauge one number; of a histogram one a bucket, one above the last, and the sum of all values.
 Numbers: TypeAlias = list[float]
@@ -23,7 +24,7 @@ class Measure:
     changes those with the lock held.
     """
 
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Kind
 
     def __init__(self, name: str, text: str, labels: Sequence[str] = (), lock: threading.Lock | None = None) -> None:
         self.name = name
@@ -45,7 +46,7 @@ class Measure:
 class Counter(Measure):
     """How often something happened. Thread-safe."""
 
-    kind = "counter"
+    kind: Kind = "counter"
 
     def add(self, *labels: str, by: float = 1.0) -> None:
         with self._lock:
@@ -55,7 +56,7 @@ class Counter(Measure):
 class Histogram(Measure):
     """How values spread over `buckets`, whose upper ends are given in ascending order. Thread-safe."""
 
-    kind = "histogram"
+    kind: Kind = "histogram"
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class Histogram(Measure):
 class Gauge(Measure):
     """Something of this process that is read when it is asked for; those of several processes add up."""
 
-    kind = "gauge"
+    kind: Kind = "gauge"
 
     def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
         super().__init__(name, text)
@@ -97,7 +98,7 @@ class Gauge(Measure):
 class Total(Gauge):
     """A gauge that never falls, such as a count that is kept elsewhere."""
 
-    kind = "counter"
+    kind: Kind = "counter"
 
 
 def added(parts: Iterable[Mapping[str, Mapping[Labels, Numbers]]]) -> Taken:
