@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serving.api import request_id
 from serving.api.errors import ApiError, ErrorDetail
 from serving.observing.measures import CONNECTIONS_CLOSED, gauge
 from serving.observing.tally import Gauge
@@ -26,6 +27,8 @@ logger = logging.getLogger("bentoml.twin")
 _LOOK_EVERY_SECONDS = 1.0
 # Above what a request is refused for with a 431, in the one shape.
 MOST_HEAD_BYTES = 131_072
+# So much more of a refused head is read and dropped: a client that still sends would lose the answer otherwise.
+_MOST_DROPPED_BYTES = 8 * 1024 * 1024
 # Connections above the limit that are still answered: with a 429, or how the service is.
 RESERVE = 64
 
@@ -86,6 +89,7 @@ class Bounded(HttpToolsProtocol):
         self.head_since: float | None = None
         self.unread_since: float | None = None
         self.head_bytes = 0
+        self.is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -95,13 +99,16 @@ class Bounded(HttpToolsProtocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        if self.is_refused:
+            self._drop(data)
+            return
         if self.head_since is None and (self.cycle is None or self.cycle.response_complete):
             self.head_since = self.loop.time()
         super().data_received(data)
         if self.head_since is not None:
             self.head_bytes += len(data)
             if self.head_bytes > MOST_HEAD_BYTES:
-                self._close("large_head", _large_head())
+                self._refuse("large_head", _large_head())
 
     def on_headers_complete(self) -> None:
         self.head_since, self.head_bytes = None, 0
@@ -119,20 +126,31 @@ class Bounded(HttpToolsProtocol):
         """Cut off a client that has been awaited for too long; `now` is the loop's time."""
         most = self.limits.client_seconds
         if self.head_since is not None and now - self.head_since > most:
-            self._close("slow_head", _slow_head(most))
+            if self.is_refused:
+                self.transport.abort()
+            else:
+                self._refuse("slow_head", _slow_head(most))
         elif self.unread_since is not None and now - self.unread_since > most:
             CONNECTIONS_CLOSED.add("unread_answer")
             self.transport.abort()
 
-    def _close(self, reason: str, error: ApiError) -> None:
-        self.head_since = None
+    def _refuse(self, reason: str, error: ApiError) -> None:
+        """Answer and send no more; the connection ends with the client, or the next time its time is up."""
         if self.transport.is_closing():
             return
         CONNECTIONS_CLOSED.add(reason)
-        body = error.body("")
-        head = f"HTTP/1.1 {error.status} {error.code}\r\ncontent-type: application/json\r\nconnection: close\r\n"
-        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-        self.transport.close()
+        self.is_refused, self.head_since, self.head_bytes = True, self.loop.time(), 0
+        identifier = request_id.choose(())
+        body = error.body(identifier)
+        head = f"HTTP/1.1 {error.status} {error.code}\r\nx-request-id: {identifier}\r\nconnection: close\r\n"
+        kind = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        self.transport.write((head + kind).encode() + body)
+        self.transport.write_eof()
+
+    def _drop(self, data: bytes) -> None:
+        self.head_bytes += len(data)
+        if self.head_bytes > _MOST_DROPPED_BYTES:
+            self.transport.abort()
 
 
 def _slow_head(seconds: float) -> ApiError:
