@@ -1,9 +1,9 @@
-"""Reads the log of served vectors of a workspace: files of JSON lines (`feature_repo.served`)."""
+"""Reads the log of served predictions of a workspace: files of JSON lines (`feature_repo.served`)."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,17 @@ def log_files(folder: Path) -> list[Path]:
 def log_bytes(folder: Path) -> int:
     """How large the log is."""
     return sum(file.stat().st_size for file in log_files(folder))
+
+
+def served_in(files: Iterable[Path]) -> Iterator[tuple[ServedVector, FeatureList | None]]:
+    """The predictions of some files in order, each with what its model reads; None where the file does not say."""
+    for file in files:
+        lists: dict[str, FeatureList] = {}
+        for record in map(decode_line, lines_of(file)):
+            if isinstance(record, FeatureList):
+                lists[record.id] = record
+            elif isinstance(record, ServedVector):
+                yield record, lists.get(record.reads)
 
 
 def draw(folder: Path, count: int, seed: int, advance: Callable[[float], None] = lambda size: None) -> Drawn:

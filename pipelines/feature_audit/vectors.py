@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from feature_repo.configuration import Problem
 from feature_repo.membership import Membership, revisions_of
+from feature_repo.request_features import request_values
 from feature_repo.served import FeatureList, ServedVector
-from feature_repo.spec import FeatureSpec
 from pipelines.console import UserError, progress
 from pipelines.events.opening import event_store
 from pipelines.events.specs_in_use import find_spec
@@ -35,7 +35,10 @@ GONE = "whose customer has no events any more (erased)"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One feature of one prediction that comes out otherwise. Instants in int64 microseconds UTC."""
+    """One value of one prediction that comes out otherwise: a feature, or what was answered (see `predictions`).
+
+    Instants in int64 microseconds UTC.
+    """
 
     request_id: str
     customer_id: str
@@ -96,13 +99,30 @@ class VectorAudit:
         return "\n".join(lines if self.compared else [*lines, "Nothing could be compared."])
 
 
+@dataclass(frozen=True, slots=True)
+class FeatureComparison:
+    """Features of served vectors against SQL, as `VectorAudit` has them."""
+
+    compared: int
+    values: int
+    differences: tuple[Difference, ...]
+    not_compared: dict[str, int]
+
+
 def audit_vectors(settings: Settings, sample: int, seed: int) -> VectorAudit:
     """Draw `sample` served vectors and compute each again from lake and journal, as visible as when it was served.
 
     Raises:
         UserError: nothing was logged.
     """
-    drawn = _drawn(settings, sample, seed)
+    drawn = drawn_of(settings, sample, seed)
+    done = compare_features(settings, drawn)
+    counts = (drawn.logged, len(drawn.vectors), done.compared, done.values)
+    return VectorAudit(*counts, done.differences, done.not_compared, drawn.lost, drawn.unreadable, seed)
+
+
+def compare_features(settings: Settings, drawn: Drawn) -> FeatureComparison:
+    """Compute the features of each drawn vector again, and compare to the last bit."""
     # After the log was read: every event that a vector has seen is in the snapshot.
     with event_store(settings) as store:
         membership = current_membership(settings)
@@ -120,11 +140,11 @@ def audit_vectors(settings: Settings, sample: int, seed: int) -> VectorAudit:
                 values += len(again.values)
                 differences += _differences(reads, vector, again)
             advance(len(vectors))
-    counts = (drawn.logged, len(drawn.vectors), compared, values)
-    return VectorAudit(*counts, tuple(differences), dict(reasons), drawn.lost, drawn.unreadable, seed)
+    return FeatureComparison(compared, values, tuple(differences), dict(reasons))
 
 
-def _drawn(settings: Settings, sample: int, seed: int) -> Drawn:
+def drawn_of(settings: Settings, sample: int, seed: int) -> Drawn:
+    """`sample` predictions of the log at random. Raises UserError where nothing was logged."""
     folder = settings.workspace.served
     with progress("Reading the log", float(log_bytes(folder))) as advance:
         drawn = draw(folder, sample, seed, advance)
@@ -165,13 +185,16 @@ def _again(
     settings: Settings, reads: FeatureList, vectors: Sequence[ServedVector], snapshot: Snapshot, membership: Membership
 ) -> Iterator[tuple[ServedVector, Recomputed]]:
     spec = find_spec(settings, reads.spec_hash)
-    if spec is not None:
-        yield from zip(vectors, recompute(spec, _of_events(spec, reads), vectors, snapshot, membership), strict=True)
-
-
-def _of_events(spec: FeatureSpec, reads: FeatureList) -> list[str]:
-    """Without what calls brought along, which no event says."""
-    return [name for name in reads.features if name in spec.by_name]
+    if spec is None:
+        return
+    of_calls = [feature for name in reads.features if (feature := spec.request_feature(name)) is not None]
+    of_events = [name for name in reads.features if name in spec.by_name]
+    needed = list(dict.fromkeys([*of_events, *(f.denominator for f in of_calls if f.denominator)]))
+    for vector, again in zip(vectors, recompute(spec, needed, vectors, snapshot, membership), strict=True):
+        known = dict(zip(again.features, again.values, strict=True))
+        made = request_values(of_calls, vector.context, known, vector.as_of, spec.utc_offset)
+        names = (*of_events, *(feature.name for feature in of_calls))
+        yield vector, Recomputed(names, [*(known[name] for name in of_events), *made], again.events)
 
 
 def _differences(reads: FeatureList, vector: ServedVector, again: Recomputed) -> list[Difference]:

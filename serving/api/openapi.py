@@ -22,7 +22,6 @@ INFO = {
     "description": "Calibrated predictions for customers, with reasons. Every answer of 400 or more has the shape of "
     "`ErrorResponse`, and every answer has an `X-Request-Id`: the caller's own if it sent a sane one.",
 }
-SWITCHED_OFF = "/metrics"
 ERRORS = {
     "400": "Mistakes in the request, all of them",
     "401": "No key that is known here; only where the profile requires keys",
@@ -62,7 +61,7 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     for model in (ErrorResponse, ModelsResponse, ActionsResponse, PrivacyRequest):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
-    paths = {path: _with_errors(item) for path, item in page["paths"].items() if path != SWITCHED_OFF}
+    paths = {path: _with_errors(item) for path, item in page["paths"].items()}
     paths["/v1/models"] = {
         "get": {
             "tags": ["Service APIs"],

@@ -15,6 +15,7 @@ from serving.api.consent import ROUTES as CONSENT
 from serving.api.decide import actions_response
 from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
+from serving.api.metrics import ROUTES as METRICS
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.bootstrap import Wiring
@@ -97,6 +98,7 @@ pages = Starlette(
         *CONSENT,
         *IDENTITY,
         *PRIVACY_ROUTES,
+        *METRICS,
     ]
 )
 pages.router.redirect_slashes = False

@@ -14,9 +14,12 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.admission import Admission
 from serving.api.error_shape import ErrorShape
 from serving.api.request_door import RequestDoor
 from serving.api.requests import VALIDATED, PredictRequest
+from serving.connections import Connections
+from serving.draining import Drain
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Client:
     got: list[Message] = field(default_factory=list)
     read: int = 0
     leaves: bool = False
+    path: str = "/v1/predict"
 
     async def receive(self) -> Message:
         if self.leaves:
@@ -45,10 +49,10 @@ class Client:
         scope = {
             "type": "http",
             "method": "POST",
-            "path": "/v1/predict",
+            "path": self.path,
             "headers": self.headers,
             "query_string": b"",
-            "raw_path": b"/v1/predict",
+            "raw_path": self.path.encode(),
             "http_version": "1.1",
             "scheme": "http",
             "root_path": "",
@@ -191,3 +195,38 @@ def test_an_unannounced_body_is_read_up_to_the_limit() -> None:
 def test_a_client_that_goes_away_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
     Client(leaves=True).call(door(echo))
     assert not caplog.records
+
+
+def admitting(app: ASGIApp, most: int = 1) -> tuple[Admission, Drain]:
+    drain = Drain()
+    return Admission(app, most, 7, drain, Connections()), drain
+
+
+def test_beyond_the_limit_a_request_is_told_when_to_come_again_and_probes_are_answered() -> None:
+    admission, _ = admitting(answering(PlainTextResponse("fine")))
+    admission.running = 1
+    client = Client().call(ErrorShape(admission))
+    assert (client.status, client.code, client.read) == (429, "too_many_requests", 0)
+    assert dict(client.got[0]["headers"])[b"retry-after"] == b"7"
+    assert Client(path="/livez").call(ErrorShape(admission)).status == 200
+    assert admission.running == 1
+
+
+@pytest.mark.parametrize("app", [silent, failing, half])
+def test_whatever_becomes_of_a_request_its_place_is_free_again(app: ASGIApp) -> None:
+    admission, _ = admitting(app)
+    for _ in range(3):
+        assert Client().call(ErrorShape(admission)).status >= 500
+    assert admission.running == 0
+
+
+def test_a_service_that_drains_says_so_and_answers_with_the_last_answer_of_a_connection() -> None:
+    admission, drain = admitting(answering(PlainTextResponse("fine")))
+    assert Client(path="/readyz").call(ErrorShape(admission)).status == 200
+    drain.begun = True
+    ready = Client(path="/readyz").call(ErrorShape(admission))
+    assert (ready.status, ready.code) == (503, "draining")
+    answered = Client().call(ErrorShape(admission))
+    assert answered.status == 200
+    for client in (ready, answered):
+        assert dict(client.got[0]["headers"])[b"connection"] == b"close"
