@@ -12,6 +12,7 @@ from feature_repo.state.storage import StateUnavailable
 from pipelines.cli import (
     access,
     actions,
+    bento,
     consent,
     data,
     decide,
@@ -52,6 +53,7 @@ for module in (
     promotion,
     ope,
     service,
+    bento,
     decide,
     access,
     privacy,
