@@ -45,14 +45,13 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Megabytes a minute, with a 95 % interval; and megabytes at the begin, at the end, and at most."""
+    """Megabytes a minute, with a 95 % interval; megabytes at most, and by window, from the begin to the end."""
 
     slope: float
     low: float
     high: float
-    first: float
-    last: float
     most: float
+    windows: tuple[float, ...]
 
 
 def growth(samples: Sequence[tuple[float, int]], after: float) -> Growth:
@@ -67,5 +66,4 @@ def growth(samples: Sequence[tuple[float, int]], after: float) -> Growth:
     line = stats.linregress(minutes, megabytes)
     half = float(stats.t.ppf(0.975, len(windows) - 2) * line.stderr)
     slope = float(line.slope)
-    ends = float(megabytes[0]), float(megabytes[-1]), float(rows[:, 1].max()) / 1e6
-    return Growth(slope, slope - half, slope + half, *ends)
+    return Growth(slope, slope - half, slope + half, float(rows[:, 1].max()) / 1e6, tuple(megabytes.tolist()))

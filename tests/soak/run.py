@@ -83,7 +83,7 @@ class Soaked:
                 f"{kind:<14}{count:>9,}{p50:>10.2f}{p99:>10.2f}{p999:>10.2f}"
                 for kind, (count, p50, p99, p999) in self.percentiles.items()
             ),
-            f"memory of the worker: {memory.first:.0f} MB after warm-up, {memory.last:.0f} at the end,"
+            f"memory of the worker after warm-up, in MB: {' '.join(f'{size:.0f}' for size in memory.windows)};"
             f" {memory.most:.0f} at most; {memory.slope:+.2f} MB a minute"
             f" (95 %: {memory.low:+.2f} to {memory.high:+.2f}; bound {self.plan.bound})",
             *(
