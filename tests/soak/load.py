@@ -7,6 +7,7 @@ that stops for a second shows a second's wait to all that were due in it, and no
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -30,15 +31,21 @@ class Heard:
     def note(self, made: Call, status: int, content: bytes, seconds: float) -> None:
         self.waited.setdefault(made.kind, []).append(seconds)
         if status != 200:
-            self.errors[f"{made.kind}: {status} {content[:200].decode(errors='replace')}"] += 1
+            self.errors[f"{made.kind}: {status} {_code(content)}"] += 1
         elif b'"error":{' in content:
-            self.errors[f"{made.kind}: an item with an error {content[:200].decode(errors='replace')}"] += 1
+            self.errors[f"{made.kind}: an item with the error {_code(content)}"] += 1
         else:
             self.acknowledged += made.events
 
     @property
     def calls(self) -> int:
         return sum(map(len, self.waited.values()))
+
+
+def _code(content: bytes) -> str:
+    """The code of the first error in an answer, else what came in its place."""
+    found = re.search(rb'"code": ?"(\w+)"', content)
+    return (found.group(1) if found else content[:100]).decode(errors="replace")
 
 
 async def closed_loop(make: Make, connect: Connect, clients: int, seconds: float) -> tuple[Heard, float]:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from feature_repo.state.storage import StateStorage
-from pipelines.access import Keys
 from pipelines.cli.features import build_state
 from pipelines.events.journal import NewEvent
 from pipelines.events.opening import event_store, open_states
@@ -24,9 +24,9 @@ from pipelines.settings import CHECKOUT, Settings, load_settings
 from pipelines.settings.workspace import HOME_VARIABLE
 from tests.e2e.live_service import kill_outright
 from tests.e2e.test_service import Server
-from tests.unit.serving_parts import make_shop
+from tests.unit.serving_parts import ingest_key, make_shop
 
-NAME = "soak"
+NAME = SOURCE = "soak"
 # The journal moves every few seconds.
 PROFILE = {"clock": "wall", "compact_every_seconds": 3.0, "compact_at_rows": 200}
 _CUSTOMERS, _EVENTS_EACH = 400, 6
@@ -69,13 +69,14 @@ class Place:
 
 
 @contextmanager
-def soak_place(folder: Path, copied: Path | None = None) -> Iterator[Place]:
-    """`copied` is the folder of a workspace with models and states; without, one is made up."""
+def soak_place(folder: Path, copied: Path | None = None, **service: Any) -> Iterator[Place]:
+    """`copied` is the folder of a workspace with models and states, else one is made up. `service`: of the profile."""
     configs = folder / "configs"
     shutil.copytree(CHECKOUT / "configs", configs)
     profile = yaml.safe_load((configs / "profiles" / "local.yaml").read_text())
     profile["clock"] = PROFILE["clock"]
     profile["ingestion"] |= {key: value for key, value in PROFILE.items() if key.startswith("compact")}
+    profile["service"] |= service
     (configs / "profiles" / "soak.yaml").write_text(yaml.safe_dump(profile))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(folder))
@@ -83,17 +84,16 @@ def soak_place(folder: Path, copied: Path | None = None) -> Iterator[Place]:
         patch.setenv("TWIN_PROFILE", "soak")
         patch.setenv("SOAK_FOLDER", str(folder))
         patch.setenv("PYTHONPATH", f"{Path(__file__).parent / 'instruments'}:{CHECKOUT}")
-        if copied is None:
-            settings = _made_up()
-        else:
-            settings = _copied(copied)
+        settings = load_settings(NAME)
+        if copied is not None:
+            shutil.copytree(copied, settings.workspace.root)
             if (key := settings.workspace.demo_key).exists():
                 patch.setenv(ENVIRONMENT_KEY, key.read_text().strip())
+        # Before states are built: events count for what the keys of their source state.
+        key_text = ingest_key(settings.workspace, SOURCE, ("ingest", "predict"))
+        if copied is None:
+            _make_up(settings)
         customers = _customers(settings, open_states(settings))
-        purposes = ["profiling", "training"]
-        _, key_text = Keys(settings.workspace.access).create(
-            "soak", ("ingest", "predict"), "web", "THB", purposes=purposes, legal_basis="contract"
-        )
         server = Server(NAME, "--port", "0")
         try:
             yield Place(settings, customers, key_text, server, folder)
@@ -101,27 +101,20 @@ def soak_place(folder: Path, copied: Path | None = None) -> Iterator[Place]:
             kill_outright(server)
 
 
-def _copied(workspace: Path) -> Settings:
-    settings = load_settings(NAME)
-    shutil.copytree(workspace, settings.workspace.root)
-    return settings
-
-
-def _made_up() -> Settings:
-    settings = load_settings(NAME)
+def _make_up(settings: Settings) -> None:
+    """A champion, and the states of some customers."""
     shop = make_shop(Path(os.environ[HOME_VARIABLE]))
     shop.settings = replace(shop.settings, workspace=settings.workspace)
     shop.publish(version="1")
     with event_store(settings) as store:
         store.journal.append([_order(number) for number in range(_CUSTOMERS * _EVENTS_EACH)])
     build_state(settings)
-    return settings
 
 
 def _order(number: int) -> NewEvent:
     at = _LONG_AGO + number * 60_000_000
     return NewEvent(
-        "web", f"history-{number}", "Order Completed", at, at, "web",
+        SOURCE, f"history-{number}", "Order Completed", at, at, "web",
         user_id=f"H{number % _CUSTOMERS}", value=100 + number % 900, currency="THB",
         properties={"order_id": str(number), "total": 100 + number % 900},
     )  # fmt: skip

@@ -20,7 +20,7 @@ from tests.soak.calls import call
 from tests.soak.http import Connection
 from tests.soak.load import Heard, closed_loop, timetable
 from tests.soak.memory import Growth, Samples, growth
-from tests.soak.place import Place
+from tests.soak.place import SOURCE, Place
 
 CLIENTS, CONNECTIONS = 8, 64
 _WARM_SHARE = 0.2
@@ -188,5 +188,5 @@ def _missing(place: Place, acknowledged: list[str]) -> tuple[int, int]:
     with event_store(place.settings) as store:
         events = store.read()
     pairs = zip(events["source"].to_pylist(), events["event_id"].to_pylist(), strict=True)
-    stored = Counter(event_id for source, event_id in pairs if source == "soak")
+    stored = Counter(event_id for source, event_id in pairs if source == SOURCE)
     return len(set(acknowledged) - set(stored)), sum(count > 1 for count in stored.values())
