@@ -14,7 +14,8 @@ import numpy as np
 from feature_repo.request_features import request_values
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.read import FeatureValue, StateReader
-from feature_repo.state.storage import StateStorage
+from feature_repo.state.storage import NEVER, StateStorage, StoredState
+from feature_repo.state.tiles import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,15 @@ class FeatureRows:
     """Features of n customers, in the order asked.
 
     `values` are as they were read, None where a feature is empty; `found[i]` says whether customer i has a
-    state, `positions[i]` at which position of the log (-1 without one) and `revisions[i]` at which revision.
+    state, `positions[i]` at which position of the log (-1 without one), `revisions[i]` at which revision, and
+    `newest[i]` (int64 microseconds UTC) its latest instant, event or arrival.
     """
 
     found: list[bool]
     values: list[list[FeatureValue]]
     positions: list[int]
     revisions: list[int]
+    newest: list[int]
 
     @property
     def matrix(self) -> np.ndarray:
@@ -88,7 +91,26 @@ class FeatureReader:
             AsOfTooEarly: a customer's state has moved past `as_of`.
             StateUnavailable: they cannot be read now, or are not whole.
         """
+        return self._rows(self._storage.get_many(self._spec_hash, customer_ids), customer_ids, as_of, context)
+
+    def read_from(
+        self, customer_ids: Sequence[str], earliest: int, context: Mapping[str, Any] | None = None
+    ) -> tuple[int, FeatureRows]:
+        """The as-of instant and the features: `earliest`, or just after the newest arrival of these customers where
+        that is later. Raises StateUnavailable.
+        """
         states = self._storage.get_many(self._spec_hash, customer_ids)
+        late = [state.data for state in states.values() if state.data and state.newest >= earliest]
+        as_of = max([earliest, *(decode(data).newest_arrival + 1 for data in late)])
+        return as_of, self._rows(states, customer_ids, as_of, context)
+
+    def _rows(
+        self,
+        states: Mapping[str, StoredState],
+        customer_ids: Sequence[str],
+        as_of: int,
+        context: Mapping[str, Any] | None,
+    ) -> FeatureRows:
         found = [state if (state := states.get(who)) and state.data else None for who in customer_ids]
         rows = [self._reader.read(state.data if state else None, as_of) for state in found]
         if self._of_calls:
@@ -98,6 +120,7 @@ class FeatureReader:
             rows,
             [state.position if state else -1 for state in found],
             [state.revision if state else 0 for state in found],
+            [state.newest if state else NEVER for state in found],
         )
 
     def _with_calls(self, row: list[FeatureValue], as_of: int, context: Mapping[str, Any]) -> list[FeatureValue]:

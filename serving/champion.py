@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,8 +111,9 @@ class StoredChampion:
         return self.folder / MODEL_FILES[self.kind]
 
     def load(self) -> Champion:
-        """Raises ApiError (503) where the model's file cannot be read."""
+        """Raises ApiError (503) where the model's file cannot be read, or is not the one that was registered."""
         try:
+            _check_intact([self.file], self.manifest.get("file_hash"))
             scorer = _scorer(self.kind, self.file)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(self.model, error) from error
@@ -122,10 +124,23 @@ class StoredChampion:
         try:
             effects = effects_from_json(json.loads((self.folder / MODEL_FILES[EFFECTS]).read_text(encoding="utf-8")))
             files = {name: self.folder / effect_booster_file(at) for at, name in enumerate(effects.boosters)}
+            _check_intact([self.file, *files.values()], self.manifest.get("model_hash"))
             scorers = {name: Booster(file) for name, file in files.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _unreadable(self.model, error) from error
         return EffectChampion(self.model, self.version, self.inputs, self.spec_hash, self.manifest, effects, scorers)
+
+
+def _check_intact(files: Sequence[Path], expected: object) -> None:
+    """A model of which a part is missing or another may load, and would answer wrongly. Raises OSError, ValueError.
+
+    `expected` is what `twin register` noted: SHA-256 of the bytes, 16 hex digits; None of a model from elsewhere.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    if expected is not None and digest.hexdigest()[:16] != expected:
+        raise ValueError("not the bytes that were registered")
 
 
 def _scorer(kind: str, file: Path) -> Scorer:

@@ -11,6 +11,7 @@ from pipelines.model_store import latest_file
 from pipelines.settings import Settings
 from serving.api.error_log import described
 from serving.bootstrap import OpenReader, Wiring, wire
+from serving.carried import take_carried
 from serving.predictor import STATE_MISSING
 from serving.settings import service_settings
 
@@ -25,7 +26,9 @@ _Mark = tuple[int, int, int] | None
 
 def connect() -> Connection:
     """What can be served of the workspace that the environment names."""
-    return Connection(service_settings())
+    settings = service_settings()
+    take_carried(settings)
+    return Connection(settings)
 
 
 class Connection:

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.state.read import FeatureValue
+from feature_repo.state.storage import NEVER
 
 
 class FeatureRows(Protocol):
     """Features of n customers: `found` (n), `matrix` (n, k) float64 with NaN for empty.
 
-    `values` (n, k) are the same as they were read, None for empty; `positions` and `revisions` (n) say of which state.
+    `values` (n, k) are the same as they were read, None for empty; `positions` and `revisions` (n) say of which state,
+    and `newest` (n) its latest instant, event or arrival (int64 microseconds UTC).
     """
 
     @property
@@ -32,6 +34,9 @@ class FeatureRows(Protocol):
 
     @property
     def revisions(self) -> Sequence[int]: ...
+
+    @property
+    def newest(self) -> Sequence[int]: ...
 
 
 class FeatureReader(Protocol):
@@ -53,8 +58,14 @@ class FeatureReader(Protocol):
     def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> FeatureRows:
         """Features at `as_of` (int64 microseconds UTC), a row for each id, in order.
 
-        `context` is what the call brings along, by input.
+        `context` is what the call brings along, by input. Raises AsOfTooEarly where a state has moved past `as_of`.
         """
+        ...
+
+    def read_from(
+        self, customer_ids: Sequence[str], earliest: int, context: Mapping[str, Any] | None = None
+    ) -> tuple[int, FeatureRows]:
+        """The same at `earliest`, or just after the newest arrival of these customers where that is later; and when."""
         ...
 
     def check(self) -> None:
@@ -73,17 +84,22 @@ class MemoryRows:
     values: list[list[FeatureValue]]
     positions: list[int]
     revisions: list[int]
+    newest: list[int]
 
 
 @dataclass(slots=True)
 class MemoryReader:
-    """A `FeatureReader` over values given beforehand; they do not age, and no context changes them."""
+    """A `FeatureReader` over values given beforehand; they do not age, and no context changes them.
+
+    `arrived` is the newest arrival of each customer.
+    """
 
     values: Mapping[str, Sequence[float]]
     width: int
     spec_hash: str | None
     end: int | None
     inputs: Mapping[str, Literal["integer", "text"]] = field(default_factory=dict)
+    arrived: int = NEVER
 
     def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> MemoryRows:
         empty = [np.nan] * self.width
@@ -93,7 +109,14 @@ class MemoryReader:
             [None if np.isnan(value) else value for value in row] for row in matrix.tolist()
         ]
         nowhere = [0] * len(values)
-        return MemoryRows([customer in self.values for customer in customer_ids], matrix, values, nowhere, nowhere)
+        found, newest = [customer in self.values for customer in customer_ids], [self.arrived] * len(values)
+        return MemoryRows(found, matrix, values, nowhere, nowhere, newest)
+
+    def read_from(
+        self, customer_ids: Sequence[str], earliest: int, context: Mapping[str, Any] | None = None
+    ) -> tuple[int, MemoryRows]:
+        as_of = max(earliest, self.arrived + 1)
+        return as_of, self.read(customer_ids, as_of, context)
 
     def check(self) -> None:
         return None

@@ -16,6 +16,7 @@ from serving.api.context import Context, check_context
 from serving.api.errors import ApiError, ErrorDetail
 from serving.champion import Champion, StoredChampion
 from serving.features import FeatureReader, FeatureRows
+from serving.instant import check_instant
 from serving.observing.tracing import span
 
 STATE_MISSING = "state_missing"
@@ -82,14 +83,10 @@ class Predictor:
         """The as-of instant and the prediction of one customer in this context (see `check`), on the calling thread.
 
         Raises:
-            ApiError: 503, the state is empty, or ahead of the clock.
+            ApiError: 503, the state is empty, or far ahead of the clock.
         """
-        try:
-            with span("features.read"):
-                as_of = self.instant()
-                rows = self.reader.read([customer_id], as_of, context)
-        except AsOfTooEarly:
-            as_of, rows = self._read_again([customer_id], context)
+        with span("features.read"):
+            as_of, rows = self._read_from([customer_id], context)
         if rows.found[0]:
             with span("model.predict"):
                 return as_of, self._predict([customer_id], rows.matrix, _reads(rows), reasons)[0]
@@ -104,16 +101,19 @@ class Predictor:
         Reads in slices on the loop, so that single requests get their turn, and computes in a thread.
 
         Raises:
-            ApiError: 503, the state is empty, or ahead of the clock.
+            ApiError: 503, the state is empty, or far ahead of the clock.
         """
+        as_of = self.instant()
+        if not customer_ids:
+            return as_of, []
         try:
-            as_of = self.instant()
-            if not customer_ids:
-                return as_of, []
             with span("features.read"):
                 slices = await self._read_slices(customer_ids, as_of, context)
         except AsOfTooEarly:
-            as_of, rows = self._read_again(customer_ids, context)
+            slices = []
+        # What came in meanwhile is left to the next call; what is newer than even now tells of a clock that went back.
+        if not slices or max(newest for rows in slices for newest in rows.newest) >= self.instant():
+            as_of, rows = self._read_from(customer_ids, context)
             slices = [rows]
         found = [is_known for rows in slices for is_known in rows.found]
         if not any(found):
@@ -135,23 +135,15 @@ class Predictor:
             await asyncio.sleep(0)
         return slices
 
-    def _read_again(self, customer_ids: Sequence[str], context: Context) -> tuple[int, FeatureRows]:
-        """Read at a newer instant: a new event came between the clock and the first read.
+    def _read_from(self, customer_ids: Sequence[str], context: Context) -> tuple[int, FeatureRows]:
+        """Read now, or just after the newest arrival where the clock is behind that.
 
         Raises:
-            ApiError: 503, the state is ahead of the clock all the same.
+            ApiError: 503, the state is empty, or far ahead of the clock.
         """
-        as_of = self.instant()
-        try:
-            return as_of, self.reader.read(customer_ids, as_of, context)
-        except AsOfTooEarly:
-            detail = ErrorDetail(
-                field="clock",
-                expected="an instant after the newest event",
-                got="an earlier one",
-                hint="check the machine's clock, and `clock` in the profile",
-            )
-            raise ApiError(503, "state_ahead", "the state of customers is ahead of the clock", [detail]) from None
+        now = self.instant()
+        as_of, rows = self.reader.read_from(customer_ids, now, context)
+        return check_instant(as_of, now), rows
 
     def _check_not_empty(self) -> None:
         """A customer is unknown only to a state that knows others. Raises ApiError (503)."""

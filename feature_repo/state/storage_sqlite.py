@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -59,6 +60,8 @@ class SQLiteStateStorage:
     def __init__(self, path: Path) -> None:
         """Opens the file, made if there is none. Raises StateUnavailable, also where it is no database."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        with _available():
+            path.touch(exist_ok=True)
         self._path = path
         self._local = threading.local()
         with self._transaction() as connection:
@@ -73,13 +76,15 @@ class SQLiteStateStorage:
     def _connection(self) -> sqlite3.Connection:
         # A connection belongs to its thread; sharing one would serialise all reads.
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
+        # SQLite goes on with a file that was removed under it: it would never see states that were built anew.
+        inode = os.stat(self._path).st_ino
+        if connection is None or self._local.inode != inode:
             connection = sqlite3.connect(self._path, timeout=30.0)
             use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
             # What is erased must not be left in free pages.
             connection.execute("PRAGMA secure_delete=ON")
-            self._local.connection = connection
+            self._local.connection, self._local.inode = connection, inode
         return connection
 
     @contextmanager
@@ -89,6 +94,9 @@ class SQLiteStateStorage:
 
     def get_many(self, spec_hash: str, customer_ids: Sequence[str]) -> dict[str, StoredState]:
         found: dict[str, StoredState] = {}
+        if not customer_ids:
+            # Who asks for nobody wants to know whether anybody could be read.
+            self._one("SELECT count(*) FROM state_progress WHERE spec_hash = ?", spec_hash)
         for begin in range(0, len(customer_ids), _IDS_A_QUERY):
             ids = customer_ids[begin : begin + _IDS_A_QUERY]
             marks = ",".join("?" * len(ids))
@@ -181,6 +189,7 @@ class SQLiteStateStorage:
 def _available() -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         # SQLite's words name files and tables, never values.
-        raise StateUnavailable(f"the file of states cannot be used now: {error}") from error
+        told = error if isinstance(error, sqlite3.Error) else error.strerror
+        raise StateUnavailable(f"the file of states cannot be used now: {told}") from error

@@ -12,6 +12,7 @@ from feature_repo.state.storage import StateUnavailable
 from pipelines.cli import (
     access,
     actions,
+    bento,
     consent,
     data,
     decide,
@@ -54,6 +55,7 @@ for module in (
     ope,
     service,
     predictions,
+    bento,
     decide,
     access,
     privacy,

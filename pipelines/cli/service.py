@@ -25,7 +25,13 @@ def register_commands(app: typer.Typer) -> None:
 
 
 def prepare_service(settings: Settings) -> list[str]:
-    """Put the champions there are into BentoML's model store; returns the command that serves them.
+    """Put the champions there are into BentoML's model store; returns the command that serves them. Raises as there."""
+    export_champions(settings)
+    return [sys.executable, "-m", "serving", "--workspace", settings.workspace.name]
+
+
+def export_champions(settings: Settings) -> None:
+    """Put the champions there are into BentoML's model store.
 
     Raises:
         UserError: no model has a champion.
@@ -38,7 +44,6 @@ def prepare_service(settings: Settings) -> list[str]:
     # Where no model has one, the first to be asked for says what to do.
     for config in with_champion or configured:
         export_champion(settings, config)
-    return [sys.executable, "-m", "serving", "--workspace", settings.workspace.name]
 
 
 def serve_command(

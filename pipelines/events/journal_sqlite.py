@@ -72,6 +72,7 @@ class SQLiteJournal:
         self._writing = threading.Lock()
         self._pool = ConnectionPool(self._connect)
         self.identity = self._prepare()
+        self._inode = path.stat().st_ino
         self._group = GroupCommit(self._store)
 
     def append(self, events: Sequence[NewEvent]) -> list[Appended]:
@@ -189,7 +190,16 @@ class SQLiteJournal:
                 identifiers = [(digest, position) for position, event in new for digest in event.identifiers]
                 connection.executemany(_INSERT_IDENTIFIER, identifiers)
                 connection.execute("UPDATE journal_head SET last_position = ?", (new[-1][0],))
+            self._check_in_place()
         return answers
+
+    def _check_in_place(self) -> None:
+        """SQLite writes on into a file that was removed under it, and nobody would find the events again.
+
+        Raises OSError.
+        """
+        if self._path.stat().st_ino != self._inode:
+            raise OSError("another file stands in its place; start again to use that one")
 
     def _fetch(self, query: str, values: Sequence[Any]) -> list[StoredRow]:
         with _available(), self._pool.taken() as connection:

@@ -91,6 +91,14 @@ def spoken_for(identity: IdentityStore, customer_id: str) -> Form:
     return min(forms, key=lambda form: (identity.config.rank(form.kind), form.stored))
 
 
+def newest_word(identity: IdentityStore, form: Form) -> int | None:
+    """When the customer with this identifier last said something of a purpose (microseconds UTC); None: never."""
+    customer = identity.customer_with(form)
+    query = "SELECT max(c.at) FROM identity_nodes n JOIN identity_consents c ON c.node = n.id WHERE n.customer_id = ?"
+    found: int | None = identity.rows(query, (customer,))[0][0] if customer is not None else None
+    return found
+
+
 def purpose_problems(settings: Settings, purposes: Iterable[str]) -> list[Problem]:
     """What is wrong with the names of purposes."""
     known = settings.consent.purposes

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+HOME_VARIABLE = "TWIN_HOME"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
+
+
+def home() -> Path:
+    """The folder that holds `.twin/` and `mlruns/`: the environment's TWIN_HOME, else the checkout."""
+    return Path(os.environ.get(HOME_VARIABLE) or CHECKOUT).resolve()
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """One customer base: `.twin/<name>/` for data, `mlruns/<name>/` for MLflow. Nothing is shared."""
+    """One customer base: `.twin/<name>/` for data, `mlruns/<name>/` for MLflow. Nothing is shared.
+
+    Both lie in `checkout`, which is `home()` where nothing else is said.
+    """
 
     name: str
-    checkout: Path = CHECKOUT
+    checkout: Path = field(default_factory=home)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from feature_repo.configuration import Problem
 from pipelines.access import AccessKey
 from pipelines.console import UserError
-from pipelines.identity.consenting import Allowed, Said, purpose_problems, spoken_for
+from pipelines.identity.consenting import Allowed, Said, newest_word, purpose_problems, spoken_for
 from pipelines.identity.desk import Desk
 from pipelines.identity.manual import UnknownIdentifier
 from pipelines.identity.vocabulary import Form
@@ -20,6 +20,7 @@ from serving.api.acts import handler
 from serving.api.answers import iso
 from serving.api.identifier import AN_IDENTIFIER, IdentifierBody
 from serving.api.requests import CustomerId, Note, OnceKey, RequestBody
+from serving.instant import after
 
 _WHOM: Mapping[str, str] = {"customer_id": "the id of a customer, or identifier in its place", **AN_IDENTIFIER}
 
@@ -60,8 +61,10 @@ def _set(desk: Desk, body: Any, key: AccessKey) -> dict[str, Any]:
     problems = purpose_problems(desk.settings, request.purposes)
     if problems:
         raise UserError("there is no such purpose", problems)
-    now = time.time_ns() // 1000
-    said = Said(_form(desk, request), request.purposes, now, request.note, request.idempotency_key)
+    form = _form(desk, request)
+    # Of two answers the later holds: one of now must not lose against an earlier one, whatever the clock did since.
+    at = after(newest_word(desk.identity, form), time.time_ns() // 1000)
+    said = Said(form, request.purposes, at, request.note, request.idempotency_key)
     answer = desk.say(said, f"key:{key.key_id}")
     return {"customer_id": answer.customer_id, "duplicate": answer.duplicate, "permissions": told(answer.permissions)}
 

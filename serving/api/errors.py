@@ -65,7 +65,7 @@ class ErrorResponse(BaseModel):
 
 
 class ApiError(Exception):
-    """An answer other than the one asked for. Its text never holds personal data."""
+    """An answer other than the one asked for; a 503 says when to come again. Its text never holds personal data."""
 
     def __init__(
         self,
@@ -80,7 +80,8 @@ class ApiError(Exception):
         self.code = code
         self.message = message
         self.details = tuple(details)
-        self.headers = dict(headers or {})
+        # Whatever is not there now may be there in a moment.
+        self.headers = ({"Retry-After": RETRY_AFTER_SECONDS} if status == 503 else {}) | dict(headers or {})
         super().__init__(f"{code}: {message}")
 
     def item(self) -> ItemError:

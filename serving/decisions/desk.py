@@ -222,7 +222,8 @@ class DecisionDesk:
         model, version = reading.champion
         origin = Origin(known.read, catalogue.currency, model, version, known.model_read, dict(context), message)
         arrives_at = self._arrives_at()
-        available_at = known.as_of if arrives_at is None else arrives_at
+        # Where the clock has stepped back, what follows is there no earlier than what it follows from.
+        available_at = known.as_of if arrives_at is None else max(arrives_at, known.as_of)
         who = spoken_for(identity, customer)
         event = decision_event(decision, situation, origin, who, available_at)
         # A contact reaches the customer when it is sent, and caps count it there.

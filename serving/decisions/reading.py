@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.state.read import AsOfTooEarly, FeatureValue
+from feature_repo.state.storage import StateUnavailable
 from pipelines.catalogue import NO_ACTION, Catalogue
 from pipelines.decisions.ledger_event import Read
 from pipelines.decisions.situation import Basis, Predicted
 from serving.api.context import Context
-from serving.api.errors import ApiError, ErrorDetail
 from serving.effect_champion import EffectPredictor
 from serving.features import FeatureReader, FeatureRows
+from serving.instant import check_instant
 from serving.predictor import Predictor, empty_state
 
 LANGUAGE = "language"
+_ATTEMPTS = 5
 Model: TypeAlias = EffectPredictor | Predictor
 Values: TypeAlias = Mapping[str, FeatureValue]
 
@@ -76,24 +78,23 @@ class Reading:
         """What is known of a customer now; None where there is nothing.
 
         Raises:
-            ApiError: 503, the state is empty, or ahead of the clock. StateUnavailable.
+            ApiError: 503, the state is empty, or far ahead of the clock. StateUnavailable.
         """
-        for attempt in range(2):
-            as_of = self.now()
-            if as_of is None:
-                raise empty_state()
+        now = self.now()
+        if now is None:
+            raise empty_state()
+        as_of = now
+        for _ in range(_ATTEMPTS):
+            as_of, rows = self.reader.read_from([customer_id], as_of, context if self.is_one_read else {})
+            check_instant(as_of, now)
             try:
-                return self._at(customer_id, as_of, context)
+                return self._at(customer_id, as_of, context, rows) if rows.found[0] else None
             except AsOfTooEarly:
-                # A new event came between the clock and the read.
-                if attempt:
-                    raise _ahead() from None
-        return None
+                # A new event came between the two reads.
+                continue
+        raise StateUnavailable("a customer's states change faster than they are read")
 
-    def _at(self, customer_id: str, as_of: int, context: Context) -> Known | None:
-        rows = self.reader.read([customer_id], as_of, context if self.is_one_read else {})
-        if not rows.found[0]:
-            return None
+    def _at(self, customer_id: str, as_of: int, context: Context, rows: FeatureRows) -> Known:
         values = dict(zip(self.names, rows.values[0], strict=True))
         read = _read(rows, self.spec_hash)
         model_values, model_read = self._of_model(customer_id, as_of, context, values, read)
@@ -143,13 +144,3 @@ def _matrix(values: Sequence[FeatureValue]) -> NDArray[np.float64]:
 
 def _read(rows: FeatureRows, spec_hash: str) -> Read:
     return Read(spec_hash, rows.positions[0], rows.revisions[0])
-
-
-def _ahead() -> ApiError:
-    detail = ErrorDetail(
-        field="clock",
-        expected="an instant after the newest event",
-        got="an earlier one",
-        hint="check the machine's clock, and `clock` in the profile",
-    )
-    return ApiError(503, "state_ahead", "the state of customers is ahead of the clock", [detail])

@@ -16,19 +16,17 @@ from serving.api.answers import iso
 from serving.api.errors import ApiError
 from serving.bootstrap import wire
 from serving.features import MemoryReader, MemoryRows
+from serving.instant import CLOCK_MAY_LAG
 from serving.predictor import SLICE, Prediction, Predictor
 from tests.unit.serving_parts import CUSTOMERS, DATA_END, make_shop
 
 
 @dataclass(slots=True)
-class MovingReader(MemoryReader):
-    """A state that moves on by itself: until `settled`, every read comes too early and `end` grows."""
-
-    settled: int = 0
+class AheadReader(MemoryReader):
+    """States that hold what arrived at `arrived`; no earlier instant can be read."""
 
     def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> MemoryRows:
-        if as_of < self.settled:
-            self.end = (self.end or 0) + 1
+        if as_of <= self.arrived:
             raise AsOfTooEarly
         return MemoryReader.read(self, customer_ids, as_of)
 
@@ -40,25 +38,38 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     return wire(shop.settings, shop.open_reader).predictor("churn")
 
 
-def moving(predictor: Predictor, ahead: int) -> Predictor:
+def behind(predictor: Predictor, kind: type[MemoryReader], microseconds: int) -> Predictor:
+    """The predictor with a clock that is that much behind the newest arrival."""
     still = predictor.reader
     assert isinstance(still, MemoryReader)
-    reader = MovingReader(still.values, still.width, still.spec_hash, still.end, settled=DATA_END + ahead)
+    reader = kind(still.values, still.width, still.spec_hash, still.end, arrived=DATA_END + microseconds)
     return Predictor(predictor.champion, reader, predictor.meanings, reader.data_end)
 
 
-def test_a_state_that_moved_on_is_read_at_a_newer_instant(predictor: Predictor) -> None:
+@pytest.mark.parametrize("kind", [MemoryReader, AheadReader])
+@pytest.mark.parametrize("microseconds", [0, 1, 3_600_000_000, CLOCK_MAY_LAG - 1])
+def test_behind_a_clock_that_stepped_back_all_that_arrived_counts(
+    predictor: Predictor, kind: type[MemoryReader], microseconds: int
+) -> None:
     expected = predictor.one(CUSTOMERS[0], False)[1]
-    assert moving(predictor, 1).one(CUSTOMERS[0], False) == (DATA_END + 1, expected)
-    as_of, predictions = asyncio.run(moving(predictor, 1).many([CUSTOMERS[0], "nobody"], False))
-    assert (as_of, predictions) == (DATA_END + 1, [expected, Prediction("nobody", None)])
+    lagging = behind(predictor, kind, microseconds)
+    assert lagging.one(CUSTOMERS[0], False) == (DATA_END + microseconds + 1, expected)
+    as_of, predictions = asyncio.run(lagging.many([CUSTOMERS[0], "nobody"], False))
+    assert (as_of, predictions) == (DATA_END + microseconds + 1, [expected, Prediction("nobody", None)])
 
 
-def test_a_state_ahead_of_the_clock_is_an_error(predictor: Predictor) -> None:
+def test_with_a_clock_that_is_right_the_clock_says_when(predictor: Predictor) -> None:
+    right = behind(predictor, AheadReader, -1)
+    assert right.one(CUSTOMERS[0], False)[0] == DATA_END
+    assert asyncio.run(right.many([CUSTOMERS[0]], False))[0] == DATA_END
+
+
+def test_a_clock_that_is_more_than_a_day_behind_is_an_error(predictor: Predictor) -> None:
+    lagging = behind(predictor, AheadReader, CLOCK_MAY_LAG)
     with pytest.raises(ApiError, match="state_ahead"):
-        moving(predictor, 10).one(CUSTOMERS[0], False)
+        lagging.one(CUSTOMERS[0], False)
     with pytest.raises(ApiError, match="state_ahead"):
-        asyncio.run(moving(predictor, 10).many(CUSTOMERS, False))
+        asyncio.run(lagging.many(CUSTOMERS, False))
 
 
 def test_many_gives_single_requests_their_turn(predictor: Predictor) -> None:
