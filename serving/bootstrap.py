@@ -29,11 +29,14 @@ from serving.effect_champion import EffectChampion, EffectPredictor
 from serving.features import FeatureReader
 from serving.predictor import STATE_MISSING, Predictor, empty_state, mismatch
 from serving.settings import service_settings
+from serving.several import AskedModels, several, unanswered
 
 logger = logging.getLogger("bentoml.twin")
 
 OpenReader = Callable[[FeatureSpec, tuple[str, ...]], FeatureReader]
 AnyPredictor: TypeAlias = Predictor | EffectPredictor
+# Combinations of models that are kept ready; a client may ask for many.
+_MOST_COMBINATIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Wiring:
     held_back: Mapping[str, ApiError] = field(default_factory=dict)
     action_models: Mapping[str, ActionModelConfig] = field(default_factory=dict)
     effects: Mapping[str, EffectPredictor] = field(default_factory=dict)
+    # It lives as long as the wiring: former predictors, and what they hold, must not outlive that.
+    _combinations: dict[tuple[str, ...], AskedModels] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def configured(self) -> dict[str, ModelConfig | ActionModelConfig]:
@@ -100,6 +105,33 @@ class Wiring:
         known = ", ".join(sorted(self.models)) or "none"
         detail = ErrorDetail(field="model", expected=f"one of: {known}", got="another name")
         raise ApiError(404, "unknown_model", "there is no such model", [detail])
+
+    def several(self, models: tuple[str, ...]) -> AskedModels:
+        """The predictors of different models, and why each of the others has none; for one thread.
+
+        Raises:
+            ApiError: as `predictor` of the first model, where none of them has one.
+        """
+        known = self._combinations.get(models)
+        if known is None:
+            known = self._several(models)
+            if len(self._combinations) >= _MOST_COMBINATIONS:
+                self._combinations.clear()
+            self._combinations[models] = known
+        return known
+
+    def _several(self, models: tuple[str, ...]) -> AskedModels:
+        errors: list[ApiError | None] = []
+        for at, model in enumerate(models):
+            try:
+                self.predictor(model)
+                errors.append(None)
+            except ApiError as error:
+                errors.append(unanswered(error, at))
+        served = [self.predictors[model] for model, error in zip(models, errors, strict=True) if error is None]
+        if not served:
+            raise next(error for error in errors if error is not None)
+        return AskedModels(models, tuple(errors), several(served))
 
 
 def _no_probability(model: str) -> ApiError:

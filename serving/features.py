@@ -57,6 +57,10 @@ class FeatureReader(Protocol):
         """
         ...
 
+    def of(self, feature_names: Sequence[str]) -> FeatureReader:
+        """A reader of other features of the same states, for the same thread. Raises KeyError if one is not there."""
+        ...
+
     def check(self) -> None:
         """Raises StateUnavailable where states cannot be read now, or are not whole."""
         ...
@@ -77,13 +81,23 @@ class MemoryRows:
 
 @dataclass(slots=True)
 class MemoryReader:
-    """A `FeatureReader` over values given beforehand; they do not age, and no context changes them."""
+    """A `FeatureReader` over values given beforehand; they do not age, and no context changes them.
+
+    `names` are of the values, in order, for readers of others of them.
+    """
 
     values: Mapping[str, Sequence[float]]
     width: int
     spec_hash: str | None
     end: int | None
     inputs: Mapping[str, Literal["integer", "text"]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def of(self, feature_names: Sequence[str]) -> MemoryReader:
+        place = {name: at for at, name in enumerate(self.names)}
+        chosen = [place[name] for name in feature_names]
+        values = {customer: [row[at] for at in chosen] for customer, row in self.values.items()}
+        return MemoryReader(values, len(chosen), self.spec_hash, self.end, self.inputs, tuple(feature_names))
 
     def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> MemoryRows:
         empty = [np.nan] * self.width

@@ -84,7 +84,7 @@ class Predictor:
         except AsOfTooEarly:
             as_of, rows = self._read_again([customer_id], context)
         if rows.found[0]:
-            return as_of, self._predict([customer_id], rows.matrix, _reads(rows), reasons)[0]
+            return as_of, self.predict([customer_id], rows.matrix, _reads(rows), reasons)[0]
         self._check_not_empty()
         return as_of, Prediction(customer_id, None)
 
@@ -112,7 +112,7 @@ class Predictor:
         known = [customer for customer, is_known in zip(customer_ids, found, strict=True) if is_known]
         matrix = np.concatenate([rows.matrix for rows in slices])[np.array(found, dtype=bool)]
         reads = [read for rows in slices for read in _reads(rows)]
-        predictions = iter(await asyncio.to_thread(self._predict, known, matrix, reads, reasons))
+        predictions = iter(await asyncio.to_thread(self.predict, known, matrix, reads, reasons))
         return as_of, [
             next(predictions) if is_known else Prediction(customer, None)
             for customer, is_known in zip(customer_ids, found, strict=True)
@@ -135,23 +135,17 @@ class Predictor:
         try:
             return as_of, self.reader.read(customer_ids, as_of, context)
         except AsOfTooEarly:
-            detail = ErrorDetail(
-                field="clock",
-                expected="an instant after the newest event",
-                got="an earlier one",
-                hint="check the machine's clock, and `clock` in the profile",
-            )
-            raise ApiError(503, "state_ahead", "the state of customers is ahead of the clock", [detail]) from None
+            raise state_ahead() from None
 
     def _check_not_empty(self) -> None:
         """A customer is unknown only to a state that knows others. Raises ApiError (503)."""
         if self.reader.data_end() is None:
             raise empty_state()
 
-    def _predict(
+    def predict(
         self, customer_ids: Sequence[str], matrix: NDArray[np.float64], reads: Sequence[Read], reasons: bool
     ) -> list[Prediction]:
-        """Predictions of n known customers; `matrix` holds their f features as read, shape (n, f).
+        """Predictions of n known customers; `matrix` holds their f features as read, shape (n, f), as `reads` do.
 
         Raises:
             AdditivityError: contributions do not sum to the score; nothing of this may be served.
@@ -188,6 +182,16 @@ def empty_state() -> ApiError:
         hint="ingest and build the state: `twin run`",
     )
     return ApiError(503, STATE_MISSING, "the state of customers is empty", [detail])
+
+
+def state_ahead() -> ApiError:
+    detail = ErrorDetail(
+        field="clock",
+        expected="an instant after the newest event",
+        got="an earlier one",
+        hint="check the machine's clock, and `clock` in the profile",
+    )
+    return ApiError(503, "state_ahead", "the state of customers is ahead of the clock", [detail])
 
 
 def mismatch(champion: StoredChampion, what: str, expected: str, got: str, hint: str = "") -> ApiError:

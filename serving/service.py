@@ -24,7 +24,13 @@ from serving.api.errors import ApiError, internal_error, state_unavailable
 from serving.api.pages import pages
 from serving.api.request_door import RequestDoor
 from serving.api.requests import DecideRequest, PredictManyRequest, PredictRequest
-from serving.api.responses import PredictManyResponse, PredictResponse
+from serving.api.responses import (
+    PredictManyModelsResponse,
+    PredictManyResponse,
+    PredictModelsResponse,
+    PredictResponse,
+)
+from serving.api.several import check_one_way, customers_of, predictions_of
 from serving.decisions import desk
 from serving.decisions.catalogue_watch import watch_catalogue
 from serving.decisions.desk import Asked
@@ -115,10 +121,12 @@ class CustomerTwin:
         wiring.check()
         return True
 
-    @bentoml.api(route="/v1/predict")
+    @bentoml.api(route="/v1/predict", output_spec=PredictResponse)
     @answering
-    async def predict(self, request: PredictRequest, /) -> PredictResponse:
-        """The calibrated probability of one customer, and on request the reasons for it."""
+    async def predict(self, request: PredictRequest, /) -> PredictResponse | PredictModelsResponse:
+        """The calibrated probability of one customer, and on request the reasons for it; by one model or several."""
+        if request.models:
+            return self._predict_models(request)
         predictor = self.connection.wiring().predictor(request.model)
         customer_id = self.gate.permitted(request.customer_id, "customer_id")
         predictor.check(request.context)
@@ -139,11 +147,31 @@ class CustomerTwin:
             reasons=reasons_of(prediction),
         )
 
-    @bentoml.api(route="/v1/predict_many")
+    def _predict_models(self, request: PredictRequest) -> PredictModelsResponse:
+        check_one_way(request)
+        asked = self.connection.wiring().several(request.models)
+        customer_id = self.gate.permitted(request.customer_id, "customer_id")
+        asked.several.check(request.context, asked.all_known)
+        began = served_log.now()
+        as_of, predictions = asked.several.one(customer_id, request.reasons, request.context)
+        answered = predictions_of(asked, predictions, "customer_id")
+        for predictor, prediction in zip(asked.several.predictors, predictions, strict=True):
+            self.served.add(predictor.champion, began, as_of, [prediction])
+        return PredictModelsResponse(
+            request_id=request_id.current.get(),
+            customer_id=request.customer_id,
+            resolved_customer_id=resolved(request.customer_id, customer_id),
+            as_of=iso(as_of),
+            predictions=answered,
+        )
+
+    @bentoml.api(route="/v1/predict_many", output_spec=PredictManyResponse)
     @answering
-    async def predict_many(self, request: PredictManyRequest, /) -> PredictManyResponse:
+    async def predict_many(self, request: PredictManyRequest, /) -> PredictManyResponse | PredictManyModelsResponse:
         """Predictions of many customers at one instant, in their order; an unknown one is an item with an error."""
         check_count(len(request.customer_ids), PROFILE.maximum_customers)
+        if request.models:
+            return await self._predict_many_models(request)
         predictor = self.connection.wiring().predictor(request.model)
         predictor.check(request.context)
         asked = await self.gate.ask_many(request.customer_ids)
@@ -157,6 +185,22 @@ class CustomerTwin:
             model_version=predictor.champion.version,
             as_of=iso(as_of),
             results=items_of(request.customer_ids, asked, predictions),
+        )
+
+    async def _predict_many_models(self, request: PredictManyRequest) -> PredictManyModelsResponse:
+        check_one_way(request)
+        asked = self.connection.wiring().several(request.models)
+        asked.several.check(request.context, asked.all_known)
+        gate = await self.gate.ask_many(request.customer_ids)
+        permitted = [item.customer_id for item in gate if item.denied is None]
+        began = served_log.now()
+        as_of, predictions = await asked.several.many(permitted, request.reasons, request.context)
+        for predictor, of_model in zip(asked.several.predictors, predictions, strict=True):
+            self.served.add(predictor.champion, began, as_of, of_model)
+        return PredictManyModelsResponse(
+            request_id=request_id.current.get(),
+            as_of=iso(as_of),
+            results=customers_of(request.customer_ids, gate, asked, predictions),
         )
 
     @bentoml.api(route="/v1/decide")

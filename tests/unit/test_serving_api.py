@@ -324,7 +324,7 @@ def test_the_documentation_shows_bodies_examples_and_our_errors(client: TestClie
     assert asked == page["components"]["securitySchemes"].keys()
     post = page["paths"]["/v1/predict"]["post"]
     body = post["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"customer_id", "model", "reasons", "context"}
+    assert set(body["properties"]) == {"customer_id", "model", "models", "reasons", "context"}
     assert body["example"]["customer_id"]
     assert post["responses"]["400"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorResponse")
     assert client.post("/v1/predict", json=body["example"]).status_code == 404
