@@ -20,6 +20,9 @@ class ServiceProfile(ConfigModel):
     timeout_seconds: float = Field(default=5.0, gt=0)
     maximum_body_bytes: int = Field(default=500_000, ge=1_000)
     maximum_customers: int = Field(default=1_000, ge=1)
+    follow_aliases_seconds: float = Field(
+        default=5.0, ge=0, description="how often the registry's aliases are looked at; 0 turns it off"
+    )
 
 
 class IngestionProfile(ConfigModel):

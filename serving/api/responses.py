@@ -189,6 +189,15 @@ class PredictManyModelsResponse(BaseModel):
     results: list[CustomerPredictions]
 
 
+class ChallengerInfo(BaseModel):
+    """The version that answers in the champion's shadow: its scores are in the log, and in no answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    error: ItemError | None = Field(default=None, description="why it is left out")
+
+
 class ModelInfo(BaseModel):
     """A configured model, and the champion that is served for it, if one is."""
 
@@ -206,6 +215,7 @@ class ModelInfo(BaseModel):
     held_back: ItemError | None = Field(
         default=None, description="why a newer champion is not served yet, and this one is still"
     )
+    challenger: ChallengerInfo | None = Field(default=None, description="null where there is none")
 
 
 class ModelsResponse(BaseModel):
