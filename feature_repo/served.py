@@ -1,4 +1,4 @@
-"""What was served: the features of one prediction, with all that is needed to compute them again.
+"""What was served: one prediction, with all that is needed to compute it again.
 
 A log of them is JSON lines; each line is one of the records here. Whole numbers are read back as whole numbers
 and floats to the last bit. Instants are int64 microseconds UTC.
@@ -7,7 +7,7 @@ and floats to the last bit. Instants are int64 microseconds UTC.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -25,12 +25,25 @@ class FeatureList(msgspec.Struct, frozen=True, tag_field="kind", tag="features")
     features: tuple[str, ...]
 
 
-class ServedVector(msgspec.Struct, frozen=True, tag_field="kind", tag="served"):
-    """One customer's features as they were read for a prediction, and the score they gave.
+class ShadowScore(msgspec.Struct, frozen=True):
+    """What another version would have answered to the same features; `score` is in log-odds. Nobody was told."""
+
+    model: str
+    version: str
+    score: float
+    probability: float
+
+
+class ServedVector(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="served"):
+    """One customer's features as they were read for a prediction, and what was answered.
 
     `position` and `revision` are those of the state that was read: which events of the log were in it, and which
     events were the customer's (see `state.storage`). `reads` is the id of a `FeatureList`. `served_at` is the machine's
     clock before the read, `as_of` the instant that was asked for.
+
+    `probability` is what was answered, `score` the same in log-odds, before the link function. `contributions` are
+    there where reasons were: one for each column of the model in log-odds, the base value last. `context` is what the
+    call brought along.
     """
 
     request_id: str
@@ -41,7 +54,11 @@ class ServedVector(msgspec.Struct, frozen=True, tag_field="kind", tag="served"):
     revision: int
     reads: str
     values: Sequence[int | float | str | None]
+    probability: float
     score: float
+    contributions: Sequence[float] | None = None
+    context: Mapping[str, int | str | None] = {}
+    shadow: Sequence[ShadowScore] = ()
 
 
 class LostVectors(msgspec.Struct, frozen=True, tag_field="kind", tag="lost"):

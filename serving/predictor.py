@@ -34,13 +34,18 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Of one customer: a probability and its reasons, or None where the customer is unknown."""
+    """Of one customer: a probability and its reasons, or None where the customer is unknown.
+
+    With reasons there are also the `score` in log-odds and all `contributions` to it, the base value last.
+    """
 
     customer_id: str
     probability: float | None
     in_population: bool | None = None
     reasons: tuple[Reason, ...] | None = None
     read: Read | None = None
+    score: float | None = None
+    contributions: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +163,12 @@ class Predictor:
         if not reasons:
             return [Prediction(*answer, None, read) for answer, read in zip(answers, reads, strict=True)]
         contributions = self.champion.contributions(columns)
-        check_additive(contributions, self.champion.scores(columns))
+        scores = self.champion.scores(columns)
+        check_additive(contributions, scores)
+        explained = zip(scores.tolist(), contributions.tolist(), strict=True)
         return [
-            Prediction(*answer, self._reasons(contributions[row], columns[row]), reads[row])
-            for row, answer in enumerate(answers)
+            Prediction(*answer, self._reasons(contributions[row], columns[row]), reads[row], score, parts)
+            for row, (answer, (score, parts)) in enumerate(zip(answers, explained, strict=True))
         ]
 
     def _reasons(self, contributions: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[Reason, ...]:

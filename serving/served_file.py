@@ -18,9 +18,11 @@ class ServedFile:
     It is opened anew for each write, since an erasure puts another one in its place.
     """
 
-    def __init__(self, folder: Path, keep_days: int) -> None:
+    def __init__(self, folder: Path, keep_days: int, durable: bool = False) -> None:
+        """`durable` has each write on disk before it returns."""
         self._folder = folder
         self._keep_days = keep_days
+        self._durable = durable
         self._token = secrets.token_hex(4)
         self._day: date | None = None
         self._listed: set[str] = set()
@@ -61,6 +63,10 @@ class ServedFile:
                 # A disk that fills up takes a part before it refuses.
                 while rest:
                     rest = rest[stream.write(rest) :]
+                if self._durable:
+                    os.fsync(stream.fileno())
+                    if not size:
+                        _sync_folder(self._folder)
             except OSError:
                 stream.truncate(size)
                 raise
@@ -69,6 +75,15 @@ class ServedFile:
         for file in self._folder.glob("*.jsonl"):
             if file.name[:10] < first.isoformat():
                 file.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file is found after a crash only where its folder is on disk as well."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _today() -> date:

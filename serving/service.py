@@ -134,7 +134,7 @@ class CustomerTwin:
         as_of, prediction = predictor.one(customer_id, request.reasons, request.context)
         if prediction.probability is None:
             raise unknown_customer("customer_id")
-        self.served.add(predictor.champion, began, as_of, [prediction])
+        await self.served.keep(predictor.champion, began, as_of, [prediction], request.context)
         return PredictResponse(
             request_id=request_id.current.get(),
             customer_id=request.customer_id,
@@ -178,7 +178,7 @@ class CustomerTwin:
         permitted = [item.customer_id for item in asked if item.denied is None]
         began = served_log.now()
         as_of, predictions = await predictor.many(permitted, request.reasons, request.context)
-        self.served.add(predictor.champion, began, as_of, predictions)
+        await self.served.keep(predictor.champion, began, as_of, predictions, request.context)
         return PredictManyResponse(
             request_id=request_id.current.get(),
             model=request.model,

@@ -103,7 +103,7 @@ def _features_again(
 ) -> Iterator[tuple[list[FeatureValue], int]]:
     for start in range(0, len(points), _POINTS_A_QUERY):
         some = points[start : start + _POINTS_A_QUERY]
-        vectors = [ServedVector("", who, 0, as_of, position, 0, "", (), 0.0) for who, as_of, position in some]
+        vectors = [ServedVector("", who, 0, as_of, position, 0, "", (), 0.0, 0.0) for who, as_of, position in some]
         for again in recompute(spec, names, vectors, snapshot, membership):
             yield again.values, again.events
 

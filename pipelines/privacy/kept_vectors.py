@@ -70,16 +70,28 @@ class KeptVectors:
         # Wherever the search for traces would find it, also by chance: one line less is better than a doubt.
         if any(text in named for text in self.person.distinct_texts):
             return True
-        return not _OWN_REQUEST_ID.fullmatch(named) and self.mentions.in_text(named)
+        if not _OWN_REQUEST_ID.fullmatch(named) and self.mentions.in_text(named):
+            return True
+        # What a call brought along is a client's too.
+        brought = list(_brought(record))
+        return any(text in one for one in brought for text in self.person.distinct_texts) or any(
+            map(self.mentions.in_text, brought)
+        )
+
+
+def _brought(record: ServedVector) -> Iterator[str]:
+    """Texts that a call brought along, and those that stand as features: of calls, or of what events say."""
+    yield from (value for value in record.context.values() if isinstance(value, str))
+    yield from (value for value in record.values if isinstance(value, str))
 
 
 def texts_in(file: Path) -> Iterator[list[str]]:
-    """What in a file of the log may hold an identifier, in pieces: ids of customers and requests, and torn lines."""
+    """What in a file of the log may hold an identifier, in pieces: ids, what calls brought along, and torn lines."""
     texts: list[str] = []
     for line in lines_of(file):
         record = decode_line(line)
         if isinstance(record, ServedVector):
-            texts += [record.customer_id, record.request_id]
+            texts += [record.customer_id, record.request_id, *_brought(record)]
         elif record is None:
             texts.append(line.decode("utf-8", "replace"))
         if len(texts) > _TEXTS_A_PIECE:

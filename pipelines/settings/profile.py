@@ -45,9 +45,10 @@ class IngestionProfile(ConfigModel):
 
 
 class ServedLogProfile(ConfigModel):
-    """What the service keeps of the predictions it gave, for `twin features audit`.
+    """What the service keeps of the predictions it gave, for `twin predictions` and `twin features audit`.
 
     `share` is the part of the requests that is logged, chosen by a hash of the request id; 0 turns the log off.
+    `durable` answers a prediction that is logged only once it is on disk, or not at all; else it is written after.
     """
 
     share: float = Field(default=1.0, ge=0.0, le=1.0)
@@ -55,6 +56,7 @@ class ServedLogProfile(ConfigModel):
     maximum_waiting: int = Field(
         default=10_000, ge=1, description="vectors not written yet; more are lost, and counted"
     )
+    durable: bool = False
 
 
 class SparkProfile(ConfigModel):

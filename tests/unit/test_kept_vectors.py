@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from feature_repo.served import FeatureList, ServedVector, encode_line, feature_list
@@ -20,12 +21,23 @@ LISTED = feature_list("churn", "1", "0123", ["orders", "visits"])
 
 def vector(request: str, who: str, value: int = 1) -> ServedVector:
     return ServedVector(
-        request, who, 1_780_000_012_345_678, int(WHO) * 10**8, int(WHO), 0, LISTED.id, [value, None], 0.5
+        request, who, 1_780_000_012_345_678, int(WHO) * 10**8, int(WHO), 0, LISTED.id, [value, None], 0.5, 0.0
     )
 
 
-THEIRS = [vector("a" * 32, WHO), vector("b" * 32, "~anonymous_id:browser-1"), vector(f"mobile{WHO}", "other")]
-OTHERS = [vector("c" * 32, "other", int(WHO)), vector("d" * 32, "1" + WHO), vector("web:1", "somebody")]
+BROUGHT = msgspec.structs.replace(vector("e" * 32, "other"), context={"voucher": f"for {WHO}", "cart": 5})
+THEIRS = [
+    vector("a" * 32, WHO),
+    vector("b" * 32, "~anonymous_id:browser-1"),
+    vector(f"mobile{WHO}", "other"),
+    BROUGHT,
+]
+OTHERS = [
+    vector("c" * 32, "other", int(WHO)),
+    vector("d" * 32, "1" + WHO),
+    vector("web:1", "somebody"),
+    msgspec.structs.replace(vector("f" * 32, "other"), context={"voucher": "for anybody", "cart": int(WHO)}),
+]
 
 
 @pytest.fixture
@@ -55,7 +67,7 @@ def test_access_tells_what_was_served_with_names(kept: KeptVectors) -> None:
     assert [item["request_id"] for item in found] == [vector.request_id for vector in THEIRS]
     first = found[0]
     assert (first["model"], first["version"], first["spec_hash"]) == ("churn", "1", "0123")
-    assert (first["values"], first["score"]) == ({"orders": 1, "visits": None}, 0.5)
+    assert (first["values"], first["probability"]) == ({"orders": 1, "visits": None}, 0.5)
     (kept.workspace.served / "2026-06-01-00000000.jsonl").write_bytes(encode_line(THEIRS[0]))
     (kept.workspace.served / "2026-06-02-00000000.jsonl").unlink()
     assert kept.found()[0]["values"] == [1, None], "without its list, as far as it is known"

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import shutil
 import struct
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from feature_repo.linear_model import LinearModel, Term
 from feature_repo.model_inputs import ModelInputs
 from feature_repo.served import FeatureList, LostVectors, Record, ServedVector, decode_line, encode_line
 from pipelines.events.exclusion import nothing_taken
@@ -21,10 +28,11 @@ from pipelines.served_log import draw, lines_of, log_files
 from pipelines.settings import Settings, Workspace, load_settings
 from serving import served_log
 from serving.api import request_id
-from serving.booster import Booster
+from serving.api.errors import ApiError
 from serving.champion import Champion
 from serving.predictor import Prediction, Read
 from serving.served_log import ServedLog
+from serving.served_records import Moment, ShadowModel
 
 NUMBERS = st.one_of(
     st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=5)
@@ -43,8 +51,14 @@ def settings(tmp_path: Path) -> Settings:
     return settings_of(tmp_path)
 
 
-# A log needs of a champion what it is called and reads; no model is asked here.
-CHAMPION = Champion("churn", "7", ModelInputs(("a", "b"), ("a", "b")), "0123", {}, Booster.__new__(Booster))
+# log-odds = 0.5 + 2 * (sign(a) log(1 + |a|)) - 1 where b is empty
+MODEL = LinearModel(("a", "b"), 0.5, (Term("a", "signed_log", 2.0, 0.0), Term("b", "is_empty", -1.0, 0.0)))
+CHAMPION = Champion("churn", "7", ModelInputs(("a", "b"), ("a", "b")), "0123", {}, MODEL)
+
+
+def shadow_of_twice(champion: Champion) -> list[ShadowModel]:
+    """A challenger that says twice the first feature."""
+    return [ShadowModel(champion.model, "8", lambda features: (2.0 * features[:, 0], np.full(len(features), 0.5)))]
 
 
 def add(log: ServedLog, number: int, customers: Sequence[str] = ("c1",), named: str = "request") -> None:
@@ -65,7 +79,7 @@ def vectors(settings: Settings) -> list[ServedVector]:
 def test_values_are_read_back_to_the_last_bit(
     values: list[int | float | str | None], score: float, as_of: int, who: str
 ) -> None:
-    vector = ServedVector("r", who, 1, as_of, 2, 3, "id", values, score)
+    vector = ServedVector("r", who, 1, as_of, 2, 3, "id", values, score, -score, [score])
     found = decode_line(encode_line(vector))
     assert isinstance(found, ServedVector)
     assert found == vector
@@ -93,13 +107,113 @@ def test_what_a_prediction_was_made_from_is_in_the_log(settings: Settings) -> No
     assert (listed.model, listed.version, listed.spec_hash, listed.features) == ("churn", "7", "0123", ("a", "b"))
     first, second = found
     assert isinstance(first, ServedVector)
-    assert (first.request_id, first.customer_id, first.as_of, first.position, first.revision, first.score) == (
+    assert (first.request_id, first.customer_id, first.as_of, first.position, first.revision, first.probability) == (
         "request-1", "c1", 1001, 11, 3, 0.25,
     )  # fmt: skip
     assert (list(first.values), first.reads) == ([1, None], listed.id)
     assert isinstance(second, ServedVector)
     assert second.customer_id == "c2"
     assert log_files(settings.workspace.served)[0].stat().st_mode & 0o077 == 0
+
+
+def test_score_contributions_and_context_are_in_the_log(settings: Settings) -> None:
+    log = ServedLog(settings)
+    features = np.array([[3.0, np.nan], [5.0, 1.0]])
+    scores, parts = CHAMPION.scores(features).tolist(), CHAMPION.contributions(features).tolist()
+    plain, explained = Read([3, None], 1, 0), Read([5, 1], 2, 0)
+    log.add(CHAMPION, served_log.now(), 5, [Prediction("c1", 0.1, None, None, plain)], {"channel": "web", "cart": 7})
+    log.add(CHAMPION, served_log.now(), 5, [Prediction("c2", 0.2, None, (), explained, scores[1], parts[1])])
+    log.write()
+    first, second = vectors(settings)
+    assert (first.score, first.contributions, first.context) == (scores[0], None, {"channel": "web", "cart": 7})
+    assert (second.score, second.contributions, second.context) == (scores[1], parts[1], {})
+    assert (log.written, log.lost) == (2, 0)
+
+
+def test_a_challenger_is_asked_in_batches_and_off_the_request(settings: Settings) -> None:
+    asked: list[int] = []
+
+    def shadow_of(champion: Champion) -> list[ShadowModel]:
+        asked.append(threading.get_ident())
+        return shadow_of_twice(champion)
+
+    log = ServedLog(settings, shadow_of)
+    for number in range(10):
+        add(log, number, ["c1", "c2"])
+    assert asked == []
+    log.start()
+    log.close()
+    assert len(set(asked)) == len(asked) == 1 != threading.get_ident()
+    assert [[(s.model, s.version, s.score, s.probability) for s in v.shadow] for v in vectors(settings)] == [
+        [("churn", "8", 2.0 * number, 0.5)] for number in range(10) for _ in range(2)
+    ]
+
+
+def test_a_challenger_that_fails_costs_its_scores_and_nothing_else(settings: Settings) -> None:
+    def failing(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        raise ValueError("no")
+
+    def short(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        features[:] = 99.0
+        return features[1:, 0], features[1:, 0]
+
+    def shadow_of(champion: Champion) -> list[ShadowModel]:
+        broken = [ShadowModel("churn", "9", failing), ShadowModel("churn", "10", short)]
+        return [*broken, *shadow_of_twice(champion)]
+
+    log = ServedLog(settings, shadow_of)
+    add(log, 1, ["c1", "c2"])
+    log.write()
+    assert [[s.version for s in v.shadow] for v in vectors(settings)] == [["8"], ["8"]]
+    assert [list(v.values) for v in vectors(settings)] == [[1, None], [1, None]]
+    assert (log.written, log.lost, log.shadow_failed) == (2, 0, 4)
+
+
+def test_a_durable_log_is_on_disk_before_the_answer(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, durable=True)
+    log = ServedLog(settings)
+    log.start()
+
+    async def answer(number: int) -> bool:
+        request_id.current.set(f"request-{number}")
+        read = Read([number, None], 1, 0)
+        await log.keep(CHAMPION, served_log.now(), 5, [Prediction("c1", 0.1, None, None, read)])
+        return f"request-{number}" in {vector.request_id for vector in vectors(settings)}
+
+    async def answers() -> list[bool]:
+        return await asyncio.gather(*(asyncio.create_task(answer(number)) for number in range(50)))
+
+    assert asyncio.run(answers()) == [True] * 50
+    log.close()
+
+
+def test_what_a_durable_log_cannot_keep_is_refused(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, durable=True, maximum_waiting=2)
+    log = ServedLog(settings)
+
+    def kept(count: int, began: Moment | None = None) -> Future[None]:
+        reads = [Prediction("c1", 0.1, None, None, Read([1, 2], 1, 0)) for _ in range(count)]
+        future = log.add(CHAMPION, began or served_log.now(), 5, reads)
+        assert future is not None
+        return future
+
+    too_many = kept(3)
+    with pytest.raises(ApiError, match="could not be logged") as refused:
+        too_many.result(0)
+    assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "2"})
+    fits, before = kept(2), served_log.now()
+    with nothing_taken(settings.workspace.erasure_lock):
+        log.write()
+        open_identity(settings).forget((), ("c1",), ())
+    late = kept(1, before)
+    log.write()
+    shutil.rmtree(settings.workspace.served)
+    settings.workspace.served.write_text("a file where the folder should be")
+    full = kept(1)
+    with pytest.raises(FileExistsError):
+        log.write()
+    assert all(isinstance(future.exception(0), ApiError) for future in (fits, late, full))
+    assert (log.written, log.lost) == (0, 7)
 
 
 def test_each_process_has_a_file_of_its_own_and_lists_features_once(settings: Settings) -> None:

@@ -509,11 +509,11 @@ def test_what_was_answered_is_in_the_log_when_the_service_has_ended(shop: Shop) 
     found = {(v.request_id, v.customer_id): v for v in drawn.vectors if v.request_id.startswith("logged-")}
     assert found.keys() == {("logged-one", CUSTOMERS[0]), *(("logged-many", who) for who in CUSTOMERS[1:3])}
     first = found["logged-one", CUSTOMERS[0]]
-    assert first.score == one.json()["probability"]
+    assert first.probability == one.json()["probability"]
     assert iso(first.as_of) == one.json()["as_of"]
     read = [None if np.isnan(value) else value for value in shop.values[CUSTOMERS[0]].tolist()]
     assert list(first.values) == read
     assert drawn.lists[first.reads].features == shop.features
-    assert [found["logged-many", item["customer_id"]].score for item in many.json()["results"][::2]] == [
+    assert [found["logged-many", item["customer_id"]].probability for item in many.json()["results"][::2]] == [
         item["probability"] for item in many.json()["results"][::2]
     ]
