@@ -47,8 +47,8 @@ class Wiring:
     """What can be served: a predictor, or the reason why there is none, for each configured model.
 
     `predictors` are of `models`, `effects` of `action_models`, which say what actions change. `held_back` says why a
-    model's latest champion is not served; then the predictor is of the one before. `challengers` answer in the shadow of
-    champions. `not_exported` says, by the name in the model store, what the registry has and the store could not get.
+    model's latest champion is not served; then the predictor is of the one before. `challengers` answer in the shadow
+    of champions. `not_exported` says, by the name in the model store, what the registry has and the store could not get.
     """
 
     models: Mapping[str, ModelConfig]

@@ -43,7 +43,7 @@ class Challenger:
 
 
 def find_challenger(bentoml_home: Path, champion: Champion) -> Challenger | None:
-    """The challenger that the model store has for a champion; None where there is none, or it is the champion itself."""
+    """The challenger that the store has for a champion; None where there is none, or it is the champion itself."""
     name = challenger_name(champion.model)
     version = stored_version(bentoml_home, name)
     if version is None or version == champion.version:

@@ -13,7 +13,9 @@ from pipelines.not_exported import not_exported_file
 from pipelines.settings import Settings
 from serving.api.error_log import described
 from serving.bootstrap import OpenReader, Wiring, wire
+from serving.champion import Champion
 from serving.predictor import STATE_MISSING
+from serving.served_records import ShadowModel
 from serving.settings import service_settings
 
 logger = logging.getLogger("bentoml.twin")
@@ -55,6 +57,14 @@ class Connection:
         if any(refusal.code == STATE_MISSING for refusal in self._wiring.refusals.values()):
             self.look()
         return self._wiring
+
+    def shadow_of(self, champion: Champion) -> tuple[ShadowModel, ...]:
+        """Who answers in the shadow of a champion that is served now; nobody in that of a former one. Thread-safe."""
+        wiring = self._wiring
+        predictor, challenger = wiring.predictors.get(champion.model), wiring.challengers.get(champion.model)
+        if predictor is None or predictor.champion is not champion or challenger is None or challenger.model is None:
+            return ()
+        return (ShadowModel(champion.model, challenger.version, challenger.predict),)
 
     def start(self) -> None:
         """Look once in `LOOK_SECONDS` from now on, in a thread."""

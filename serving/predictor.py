@@ -77,6 +77,10 @@ class Predictor:
         if context:
             check_context(context, self.reader.inputs, self.champion.model)
 
+    def own(self, context: Context) -> Context:
+        """What the model reads of a context."""
+        return {name: context[name] for name in self.reader.inputs if name in context} if context else context
+
     def one(self, customer_id: str, reasons: bool, context: Context = NO_CONTEXT) -> tuple[int, Prediction]:
         """The as-of instant and the prediction of one customer in this context (see `check`), on the calling thread.
 

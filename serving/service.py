@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec
@@ -15,9 +16,11 @@ from starlette.responses import Response
 
 from feature_repo.state.storage import StatesLost, StateUnavailable
 from serving import bootstrap, connection, consent_gate, ingestion, served_log
+from serving.alias_follower import AliasFollower
 from serving.api import request_id
 from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
 from serving.api.authorisation import authorise
+from serving.api.context import Context
 from serving.api.decide import DecideResponse, decide_response
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, internal_error, state_unavailable
@@ -36,7 +39,10 @@ from serving.decisions.catalogue_watch import watch_catalogue
 from serving.decisions.desk import Asked
 from serving.exposure import end_where_exposed
 from serving.lifetime import end_with_starter
+from serving.predictor import Prediction
+from serving.served_records import Moment
 from serving.settings import service_settings
+from serving.several import AskedModels
 from serving.shaped import ShapedService
 
 Arguments = ParamSpec("Arguments")
@@ -93,12 +99,15 @@ class CustomerTwin:
         self.catalogues = watch_catalogue(self.connection.settings)
         self.decisions = desk.connect(self.connection, self.gate, self.catalogues)
         self.decisions.recover(self.ingestion.files)
-        self.served = served_log.connect()
+        self.served = served_log.connect(self.connection.shadow_of)
         self.served.start()
+        self.aliases = AliasFollower(self.connection.settings)
+        self.aliases.start()
 
     @bentoml.on_shutdown
     def close(self) -> None:
         """Finish what was taken in."""
+        self.aliases.close()
         self.connection.close()
         self.ingestion.close()
         self.decisions.close()
@@ -126,7 +135,7 @@ class CustomerTwin:
     async def predict(self, request: PredictRequest, /) -> PredictResponse | PredictModelsResponse:
         """The calibrated probability of one customer, and on request the reasons for it; by one model or several."""
         if request.models:
-            return self._predict_models(request)
+            return await self._predict_models(request)
         predictor = self.connection.wiring().predictor(request.model)
         customer_id = self.gate.permitted(request.customer_id, "customer_id")
         predictor.check(request.context)
@@ -147,7 +156,7 @@ class CustomerTwin:
             reasons=reasons_of(prediction),
         )
 
-    def _predict_models(self, request: PredictRequest) -> PredictModelsResponse:
+    async def _predict_models(self, request: PredictRequest) -> PredictModelsResponse:
         check_one_way(request)
         asked = self.connection.wiring().several(request.models)
         customer_id = self.gate.permitted(request.customer_id, "customer_id")
@@ -155,8 +164,7 @@ class CustomerTwin:
         began = served_log.now()
         as_of, predictions = asked.several.one(customer_id, request.reasons, request.context)
         answered = predictions_of(asked, predictions, "customer_id")
-        for predictor, prediction in zip(asked.several.predictors, predictions, strict=True):
-            self.served.add(predictor.champion, began, as_of, [prediction])
+        await self._keep(asked, began, as_of, [[prediction] for prediction in predictions], request.context)
         return PredictModelsResponse(
             request_id=request_id.current.get(),
             customer_id=request.customer_id,
@@ -195,13 +203,27 @@ class CustomerTwin:
         permitted = [item.customer_id for item in gate if item.denied is None]
         began = served_log.now()
         as_of, predictions = await asked.several.many(permitted, request.reasons, request.context)
-        for predictor, of_model in zip(asked.several.predictors, predictions, strict=True):
-            self.served.add(predictor.champion, began, as_of, of_model)
+        await self._keep(asked, began, as_of, predictions, request.context)
         return PredictManyModelsResponse(
             request_id=request_id.current.get(),
             as_of=iso(as_of),
             results=customers_of(request.customer_ids, gate, asked, predictions),
         )
+
+    async def _keep(
+        self,
+        asked: AskedModels,
+        began: Moment,
+        as_of: int,
+        predictions: Sequence[Sequence[Prediction]],
+        context: Context,
+    ) -> None:
+        """In the log, each model's with what it reads of the context, all of them in one write."""
+        of_models = zip(asked.several.predictors, predictions, strict=True)
+        kept = [self.served.add(one.champion, began, as_of, said, one.own(context)) for one, said in of_models]
+        for written in kept:
+            if written is not None:
+                await asyncio.wrap_future(written)
 
     @bentoml.api(route="/v1/decide")
     @answering
