@@ -48,7 +48,7 @@ class Wiring:
 
     `predictors` are of `models`, `effects` of `action_models`, which say what actions change. `held_back` says why a
     model's latest champion is not served; then the predictor is of the one before. `challengers` answer in the shadow
-    of champions. `not_exported` says, by the name in the model store, what the registry has and the store could not get.
+    of champions. `not_exported` says, by name in the model store, what the registry has and the store could not get.
     """
 
     models: Mapping[str, ModelConfig]

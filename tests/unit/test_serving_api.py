@@ -347,7 +347,8 @@ ANY_JSON = st.recursive(
 )
 NEAR_MISS = st.fixed_dictionaries({}, optional={
     "customer_id": ANY_JSON | st.sampled_from(CUSTOMERS), "customer_ids": ANY_JSON | st.lists(st.text(), max_size=5),
-    "model": ANY_JSON | st.just("churn"), "reasons": ANY_JSON | st.booleans(),
+    "model": ANY_JSON | st.just("churn"), "models": ANY_JSON | st.lists(st.just("churn") | st.text()),
+    "reasons": ANY_JSON | st.booleans(),
 })  # fmt: skip
 BODIES = st.binary(max_size=200) | (ANY_JSON | NEAR_MISS).map(lambda value: json.dumps(value).encode())
 
