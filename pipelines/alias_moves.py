@@ -125,9 +125,12 @@ def holders(moves: Sequence[Move]) -> dict[str, str | None]:
 
 
 def taken_back(moves: Sequence[Move], version: str) -> bool:
-    """Whether a person, and not a better model, took the alias of the champion from this version."""
+    """Whether a person, and not a better model, took the alias of the champion from this version.
+
+    Who moves it in MLflow says nothing of why.
+    """
     last = next((move for move in reversed(moves) if move.alias == CHAMPION and move.before == version), None)
-    return last is not None and last.how != "register"
+    return last is not None and last.how not in ("register", "by_hand")
 
 
 def line_of_champions(moves: Sequence[Move], present: str | None) -> list[str]:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipelines.model_store import challenger_name, stored_version
 from pipelines.settings import Settings
@@ -36,7 +37,7 @@ class RegisteredChampion:
 
 def registered_champions(settings: Settings) -> list[RegisteredChampion]:
     """The champion of every model that has one."""
-    database = settings.workspace.mlruns / "mlflow.db"
+    database = _database(settings)
     if not database.exists():
         return []
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
@@ -47,9 +48,13 @@ def registered_champions(settings: Settings) -> list[RegisteredChampion]:
     ]
 
 
+def _database(settings: Settings) -> Path:
+    return settings.workspace.mlruns / "mlflow.db"
+
+
 def alias_versions(settings: Settings) -> dict[tuple[str, str], str]:
     """The version that holds an alias, by model and alias. Raises sqlite3.Error where that cannot be read now."""
-    database = settings.workspace.mlruns / "mlflow.db"
+    database = _database(settings)
     if not database.exists():
         return {}
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
@@ -68,7 +73,7 @@ def due_exports(settings: Settings) -> dict[str, str | None]:
     for name in (*settings.models, *settings.action_models):
         if (name, "champion") in held:
             wanted[name] = held[name, "champion"]
-    if held:
+    if _database(settings).exists():
         wanted |= {challenger_name(name): held.get((name, "challenger")) for name in settings.models}
     home = settings.workspace.bentoml_home
     return {name: version for name, version in wanted.items() if stored_version(home, name) != version}
