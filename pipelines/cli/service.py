@@ -30,7 +30,8 @@ def prepare_service(settings: Settings) -> list[str]:
     Raises:
         UserError: no model has a champion.
     """
-    from pipelines.register import export_challenger, export_champion, export_or_keep
+    from pipelines.register import export_challenger, export_champion
+    from pipelines.register.follow import export_or_keep
     from pipelines.tracking import CHAMPION, alias_version
 
     configured = [*settings.models.values(), *settings.action_models.values()]

@@ -4,7 +4,6 @@ from pipelines.gate import Gate
 from pipelines.register.candidate import TUNED
 from pipelines.register.challenge import Challenge, challenge
 from pipelines.register.export import export_challenger, export_champion
-from pipelines.register.follow import export_or_keep
 from pipelines.register.gates import Evidence, check_gates
 from pipelines.register.promotion import History, Promotion, history, promote, rollback
 from pipelines.register.registration import register
@@ -12,5 +11,5 @@ from pipelines.registry import Registration
 
 __all__ = [
     "TUNED", "Challenge", "Evidence", "Gate", "History", "Promotion", "Registration", "challenge", "check_gates",
-    "export_challenger", "export_champion", "export_or_keep", "history", "promote", "register", "rollback",
+    "export_challenger", "export_champion", "history", "promote", "register", "rollback",
 ]  # fmt: skip

@@ -16,8 +16,8 @@ from pipelines.cli import app
 from pipelines.console import UserError
 from pipelines.model_store import challenger_name, stored_models, stored_version
 from pipelines.not_exported import read_not_exported
-from pipelines.register import challenge, export_champion, export_or_keep, history, promote
-from pipelines.register.follow import follow
+from pipelines.register import challenge, export_champion, history, promote
+from pipelines.register.follow import export_or_keep, follow
 from pipelines.settings import Settings
 from pipelines.tracking import connect
 from serving.api.pages import model_info
