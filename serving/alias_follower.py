@@ -59,10 +59,13 @@ class AliasFollower:
             OSError: there can be no lock, or no process.
         """
         due = due_exports(self._settings)
-        if not due or not self._is_alone() or (due == self._tried and time.monotonic() < self._again_at):
+        is_new = not due.items() <= self._tried.items()
+        if not due or not (is_new or time.monotonic() >= self._again_at) or not self._is_alone():
             return
         self._export()
-        self._tried, self._again_at = due_exports(self._settings), time.monotonic() + AGAIN_SECONDS
+        # What became due meanwhile was not tried yet.
+        self._tried = dict(due.items() & due_exports(self._settings).items())
+        self._again_at = time.monotonic() + AGAIN_SECONDS
 
     def _export(self) -> None:
         root = self._settings.workspace.root
