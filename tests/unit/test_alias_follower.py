@@ -32,7 +32,7 @@ class Counting(AliasFollower):
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Version 1 is champion and exported; version 2 cannot be served, for it lacks a manifest."""
+    """Version 1 is champion and exported, 2 and 3 are registered."""
     shop = make_shop(tmp_path_factory.mktemp("follower"))
     for seed in (1, 2, 3):
         register_booster(
