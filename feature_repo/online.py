@@ -46,7 +46,7 @@ class FeatureReader:
 
     def __init__(self, spec: FeatureSpec, storage: StateStorage, feature_names: Sequence[str]) -> None:
         """Raises KeyError if a feature is not in the spec."""
-        self._spec_hash = spec.hash
+        self._spec, self._spec_hash = spec, spec.hash
         self._storage = storage
         of_calls = {name: feature for name in feature_names if (feature := spec.request_feature(name))}
         views = {feature.view for feature in of_calls.values()}
@@ -58,6 +58,10 @@ class FeatureReader:
         stored = [name for name in feature_names if name not in of_calls]
         divided_by = [f.denominator for f in self._of_calls if f.denominator]
         self._reader = StateReader(spec, list(dict.fromkeys([*stored, *divided_by])))
+
+    def of(self, feature_names: Sequence[str]) -> FeatureReader:
+        """A reader of other features of the same states. Raises KeyError if one is not in the spec."""
+        return FeatureReader(self._spec, self._storage, feature_names)
 
     @property
     def inputs(self) -> Mapping[str, Literal["integer", "text"]]:

@@ -1,4 +1,4 @@
-"""The registered champions and what they read, for lists that should not wait until MLflow is imported."""
+"""What the registry says of aliases, read from its file, for those who should not wait until MLflow is imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
+from pipelines.model_store import challenger_name, stored_version
 from pipelines.settings import Settings
 
 _CHAMPIONS = """
@@ -15,6 +17,9 @@ SELECT a.name, a.version, t.value FROM registered_model_aliases a
 LEFT JOIN model_version_tags t ON t.name = a.name AND t.version = a.version AND t.key = 'spec_hash'
 WHERE a.alias = 'champion' ORDER BY a.name
 """
+
+
+_ALIASES = "SELECT name, alias, version FROM registered_model_aliases WHERE alias IN ('champion', 'challenger')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class RegisteredChampion:
 
 def registered_champions(settings: Settings) -> list[RegisteredChampion]:
     """The champion of every model that has one."""
-    database = settings.workspace.mlruns / "mlflow.db"
+    database = _database(settings)
     if not database.exists():
         return []
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
@@ -41,6 +46,37 @@ def registered_champions(settings: Settings) -> list[RegisteredChampion]:
         RegisteredChampion(name, str(version), spec_hash, tuple(_features(settings, name, str(version), spec_hash)))
         for name, version, spec_hash in rows
     ]
+
+
+def _database(settings: Settings) -> Path:
+    return settings.workspace.mlruns / "mlflow.db"
+
+
+def alias_versions(settings: Settings) -> dict[tuple[str, str], str]:
+    """The version that holds an alias, by model and alias. Raises sqlite3.Error where that cannot be read now."""
+    database = _database(settings)
+    if not database.exists():
+        return {}
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        rows = connection.execute(_ALIASES).fetchall()
+    return {(name, alias): str(version) for name, alias, version in rows}
+
+
+def due_exports(settings: Settings) -> dict[str, str | None]:
+    """Where the model store lags behind the aliases: the version that is to be there, by its name in the store.
+
+    None where a challenger is to be none any more. A champion stays when its alias is taken away: without one there
+    would be nothing to serve. Raises as `alias_versions`.
+    """
+    held = alias_versions(settings)
+    wanted: dict[str, str | None] = {}
+    for name in (*settings.models, *settings.action_models):
+        if (name, "champion") in held:
+            wanted[name] = held[name, "champion"]
+    if _database(settings).exists():
+        wanted |= {challenger_name(name): held.get((name, "challenger")) for name in settings.models}
+    home = settings.workspace.bentoml_home
+    return {name: version for name, version in wanted.items() if stored_version(home, name) != version}
 
 
 def _features(settings: Settings, model: str, version: str, spec_hash: str | None) -> Sequence[str]:

@@ -1,4 +1,7 @@
-"""The champions that are served, as the files of BentoML's model store say; BentoML takes seconds to import."""
+"""What is served, as the files of BentoML's model store say; BentoML takes seconds to import.
+
+A champion stands in the store under the name of its model, a challenger under a name of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 MANIFEST_FILE = "manifest.json"
 # The file of a model by the `kind` of its manifest, which is `booster` where there is none.
 BOOSTER, LINEAR, EFFECTS = "booster", "linear", "effects"
+_CHALLENGER = ".challenger"
 MODEL_FILES = {BOOSTER: "model.lgb", LINEAR: "linear.json", EFFECTS: "effects.json"}
 
 
@@ -36,9 +40,23 @@ def latest_file(bentoml_home: Path, model: str) -> Path:
     return bentoml_home / "models" / model / "latest"
 
 
+def challenger_name(model: str) -> str:
+    """What the challenger of a model is called in the store: whoever looks for champions does not meet it."""
+    return model + _CHALLENGER
+
+
+def stored_version(bentoml_home: Path, name: str) -> str | None:
+    """The latest version of a champion or challenger in the store; None where there is none."""
+    try:
+        return latest_file(bentoml_home, name).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
 def stored_models(bentoml_home: Path) -> list[StoredModel]:
-    """The latest version of every model of the store, those included that are no longer configured."""
-    found = (_latest(file) for file in sorted((bentoml_home / "models").glob("*/latest")))
+    """The latest version of every model of the store, those included that are no longer configured; no challengers."""
+    files = sorted((bentoml_home / "models").glob("*/latest"))
+    found = (_latest(file) for file in files if not file.parent.name.endswith(_CHALLENGER))
     return [model for model in found if model is not None]
 
 

@@ -159,6 +159,12 @@ def champion(settings: Settings, config: LearningConfig) -> RegisteredVersion | 
     return None if version is None else _opened(config.name, version)
 
 
+def challenger(settings: Settings, config: LearningConfig) -> RegisteredVersion | None:
+    """The version that answers in the champion's shadow, or None. Raises as `champion`."""
+    version = alias_version(settings, config.name, CHALLENGER)
+    return None if version is None else _opened(config.name, version)
+
+
 def champion_if_there(settings: Settings, config: LearningConfig) -> RegisteredVersion | None:
     """The present champion, or None, with a word on stderr, where its files are gone, as after a checkout was moved.
 

@@ -18,22 +18,28 @@ from pipelines.console import UserError
 from pipelines.events.opening import may_have_states, open_states
 from pipelines.events.spec_lease import SpecLease
 from pipelines.events.specs_in_use import find_spec, spec_beside
-from pipelines.model_store import EFFECTS, MODEL_FILES
+from pipelines.model_store import EFFECTS, MODEL_FILES, challenger_name
+from pipelines.not_exported import NotExported, read_not_exported
 from pipelines.settings import Settings
 from pipelines.settings.models import ActionModelConfig, ModelConfig
 from pipelines.spec_versions import SpecVersions
 from serving.api.authorisation import Access
 from serving.api.errors import ApiError, ErrorDetail, state_unavailable
-from serving.champion import MODEL_MISSING, Champion, StoredChampion, find_champion, former_versions
+from serving.challenger import Challenger, find_challenger
+from serving.champion import MODEL_MISSING, StoredChampion, find_champion, former_versions
 from serving.effect_champion import EffectChampion, EffectPredictor
 from serving.features import FeatureReader
+from serving.model_checks import check_inputs, loaded
 from serving.predictor import STATE_MISSING, Predictor, empty_state, mismatch
 from serving.settings import service_settings
+from serving.several import AskedModels, several, unanswered
 
 logger = logging.getLogger("bentoml.twin")
 
 OpenReader = Callable[[FeatureSpec, tuple[str, ...]], FeatureReader]
 AnyPredictor: TypeAlias = Predictor | EffectPredictor
+# Combinations of models that are kept ready; a client may ask for many.
+_MOST_COMBINATIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,8 @@ class Wiring:
     """What can be served: a predictor, or the reason why there is none, for each configured model.
 
     `predictors` are of `models`, `effects` of `action_models`, which say what actions change. `held_back` says why a
-    model's latest champion is not served; then the predictor is of the one before.
+    model's latest champion is not served; then the predictor is of the one before. `challengers` answer in the shadow
+    of champions. `not_exported` says, by name in the model store, what the registry has and the store could not get.
     """
 
     models: Mapping[str, ModelConfig]
@@ -50,6 +57,10 @@ class Wiring:
     held_back: Mapping[str, ApiError] = field(default_factory=dict)
     action_models: Mapping[str, ActionModelConfig] = field(default_factory=dict)
     effects: Mapping[str, EffectPredictor] = field(default_factory=dict)
+    challengers: Mapping[str, Challenger] = field(default_factory=dict)
+    not_exported: Mapping[str, ApiError] = field(default_factory=dict)
+    # It lives as long as the wiring: former predictors, and what they hold, must not outlive that.
+    _combinations: dict[tuple[str, ...], AskedModels] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def configured(self) -> dict[str, ModelConfig | ActionModelConfig]:
@@ -101,6 +112,33 @@ class Wiring:
         detail = ErrorDetail(field="model", expected=f"one of: {known}", got="another name")
         raise ApiError(404, "unknown_model", "there is no such model", [detail])
 
+    def several(self, models: tuple[str, ...]) -> AskedModels:
+        """The predictors of different models, and why each of the others has none; for one thread.
+
+        Raises:
+            ApiError: as `predictor` of the first model, where none of them has one.
+        """
+        known = self._combinations.get(models)
+        if known is None:
+            known = self._several(models)
+            if len(self._combinations) >= _MOST_COMBINATIONS:
+                self._combinations.clear()
+            self._combinations[models] = known
+        return known
+
+    def _several(self, models: tuple[str, ...]) -> AskedModels:
+        errors: list[ApiError | None] = []
+        for at, model in enumerate(models):
+            try:
+                self.predictor(model)
+                errors.append(None)
+            except ApiError as error:
+                errors.append(unanswered(error, at))
+        served = [self.predictors[model] for model, error in zip(models, errors, strict=True) if error is None]
+        if not served:
+            raise next(error for error in errors if error is not None)
+        return AskedModels(models, tuple(errors), several(served))
+
 
 def _no_probability(model: str) -> ApiError:
     detail = ErrorDetail(
@@ -123,7 +161,7 @@ def wire(
     """Load the champion of every configured model, each with the features it was trained on.
 
     `open_features` stands in for the state of the workspace. `before` is the wiring in use, of which predictors of
-    `unchanged` models are kept, and those whose successor cannot be served.
+    `unchanged` models are kept, and those whose successor cannot be served; `unchanged` are names in the model store.
     """
     served: dict[str, AnyPredictor] = {}
     refusals: dict[str, ApiError] = {}
@@ -148,9 +186,33 @@ def wire(
                 served[name], held_back[name] = fallback, _to_be_told(error)
     predictors = {name: one for name, one in served.items() if isinstance(one, Predictor)}
     effects = {name: one for name, one in served.items() if isinstance(one, EffectPredictor)}
-    made = Wiring(settings.models, predictors, refusals, held_back, settings.action_models, effects)
+    challengers = _challengers(settings, predictors, before, unchanged)
+    known = read_not_exported(settings.workspace.bentoml_home)
+    not_exported = {name: _not_exported(name, said) for name, said in known.items()}
+    made = Wiring(
+        settings.models, predictors, refusals, held_back, settings.action_models, effects, challengers, not_exported
+    )
     _tell(made, before)
     return made
+
+
+def _challengers(
+    settings: Settings, predictors: Mapping[str, Predictor], before: Wiring | None, unchanged: Collection[str]
+) -> dict[str, Challenger]:
+    found: dict[str, Challenger | None] = {}
+    for name, predictor in predictors.items():
+        is_kept = before is not None and before.predictors.get(name) is predictor
+        if is_kept and before is not None and challenger_name(name) in unchanged:
+            found[name] = before.challengers.get(name)
+        else:
+            found[name] = find_challenger(settings.workspace.bentoml_home, predictor.champion)
+    return {name: challenger for name, challenger in found.items() if challenger is not None}
+
+
+def _not_exported(name: str, said: NotExported) -> ApiError:
+    """Why the service goes on with what it has."""
+    detail = ErrorDetail(field="version", expected=said.expected, got=said.got, hint=said.hint)
+    return ApiError(503, "not_exported", f"version {said.version} of {name} in the registry: {said.message}", [detail])
 
 
 def _to_be_told(error: ApiError) -> ApiError:
@@ -172,11 +234,28 @@ def _tell(made: Wiring, before: Wiring | None) -> None:
         instead = f", version {made.served[name].champion.version} is" if name in made.served else ""
         what = f"the latest champion of {name}" if instead else name
         logger.error("%s is not served%s: %s. %s", what, instead, error, details)
+    _tell_of_registry(made, before)
     former = {} if before is None else before.served
     for name, predictor in made.served.items():
         if before is not None and former.get(name) is not predictor:
             champion = predictor.champion
             logger.info("%s is served by version %s now (spec %s)", name, champion.version, champion.spec_hash)
+
+
+def _tell_of_registry(made: Wiring, before: Wiring | None) -> None:
+    known = {} if before is None else before.not_exported
+    for name, error in made.not_exported.items():
+        if str(known.get(name)) != str(error):
+            details = "; ".join(f"expected {d.expected}, got {d.got} ({d.hint})" for d in error.details)
+            logger.error("%s; what was served before is served still: %s", error, details)
+    tried = {} if before is None else before.challengers
+    for name, challenger in made.challengers.items():
+        if tried.get(name) is not challenger and challenger.error is None:
+            logger.info("version %s answers in the shadow of %s now", challenger.version, name)
+        elif tried.get(name) is not challenger:
+            logger.error(
+                "the challenger of %s, version %s, is left out: %s", name, challenger.version, challenger.error
+            )
 
 
 def open_state(settings: Settings, spec: FeatureSpec, features: tuple[str, ...]) -> FeatureReader:
@@ -231,7 +310,7 @@ def _predictor(
         meanings = {name: words_of(spec, name) for name in stored.features} | stored.inputs.words()
         if isinstance(model, ActionModelConfig):
             return EffectPredictor(_effects(stored), reader, meanings, clock, lease)
-        return Predictor(_champion(stored), reader, meanings, clock, lease)
+        return Predictor(loaded(stored), reader, meanings, clock, lease)
     except BaseException:
         # The error is kept to be told, and with it all that stood where it was raised.
         lease.release()
@@ -251,13 +330,6 @@ def _over_states(stored: StoredChampion, spec: FeatureSpec, open_features: OpenR
         hint = "build the states of the features that it was trained on: `twin state rebuild`"
         raise mismatch(stored, "spec_hash", stored.spec_hash, built, hint)
     return reader
-
-
-def _champion(stored: StoredChampion) -> Champion:
-    champion = stored.load()
-    if tuple(champion.scorer.feature_name()) != champion.inputs.names:
-        raise mismatch(stored, stored.file.name, "the columns of manifest.json", "others, or another order")
-    return champion
 
 
 def _effects(stored: StoredChampion) -> EffectChampion:
@@ -293,7 +365,7 @@ def _lease(settings: Settings, stored: StoredChampion) -> SpecLease:
 def _check_features(champion: StoredChampion, spec: FeatureSpec, service: str) -> None:
     """Raises ApiError (503) where the model's manifest and its spec do not say the same."""
     known = spec.service_features(service) if service in spec.services else ()
-    _check_inputs(champion)
+    check_inputs(champion)
     if champion.features == known:
         return
     apart = [name for name in champion.features if name not in known] + [
@@ -301,17 +373,6 @@ def _check_features(champion: StoredChampion, spec: FeatureSpec, service: str) -
     ]
     difference = f"{len(known)} features, apart in {', '.join(apart[:5]) or 'their order'}"
     raise mismatch(champion, "features", f"{len(champion.features)} features", difference)
-
-
-def _check_inputs(champion: StoredChampion) -> None:
-    """Raises ApiError (503) where the columns are made of other features than the manifest says are read."""
-    inputs, said = champion.inputs, tuple(champion.manifest["features"])
-    rhythm = inputs.rhythm
-    used = (*inputs.direct, *((rhythm.recency, rhythm.frequency, rhythm.age) if rhythm else ()))
-    strange = [name for name in used if name not in said]
-    if inputs.features != said or strange:
-        got = ", ".join(strange[:5]) or "others, or another order"
-        raise mismatch(champion, "inputs", "made of the features of manifest.json", got)
 
 
 def _clock(settings: Settings, reader: FeatureReader) -> Callable[[], int | None]:

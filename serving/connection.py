@@ -6,19 +6,25 @@ import gc
 import logging
 import os
 import threading
+from pathlib import Path
 
-from pipelines.model_store import latest_file
+from pipelines.model_store import challenger_name, latest_file
+from pipelines.not_exported import not_exported_file
 from pipelines.settings import Settings
 from serving.api.error_log import described
 from serving.bootstrap import OpenReader, Wiring, wire
 from serving.carried import take_carried
+from serving.champion import Champion
 from serving.predictor import STATE_MISSING
+from serving.served_records import ShadowModel
 from serving.settings import service_settings
 
 logger = logging.getLogger("bentoml.twin")
 
 LOOK_SECONDS = 1.0
 _LAST_LOOK_SECONDS = 10.0
+# Stands for the file that says what could not be exported, which is no name of a model.
+_NOT_EXPORTED = ""
 
 # What tells one state of a file from the next: the store writes it anew for each version.
 _Mark = tuple[int, int, int] | None
@@ -54,6 +60,14 @@ class Connection:
         if any(refusal.code == STATE_MISSING for refusal in self._wiring.refusals.values()):
             self.look()
         return self._wiring
+
+    def shadow_of(self, champion: Champion) -> tuple[ShadowModel, ...]:
+        """Who answers in the shadow of a champion that is served now; nobody in that of a former one. Thread-safe."""
+        wiring = self._wiring
+        predictor, challenger = wiring.predictors.get(champion.model), wiring.challengers.get(champion.model)
+        if predictor is None or predictor.champion is not champion or challenger is None or challenger.model is None:
+            return ()
+        return (ShadowModel(champion.model, challenger.version, challenger.predict),)
 
     def start(self) -> None:
         """Look once in `LOOK_SECONDS` from now on, in a thread."""
@@ -92,13 +106,15 @@ class Connection:
                 logger.error("what was served before is served still; the next look tries again: %s", described(error))
 
     def _marks(self) -> dict[str, _Mark]:
-        names = (*self.settings.models, *self.settings.action_models)
-        return {name: _mark(self.settings, name) for name in names}
+        home, models = self.settings.workspace.bentoml_home, tuple(self.settings.models)
+        names = (*models, *self.settings.action_models, *map(challenger_name, models))
+        marks = {name: _mark(latest_file(home, name)) for name in names}
+        return {**marks, _NOT_EXPORTED: _mark(not_exported_file(home))}
 
 
-def _mark(settings: Settings, model: str) -> _Mark:
+def _mark(file: Path) -> _Mark:
     try:
-        status = os.stat(latest_file(settings.workspace.bentoml_home, model))
+        status = os.stat(file)
     except OSError:
         return None
     return status.st_mtime_ns, status.st_ino, status.st_size

@@ -68,6 +68,10 @@ class FeatureReader(Protocol):
         """The same at `earliest`, or just after the newest arrival of these customers where that is later; and when."""
         ...
 
+    def of(self, feature_names: Sequence[str]) -> FeatureReader:
+        """A reader of other features of the same states, for the same thread. Raises KeyError if one is not there."""
+        ...
+
     def check(self) -> None:
         """Raises StateUnavailable where states cannot be read now, or are not whole."""
         ...
@@ -92,6 +96,7 @@ class MemoryReader:
     """A `FeatureReader` over values given beforehand; they do not age, and no context changes them.
 
     `arrived` is the newest arrival of each customer.
+    `names` are of the values, in order, for readers of others of them.
     """
 
     values: Mapping[str, Sequence[float]]
@@ -100,6 +105,15 @@ class MemoryReader:
     end: int | None
     inputs: Mapping[str, Literal["integer", "text"]] = field(default_factory=dict)
     arrived: int = NEVER
+    names: tuple[str, ...] = ()
+
+    def of(self, feature_names: Sequence[str]) -> MemoryReader:
+        place = {name: at for at, name in enumerate(self.names)}
+        chosen = [place[name] for name in feature_names]
+        values = {customer: [row[at] for at in chosen] for customer, row in self.values.items()}
+        return MemoryReader(
+            values, len(chosen), self.spec_hash, self.end, self.inputs, self.arrived, tuple(feature_names)
+        )
 
     def read(self, customer_ids: Sequence[str], as_of: int, context: Mapping[str, Any] | None = None) -> MemoryRows:
         empty = [np.nan] * self.width

@@ -79,6 +79,10 @@ class Predictor:
         if context:
             check_context(context, self.reader.inputs, self.champion.model)
 
+    def own(self, context: Context) -> Context:
+        """What the model reads of a context."""
+        return {name: context[name] for name in self.reader.inputs if name in context} if context else context
+
     def one(self, customer_id: str, reasons: bool, context: Context = NO_CONTEXT) -> tuple[int, Prediction]:
         """The as-of instant and the prediction of one customer in this context (see `check`), on the calling thread.
 
@@ -89,7 +93,7 @@ class Predictor:
             as_of, rows = self._read_from([customer_id], context)
         if rows.found[0]:
             with span("model.predict"):
-                return as_of, self._predict([customer_id], rows.matrix, _reads(rows), reasons)[0]
+                return as_of, self.predict([customer_id], rows.matrix, _reads(rows), reasons)[0]
         self._check_not_empty()
         return as_of, Prediction(customer_id, None)
 
@@ -122,7 +126,7 @@ class Predictor:
         matrix = np.concatenate([rows.matrix for rows in slices])[np.array(found, dtype=bool)]
         reads = [read for rows in slices for read in _reads(rows)]
         with span("model.predict"):
-            predictions = iter(await asyncio.to_thread(self._predict, known, matrix, reads, reasons))
+            predictions = iter(await asyncio.to_thread(self.predict, known, matrix, reads, reasons))
         return as_of, [
             next(predictions) if is_known else Prediction(customer, None)
             for customer, is_known in zip(customer_ids, found, strict=True)
@@ -150,10 +154,10 @@ class Predictor:
         if self.reader.data_end() is None:
             raise empty_state()
 
-    def _predict(
+    def predict(
         self, customer_ids: Sequence[str], matrix: NDArray[np.float64], reads: Sequence[Read], reasons: bool
     ) -> list[Prediction]:
-        """Predictions of n known customers; `matrix` holds their f features as read, shape (n, f).
+        """Predictions of n known customers; `matrix` holds their f features as read, shape (n, f), as `reads` do.
 
         Raises:
             AdditivityError: contributions do not sum to the score; nothing of this may be served.

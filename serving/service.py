@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec
@@ -15,9 +16,11 @@ from starlette.responses import Response
 
 from feature_repo.state.storage import StatesLost, StateUnavailable
 from serving import bootstrap, connection, consent_gate, ingestion, served_log
+from serving.alias_follower import AliasFollower
 from serving.api import request_id
 from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
 from serving.api.authorisation import authorise
+from serving.api.context import Context
 from serving.api.decide import DecideResponse, decide_response
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, internal_error, state_unavailable
@@ -25,7 +28,13 @@ from serving.api.metrics import workers_folder
 from serving.api.pages import pages
 from serving.api.request_door import RequestDoor
 from serving.api.requests import DecideRequest, PredictManyRequest, PredictRequest
-from serving.api.responses import PredictManyResponse, PredictResponse
+from serving.api.responses import (
+    PredictManyModelsResponse,
+    PredictManyResponse,
+    PredictModelsResponse,
+    PredictResponse,
+)
+from serving.api.several import check_one_way, customers_of, predictions_of
 from serving.connections import CONNECTIONS, Limits
 from serving.decisions import desk
 from serving.decisions.catalogue_watch import watch_catalogue
@@ -36,7 +45,10 @@ from serving.lifetime import end_with_starter
 from serving.observing import logs, measures, tracing
 from serving.observing.exposition import Sharing
 from serving.observing.watched import watch
+from serving.predictor import Prediction
+from serving.served_records import Moment
 from serving.settings import service_settings
+from serving.several import AskedModels
 from serving.shaped import ShapedService
 
 Arguments = ParamSpec("Arguments")
@@ -96,15 +108,18 @@ class CustomerTwin:
         self.catalogues = watch_catalogue(self.connection.settings)
         self.decisions = desk.connect(self.connection, self.gate, self.catalogues)
         self.decisions.recover(self.ingestion.files)
-        self.served = served_log.connect()
+        self.served = served_log.connect(self.connection.shadow_of)
         self.served.start()
         watch(self.connection.wiring, self.ingestion.journal, self.served)
         folder = workers_folder(PROFILE.workers)
         self.sharing = None if folder is None else Sharing(folder)
+        self.aliases = AliasFollower(self.connection.settings)
+        self.aliases.start()
 
     @bentoml.on_shutdown
     def close(self) -> None:
         """Finish what was taken in."""
+        self.aliases.close()
         self.connection.close()
         self.ingestion.close()
         self.decisions.close()
@@ -140,10 +155,12 @@ class CustomerTwin:
         wiring.check()
         return True
 
-    @bentoml.api(route="/v1/predict")
+    @bentoml.api(route="/v1/predict", output_spec=PredictResponse)
     @answering
-    async def predict(self, request: PredictRequest, /) -> PredictResponse:
-        """The calibrated probability of one customer, and on request the reasons for it."""
+    async def predict(self, request: PredictRequest, /) -> PredictResponse | PredictModelsResponse:
+        """The calibrated probability of one customer, and on request the reasons for it; by one model or several."""
+        if request.models:
+            return await self._predict_models(request)
         predictor = self.connection.wiring().predictor(request.model)
         customer_id = self.gate.permitted(request.customer_id, "customer_id")
         predictor.check(request.context)
@@ -165,11 +182,30 @@ class CustomerTwin:
             reasons=reasons_of(prediction),
         )
 
-    @bentoml.api(route="/v1/predict_many")
+    async def _predict_models(self, request: PredictRequest) -> PredictModelsResponse:
+        check_one_way(request)
+        asked = self.connection.wiring().several(request.models)
+        customer_id = self.gate.permitted(request.customer_id, "customer_id")
+        asked.several.check(request.context, asked.all_known)
+        began = served_log.now()
+        as_of, predictions = asked.several.one(customer_id, request.reasons, request.context)
+        answered = predictions_of(asked, predictions, "customer_id")
+        await self._keep(asked, began, as_of, [[prediction] for prediction in predictions], request.context)
+        return PredictModelsResponse(
+            request_id=request_id.current.get(),
+            customer_id=request.customer_id,
+            resolved_customer_id=resolved(request.customer_id, customer_id),
+            as_of=iso(as_of),
+            predictions=answered,
+        )
+
+    @bentoml.api(route="/v1/predict_many", output_spec=PredictManyResponse)
     @answering
-    async def predict_many(self, request: PredictManyRequest, /) -> PredictManyResponse:
+    async def predict_many(self, request: PredictManyRequest, /) -> PredictManyResponse | PredictManyModelsResponse:
         """Predictions of many customers at one instant, in their order; an unknown one is an item with an error."""
         check_count(len(request.customer_ids), PROFILE.maximum_customers)
+        if request.models:
+            return await self._predict_many_models(request)
         predictor = self.connection.wiring().predictor(request.model)
         predictor.check(request.context)
         asked = await self.gate.ask_many(request.customer_ids)
@@ -185,6 +221,38 @@ class CustomerTwin:
             as_of=iso(as_of),
             results=items_of(request.customer_ids, asked, predictions),
         )
+
+    async def _predict_many_models(self, request: PredictManyRequest) -> PredictManyModelsResponse:
+        check_one_way(request)
+        asked = self.connection.wiring().several(request.models)
+        asked.several.check(request.context, asked.all_known)
+        gate = await self.gate.ask_many(request.customer_ids)
+        permitted = [item.customer_id for item in gate if item.denied is None]
+        began = served_log.now()
+        as_of, predictions = await asked.several.many(permitted, request.reasons, request.context)
+        await self._keep(asked, began, as_of, predictions, request.context)
+        return PredictManyModelsResponse(
+            request_id=request_id.current.get(),
+            as_of=iso(as_of),
+            results=customers_of(request.customer_ids, gate, asked, predictions),
+        )
+
+    async def _keep(
+        self,
+        asked: AskedModels,
+        began: Moment,
+        as_of: int,
+        predictions: Sequence[Sequence[Prediction]],
+        context: Context,
+    ) -> None:
+        """In the log, each model's with what it reads of the context, all of them in one write."""
+        of_models = list(zip(asked.several.predictors, predictions, strict=True))
+        kept = [self.served.add(one.champion, began, as_of, said, one.own(context)) for one, said in of_models]
+        for one, said in of_models:
+            measures.predicted(one.champion, said)
+        for written in kept:
+            if written is not None:
+                await asyncio.wrap_future(written)
 
     @bentoml.api(route="/v1/decide")
     @answering

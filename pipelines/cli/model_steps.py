@@ -83,12 +83,14 @@ def report(settings: Settings, config: ModelConfig) -> Summary:
 
 
 def publish(settings: Settings, config: ModelConfig, name: str | None = None) -> Summary:
-    from pipelines.register import TUNED, export_champion, register
+    from pipelines.register import TUNED, export_challenger, export_champion, register
 
     registration = register(settings, config, name=name or TUNED)
     if registration.is_champion:
         # A service that runs takes it from there.
         export_champion(settings, config)
+    elif config.name in settings.models:
+        export_challenger(settings, config)
     return registration
 
 

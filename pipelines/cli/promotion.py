@@ -1,4 +1,4 @@
-"""Commands about which version of a model is served: make one champion, take that back, and who did what."""
+"""Commands about which version of a model is served or tried: make one champion, take that back, and who did what."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ Reason = Annotated[str, typer.Option(help="why; it is kept in MLflow and in the 
 
 def register_commands(app: typer.Typer) -> None:
     app.command("promote")(promote_command)
+    app.command("challenge")(challenge_command)
     app.command("rollback")(rollback_command)
     app.command("history")(history_command)
 
@@ -34,6 +35,26 @@ def promote_command(
 
     settings = settings_of(context)
     tell(promote(settings, settings.learned(model), version, reason, despite_gates), json)
+
+
+def challenge_command(
+    context: typer.Context,
+    model: Name,
+    version: Annotated[str | None, typer.Option(help="of the registry, as twin history lists them")] = None,
+    none: Annotated[bool, typer.Option("--none", help="no version any more")] = False,
+    reason: Reason = "",
+    json: AsJson = False,
+) -> None:
+    """Have a version answer in the champion's shadow: its scores are logged, and nobody is told.
+
+    Example: twin challenge churn --version 4 --reason "to be compared until June"
+    """
+    from pipelines.register import challenge
+
+    if (version is None) != none:
+        raise typer.BadParameter("say either --version N or --none")
+    settings = settings_of(context)
+    tell(challenge(settings, settings.learned(model), version, reason), json)
 
 
 def rollback_command(context: typer.Context, model: Name, reason: Reason = "", json: AsJson = False) -> None:

@@ -36,14 +36,22 @@ def export_champions(settings: Settings) -> None:
     Raises:
         UserError: no model has a champion.
     """
-    from pipelines.register import export_champion
+    from pipelines.register import export_challenger, export_champion
+    from pipelines.register.follow import export_or_keep
     from pipelines.tracking import CHAMPION, alias_version
 
     configured = [*settings.models.values(), *settings.action_models.values()]
     with_champion = [config for config in configured if alias_version(settings, config.name, CHAMPION) is not None]
-    # Where no model has one, the first to be asked for says what to do.
-    for config in with_champion or configured:
-        export_champion(settings, config)
+    if not with_champion:
+        # The first to be asked for says what to do.
+        for config in configured:
+            export_champion(settings, config)
+    for config in with_champion:
+        kept = export_or_keep(settings, config)
+        if kept is not None:
+            print(f"note: the champion of {config.name} is the one before: {kept}", file=sys.stderr)
+        if config.name in settings.models:
+            export_challenger(settings, config)
 
 
 def serve_command(

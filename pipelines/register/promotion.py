@@ -11,7 +11,7 @@ from feature_repo.configuration import Problem
 from pipelines.alias_moves import How, Move, line_of_champions, move_alias, read_moves
 from pipelines.console import UserError
 from pipelines.model_store import MODEL_FILES
-from pipelines.register.export import export_champion
+from pipelines.register.export import export_challenger, export_champion
 from pipelines.settings import Settings
 from pipelines.settings.models import LearningConfig
 from pipelines.tracking import (
@@ -184,7 +184,8 @@ def _make_champion(
         move_alias(settings, client, config.name, CHAMPION, found.version, was, how, reason, failed)
         challenger = alias_version(settings, config.name, CHALLENGER)
         if challenger is not None and str(challenger.version) == found.version:
-            client.delete_registered_model_alias(config.name, CHALLENGER)
+            move_alias(settings, client, config.name, CHALLENGER, None, found.version, how, reason)
+            export_challenger(settings, config)
     # The service has no place yet for what decisions need beside a probability.
     path = export_champion(settings, config) if found.kind in MODEL_FILES else found.folder
     changed = {} if before is None else _changed(before, found)

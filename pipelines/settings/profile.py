@@ -31,6 +31,9 @@ class ServiceProfile(ConfigModel):
     log_format: Literal["text", "json"] = "text"
     access_log: bool = False
     tracing: bool = Field(default=False, description="OpenTelemetry, sent by OTLP over HTTP")
+    follow_aliases_seconds: float = Field(
+        default=5.0, ge=0, description="how often the registry's aliases are looked at; 0 turns it off"
+    )
 
 
 class IngestionProfile(ConfigModel):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from pydantic import BaseModel
+
 from serving.api.consent import BODIES as CONSENT
 from serving.api.decide import ActionsResponse
 from serving.api.errors import ErrorResponse
@@ -13,7 +15,7 @@ from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
 from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
 from serving.api.privacy import PAGES, PrivacyRequest
 from serving.api.requests import RequestBody
-from serving.api.responses import ModelsResponse
+from serving.api.responses import ModelsResponse, PredictManyModelsResponse, PredictModelsResponse
 
 _REFERENCE = "#/components/schemas/{model}"
 INFO = {
@@ -21,6 +23,11 @@ INFO = {
     "version": "1",
     "description": "Calibrated predictions for customers, with reasons. Every answer of 400 or more has the shape of "
     "`ErrorResponse`, and every answer has an `X-Request-Id`: the caller's own if it sent a sane one.",
+}
+# What a call that names several models is answered, beside what BentoML's page knows; and such a call.
+OF_SEVERAL: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
+    "/v1/predict": (PredictModelsResponse, {"customer_id": "17850", "models": ["churn", "conversion"]}),
+    "/v1/predict_many": (PredictManyModelsResponse, {"customer_ids": ["17850"], "models": ["churn", "conversion"]}),
 }
 ERRORS = {
     "400": "Mistakes in the request, all of them",
@@ -58,10 +65,13 @@ ACT_ERRORS = {
 def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
     schemas = dict(page["components"]["schemas"])
-    for model in (ErrorResponse, ModelsResponse, ActionsResponse, PrivacyRequest):
+    of_several = [model for model, _ in OF_SEVERAL.values()]
+    own: list[type[BaseModel]] = [ErrorResponse, ModelsResponse, ActionsResponse, PrivacyRequest]
+    for model in (*own, *of_several):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
     paths = {path: _with_errors(item) for path, item in page["paths"].items()}
+    paths |= {path: _of_several(paths[path], *several) for path, several in OF_SEVERAL.items()}
     paths["/v1/models"] = {
         "get": {
             "tags": ["Service APIs"],
@@ -160,6 +170,22 @@ def _with_errors(item: dict[str, Any]) -> dict[str, Any]:
     good = {status: answer for status, answer in post["responses"].items() if int(status) < 400}
     # A profile may ask for no key here.
     return {**item, "post": {**post, "security": [{}, *WITH_KEY], "responses": good | errors}}
+
+
+def _of_several(item: dict[str, Any], model: type[BaseModel], call: dict[str, Any]) -> dict[str, Any]:
+    """A path that answers in another shape where several models are asked."""
+    post = item["post"]
+    # BentoML's statuses are numbers.
+    asked, answered = _schema(post["requestBody"]), _schema(post["responses"][200])
+    examples = {"one model": {"value": asked["example"]}, "several models": {"value": call}}
+    body = {**post["requestBody"], "content": {"application/json": {"schema": asked, "examples": examples}}}
+    either = {"oneOf": [answered, {"$ref": _REFERENCE.format(model=model.__name__)}]}
+    good = {"description": "Successful Response", "content": {"application/json": {"schema": either}}}
+    return {"post": {**post, "requestBody": body, "responses": {**post["responses"], 200: good}}}
+
+
+def _schema(part: dict[str, Any]) -> Any:
+    return part["content"]["application/json"]["schema"]
 
 
 def _answer(description: str, schema: str) -> dict[str, Any]:

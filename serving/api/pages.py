@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from pipelines.model_store import challenger_name
 from serving.api import request_id
 from serving.api.consent import ROUTES as CONSENT
 from serving.api.decide import actions_response
@@ -17,7 +18,7 @@ from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
 from serving.api.metrics import ROUTES as METRICS
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
-from serving.api.responses import ModelInfo, ModelsResponse
+from serving.api.responses import ChallengerInfo, ModelInfo, ModelsResponse
 from serving.bootstrap import Wiring
 from serving.connection import Connection
 from serving.decisions.catalogue_watch import CatalogueWatch
@@ -64,6 +65,7 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
     if predictor is None:
         return ModelInfo(model=name, description=description, served=False, error=wiring.refusals[name].item())
     champion = predictor.champion
+    held_back = wiring.held_back.get(name) or wiring.not_exported.get(name)
     shown = {"features", "spec_hash", "model", "version"}
     rest: dict[str, Any] = {key: value for key, value in champion.manifest.items() if key not in shown}
     return ModelInfo(
@@ -75,8 +77,20 @@ def model_info(wiring: Wiring, name: str) -> ModelInfo:
         features=list(champion.features),
         inputs=dict(predictor.reader.inputs),
         manifest=rest,
-        held_back=wiring.held_back[name].item() if name in wiring.held_back else None,
+        held_back=held_back.item() if held_back is not None else None,
+        challenger=_challenger_info(wiring, name),
     )
+
+
+def _challenger_info(wiring: Wiring, name: str) -> ChallengerInfo | None:
+    challenger = wiring.challengers.get(name)
+    not_exported = wiring.not_exported.get(challenger_name(name))
+    if not_exported is not None:
+        version = "none" if challenger is None else challenger.version
+        return ChallengerInfo(version=version, error=not_exported.item())
+    if challenger is None:
+        return None
+    return ChallengerInfo(version=challenger.version, error=challenger.error.item() if challenger.error else None)
 
 
 class HasCatalogues(Protocol):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import bentoml
-from pydantic import ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic_core import PydanticCustomError
 
 VALIDATED = "twin.validated_body"
 DEFAULT_MODEL = "churn"
@@ -24,10 +25,23 @@ ModelName = Annotated[str, StringConstraints(min_length=1, max_length=60, patter
 # Money in minor units; `null` says the same as a name that is left out.
 Context = Annotated[dict[ModelName, StrictInt | ContextText | None], Field(max_length=50)]
 
+MOST_MODELS = 10
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise PydanticCustomError("named_twice", "a model is named twice")
+    return names
+
+
+ModelNames = Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=MOST_MODELS), AfterValidator(_distinct)]
+
 DecisionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
 
 _CONTEXT = "what this call brings along, for models that read it; `GET /v1/models` names their inputs"
 _A_CONTEXT = "at most 50 names, each with a whole number, a text of at most 256 characters, or null"
+_MODELS = "which models to ask at one instant, in place of `model`; the answer has `predictions`, in this order"
+_SOME_MODELS = f"a list of 1 to {MOST_MODELS} different names of models"
 _AN_ID = f"text of 1 to {MAXIMUM_ID_LENGTH} characters, none of them a control character"
 
 
@@ -54,12 +68,15 @@ class PredictRequest(RequestBody):
     expected: ClassVar[Mapping[str, str]] = {
         "customer_id": _AN_ID,
         "model": "the name of a model",
+        "models": _SOME_MODELS,
+        "models.item": "the name of a model",
         "reasons": "true or false",
         "context": _A_CONTEXT,
     }
 
     customer_id: CustomerId = Field(description="id of the customer, as in the event store", examples=["17850"])
     model: ModelName = Field(default=DEFAULT_MODEL, description="which model to ask", examples=["churn"])
+    models: ModelNames = Field(default=(), description=_MODELS, examples=[["churn", "conversion"]])
     reasons: bool = Field(default=False, description="also say why", examples=[True])
     context: Context = Field(default_factory=dict, description=_CONTEXT, examples=[{}])
 
@@ -72,12 +89,15 @@ class PredictManyRequest(RequestBody):
         "customer_ids": "a list of at least one customer id",
         "customer_ids.item": _AN_ID,
         "model": "the name of a model",
+        "models": _SOME_MODELS,
+        "models.item": "the name of a model",
         "reasons": "true or false",
         "context": _A_CONTEXT,
     }
 
     customer_ids: list[CustomerId] = Field(min_length=1, description="ids of customers", examples=[["17850", "13047"]])
     model: ModelName = Field(default=DEFAULT_MODEL, description="which model to ask", examples=["churn"])
+    models: ModelNames = Field(default=(), description=_MODELS, examples=[["churn", "conversion"]])
     reasons: bool = Field(default=False, description="also say why", examples=[False])
     context: Context = Field(default_factory=dict, description=_CONTEXT, examples=[{}])
 

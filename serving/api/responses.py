@@ -114,6 +114,90 @@ class PredictManyResponse(BaseModel):
     results: list[PredictionItem]
 
 
+class ModelPrediction(BaseModel):
+    """What one model of several says of a customer: a probability, or an error."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    model: str
+    model_version: str | None = Field(default=None, description="null where there is an error")
+    probability: float | None = Field(default=None, description="calibrated, 0 to 1; null where there is an error")
+    in_population: bool | None = Field(
+        default=None,
+        description="whether the customer is of the kind the model was trained on; outside it is an extrapolation",
+    )
+    reasons: list[ReasonCode] | None = Field(default=None, description="the strongest first; null if not asked for")
+    error: ItemError | None = None
+
+
+_EXAMPLE_PREDICTION: dict[str, JsonValue] = {"reasons": None, "error": None}
+_EXAMPLE_PREDICTIONS: list[JsonValue] = [
+    {**_EXAMPLE_PREDICTION, "model": "churn", "model_version": "3", "probability": 0.62, "in_population": True},
+    {**_EXAMPLE_PREDICTION, "model": "conversion", "model_version": "5", "probability": 0.08, "in_population": None},
+]
+
+
+class PredictModelsResponse(BaseModel):
+    """What several models say of one customer at one instant, in the order asked for."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "request_id": _EXAMPLE_HEAD["request_id"],
+                "customer_id": "17850",
+                "as_of": _EXAMPLE_HEAD["as_of"],
+                "predictions": _EXAMPLE_PREDICTIONS,
+            }
+        },
+    )
+
+    request_id: str
+    customer_id: str
+    resolved_customer_id: ResolvedCustomer = None
+    as_of: str = Field(description="the instant all features are of: ISO 8601, UTC, microseconds")
+    predictions: list[ModelPrediction]
+
+
+class CustomerPredictions(BaseModel):
+    """One customer of many: what each model says, or an error that holds for all models."""
+
+    model_config = ConfigDict(frozen=True)
+
+    customer_id: str
+    resolved_customer_id: ResolvedCustomer = None
+    predictions: list[ModelPrediction] = Field(default_factory=list)
+    error: ItemError | None = None
+
+
+class PredictManyModelsResponse(BaseModel):
+    """What several models say of many customers, in the order asked for, all of one instant."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "request_id": _EXAMPLE_HEAD["request_id"],
+                "as_of": _EXAMPLE_HEAD["as_of"],
+                "results": [{"customer_id": "17850", "predictions": _EXAMPLE_PREDICTIONS, "error": None}],
+            }
+        },
+    )
+
+    request_id: str
+    as_of: str = Field(description="the instant all features are of: ISO 8601, UTC, microseconds")
+    results: list[CustomerPredictions]
+
+
+class ChallengerInfo(BaseModel):
+    """The version that answers in the champion's shadow: its scores are in the log, and in no answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    error: ItemError | None = Field(default=None, description="why it is left out")
+
+
 class ModelInfo(BaseModel):
     """A configured model, and the champion that is served for it, if one is."""
 
@@ -131,6 +215,7 @@ class ModelInfo(BaseModel):
     held_back: ItemError | None = Field(
         default=None, description="why a newer champion is not served yet, and this one is still"
     )
+    challenger: ChallengerInfo | None = Field(default=None, description="null where there is none")
 
 
 class ModelsResponse(BaseModel):

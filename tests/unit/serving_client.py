@@ -23,7 +23,7 @@ def serve(shop: Shop, real_states: bool = False) -> Iterator[TestClient]:
     open_features = None if real_states else shop.open_reader
     patch = pytest.MonkeyPatch()
     patch.setattr(connection, "connect", lambda: connection.Connection(shop.settings, open_features))
-    patch.setattr(served_log, "connect", lambda: ServedLog(shop.settings))
+    patch.setattr(served_log, "connect", lambda shadow_of: ServedLog(shop.settings, shadow_of))
     patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(shop.settings.workspace.root / "metrics"))
     try:
         with TestClient(app=CustomerTwin.to_asgi(), raise_server_exceptions=False) as client:

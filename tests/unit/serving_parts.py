@@ -43,30 +43,35 @@ class Shop:
     def publish(self, version: str = "1", booster: lgb.Booster | None = None, **manifest: Any) -> lgb.Booster:
         """Put a champion into the model store; `manifest` replaces parts of its manifest."""
         booster = booster or train(self.features)
-        content = {
-            "model": "churn",
-            "version": version,
-            "features": list(self.features),
-            "spec_hash": self.settings.features.hash,
-            "population": {"feature": RECENCY, "at_most": POPULATION_DAYS},
-            "trained_on": {"rows": 400},
-            **manifest,
-        }
-        home = self.settings.workspace.bentoml_home
-        (home / "models").mkdir(parents=True, exist_ok=True)
-        with bentoml.models.create(f"churn:{version}", _model_store=ModelStore(home / "models")) as model:
-            booster.save_model(Path(model.path_of("model.lgb")))
-            Path(model.path_of("manifest.json")).write_text(json.dumps(content), encoding="utf-8")
+        publish(self.settings, "churn", version, booster, **{"features": list(self.features), **manifest})
         return booster
+
+
+def publish(settings: Settings, name: str, version: str, booster: lgb.Booster, **manifest: Any) -> Path:
+    """Put a model into the store under `name`; its folder. `manifest` has `features`, and may replace the rest."""
+    content = {
+        "model": name,
+        "version": version,
+        "spec_hash": settings.features.hash,
+        "population": {"feature": RECENCY, "at_most": POPULATION_DAYS},
+        "trained_on": {"rows": 400},
+        **manifest,
+    }
+    models = settings.workspace.bentoml_home / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    with bentoml.models.create(f"{name}:{version}", _model_store=ModelStore(models)) as model:
+        booster.save_model(Path(model.path_of("model.lgb")))
+        Path(model.path_of("manifest.json")).write_text(json.dumps(content), encoding="utf-8")
+    return models / name / version
 
 
 RECENCY = "order_completed_days_since_last_lifetime"
 POPULATION_DAYS = 2.0
 
 
-def train(features: Sequence[str]) -> lgb.Booster:
+def train(features: Sequence[str], seed: int = 7) -> lgb.Booster:
     """A small binary model over `features`, with empty values among them."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     rows = _values(rng, 400, len(features))
     labels = (np.nan_to_num(rows[:, 0]) + rng.normal(0, 1, 400) > 1).astype(int)
     dataset = lgb.Dataset(rows, labels, feature_name=list(features))

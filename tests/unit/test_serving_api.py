@@ -324,7 +324,7 @@ def test_the_documentation_shows_bodies_examples_and_our_errors(client: TestClie
     assert asked == page["components"]["securitySchemes"].keys()
     post = page["paths"]["/v1/predict"]["post"]
     body = post["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"customer_id", "model", "reasons", "context"}
+    assert set(body["properties"]) == {"customer_id", "model", "models", "reasons", "context"}
     assert body["example"]["customer_id"]
     assert post["responses"]["400"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorResponse")
     assert client.post("/v1/predict", json=body["example"]).status_code == 404
@@ -347,7 +347,8 @@ ANY_JSON = st.recursive(
 )
 NEAR_MISS = st.fixed_dictionaries({}, optional={
     "customer_id": ANY_JSON | st.sampled_from(CUSTOMERS), "customer_ids": ANY_JSON | st.lists(st.text(), max_size=5),
-    "model": ANY_JSON | st.just("churn"), "reasons": ANY_JSON | st.booleans(),
+    "model": ANY_JSON | st.just("churn"), "models": ANY_JSON | st.lists(st.just("churn") | st.text()),
+    "reasons": ANY_JSON | st.booleans(),
 })  # fmt: skip
 BODIES = st.binary(max_size=200) | (ANY_JSON | NEAR_MISS).map(lambda value: json.dumps(value).encode())
 
