@@ -9,9 +9,12 @@ import pytest
 
 from feature_repo.served import ServedVector, encode_line, feature_list
 from pipelines.console import UserError
+from pipelines.events.journal import NewEvent
+from pipelines.events.opening import event_store
+from pipelines.identity.current import current_membership
 from pipelines.predictions.query import Wanted, ids_of, instant, list_predictions, show_prediction
+from pipelines.served_log import log_files
 from pipelines.settings import Settings, Workspace, load_settings
-from tests.made_up_lake import Made, write_lake
 
 CHURN, CONVERSION = feature_list("churn", "1", "0123", ["a"]), feature_list("conversion", "2", "0123", ["b"])
 HOUR = 3_600_000_000
@@ -70,9 +73,15 @@ def test_an_instant_is_iso_and_utc() -> None:
 
 
 def test_a_customer_is_found_by_any_id_they_had(settings: Settings) -> None:
-    write_lake(settings.workspace, [Made("known", "Order Completed", 1.0)])
-    from pipelines.identity.current import current_membership
+    def seen(name: str, user: str | None) -> NewEvent:
+        return NewEvent("online_retail", name, "Page Viewed", NOON, NOON, "web", user, "browser-1")
 
+    with event_store(settings) as store:
+        store.journal.append([seen("1", None), seen("2", "c1")])
     current_membership(settings)
-    assert "known" in ids_of(settings, "known")
+    assert {"c1", "~anonymous_id:browser-1"} <= ids_of(settings, "c1")
+    file = log_files(settings.workspace.served)[0]
+    before = ServedVector("as nobody", "~anonymous_id:browser-1", NOON, NOON, 1, 0, CHURN.id, [1], 0.5, 0.0)
+    file.write_bytes(encode_line(CHURN) + encode_line(before))
+    assert "as nobody" in requests(settings, customers=ids_of(settings, "c1"))
     assert ids_of(settings, "gone") == {"gone"}
