@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup demo serve mlflow test test-fast parity studies action-studies decisions-test kill-test soak bench bench-full lint lock clean
+.PHONY: help setup demo serve mlflow test test-fast parity studies action-studies decisions-test predictions-test kill-test soak bench bench-full lint lock clean
 
 help:
 	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
@@ -20,6 +20,7 @@ help:
 	@echo "make studies   every model on the real files in ../shared/data, and against the demo's truth (STUDIES=names)"
 	@echo "make action-studies   what actions change: a real trial, logged bandits, coverage of intervals, the demo's truth"
 	@echo "make decisions-test   10,000 decisions replayed; consent, caps and budget under load (about 6 minutes)"
+	@echo "make predictions-test   10,000 predictions of a real service made again to the last bit (about 3 minutes)"
 	@echo "make kill-test kill -9 of service and journal under load, 100 times each (KILLS=100; about 10 minutes)"
 	@echo "make soak      ten minutes at 70 % of what the service can do: errors, memory, waits (SOAK_MINUTES=10)"
 
@@ -72,6 +73,10 @@ action-studies: setup
 decisions-test: setup
 	$(BIN)/python -W ignore -m tests.live_decisions replay
 	$(BIN)/python -W ignore -m tests.live_decisions rules
+
+# On a copy of the demo's workspace; a small version runs in `make test`.
+predictions-test: setup
+	$(BIN)/python -W ignore -m tests.live_predictions
 
 # Each acknowledged event is there once afterwards, and the states equal those built anew, to the last bit.
 KILLS ?= 100

@@ -147,7 +147,7 @@ def instant(text: str, field: str) -> int:
 
 
 def _days(folder: Path, wanted: Wanted) -> Iterator[list[Path]]:
-    """The files of each day that can hold what is wanted, the newest day first; nothing is written before it is served."""
+    """The files of each day that can hold what is wanted, newest day first: no line is older than its prediction."""
     for day, files in groupby(reversed(log_files(folder)), key=lambda file: file.name[:10]):
         if wanted.since is None or day >= iso(wanted.since)[:10]:
             yield list(files)
