@@ -1,4 +1,4 @@
-"""Why a model said it, and decisions made again, over HTTP: sums hold, what was served is explained, changes are told."""
+"""Why a model said it, and decisions made again, over HTTP: sums hold, and every change is told."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def test_all_contributions_add_up_to_the_score(ask: Asking, settings: Settings) 
     slow = dict(zip(champion.inputs.names, champion.contributions(columns)[0], strict=False))
     assert {i["feature"]: i["contribution"] for i in said["contributions"]} == {n: v for n, v in slow.items() if v != 0}
     assert all(item["sentence"].startswith(item["meaning"]) for item in said["contributions"])
-    assert {group["view"] for group in said["groups"]} <= {view.view for view in settings.features.features}
+    assert {group["view"] for group in said["groups"]} <= {
+        feature.view for feature in settings.features.by_name.values()
+    }
 
 
 def test_the_strongest_are_shown_and_the_rest_is_summed(ask: Asking) -> None:
