@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from pipelines.state_build import build_state
 from tests.e2e.cli import throwaway_workspace, twin
 from tests.e2e.test_service import Server
 from tests.unit.serving_parts import ingest_key, make_shop
+from tests.unit.twin_api_parts import Asking, asking
 
 pytestmark = pytest.mark.slow
 
@@ -71,29 +71,32 @@ class Place:
 
 
 @contextmanager
-def place(name: str, events: list[NewEvent]) -> Iterator[Place]:
-    """A service over a workspace whose journal has these events."""
+def workspace_of(name: str, events: list[NewEvent]) -> Iterator[Settings]:
+    """A workspace with a champion, whose lake has these events."""
     with throwaway_workspace(name) as workspace:
         shop = make_shop(CHECKOUT)
-        settings = replace(shop.settings, workspace=workspace)
-        shop.settings = settings
+        shop.settings = replace(shop.settings, workspace=workspace)
         shop.publish(version="5")
-        keys = {"web": ingest_key(workspace)}
-        scopes = {"reader": ["read"], "reviewer": ["review"], "admin": ["admin", "read"], "asker": ["predict"]}
-        store = Keys(workspace.access)
-        keys |= {name: store.create(name, of)[1] for name, of in scopes.items()}
+        ingest_key(workspace)
         journal = SQLiteJournal(workspace.journal)
         sealer = sealer_of(workspace)
-        journal.append([seal_event(event, settings.identity, sealer) for event in events])
+        journal.append([seal_event(event, shop.settings.identity, sealer) for event in events])
         journal.close()
         # From here on they are in the lake, and what comes live is in the journal.
-        build_state(settings)
-        server = Server(workspace.name, "--port", "0")
-        try:
-            yield Place(settings, server, keys)
-        finally:
-            server.kill()
-            shutil.rmtree(workspace.root, ignore_errors=True)
+        build_state(shop.settings)
+        yield shop.settings
+
+
+@contextmanager
+def service_of(settings: Settings) -> Iterator[Place]:
+    keys = {"web": ingest_key(settings.workspace)}
+    scopes = {"reader": ["read"], "reviewer": ["review"]}
+    keys |= {name: Keys(settings.workspace.access).create(name, of)[1] for name, of in scopes.items()}
+    server = Server(settings.workspace.name, "--port", "0")
+    try:
+        yield Place(settings, server, keys)
+    finally:
+        server.kill()
 
 
 def a_month_ago() -> list[NewEvent]:
@@ -123,14 +126,17 @@ def a_month_ago() -> list[NewEvent]:
 
 
 @pytest.fixture(scope="module")
-def places() -> Iterator[tuple[Place, Place]]:
-    """The service of today, and one whose workspace ended a month ago."""
+def places() -> Iterator[tuple[Place, Asking]]:
+    """The service of today, and one in this process whose workspace ended a month ago."""
     patch = pytest.MonkeyPatch()
     patch.setenv(ENVIRONMENT_KEY, new_key())
     try:
         with ExitStack() as stack:
-            today = stack.enter_context(place("twin-today", a_month_ago()))
-            former = stack.enter_context(place("twin-former", a_month_ago()))
+            of_today, of_then = (
+                stack.enter_context(workspace_of(f"twin-{name}", a_month_ago())) for name in ("a", "b")
+            )
+            former = stack.enter_context(asking(of_then))
+            today = stack.enter_context(service_of(of_today))
             live(today)
             yield today, former
     finally:
@@ -152,7 +158,7 @@ def told(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name not in APART}
 
 
-def check_the_past(today: Place, former: Place, customers: tuple[str, ...] = CUSTOMERS) -> None:
+def check_the_past(today: Place, former: Asking, customers: tuple[str, ...] = CUSTOMERS) -> None:
     for who in customers:
         now, then = former.twin(who), today.twin(who, THEN)
         assert (now["read_from"], then["read_from"]) == ("states", "log")
@@ -160,7 +166,7 @@ def check_the_past(today: Place, former: Place, customers: tuple[str, ...] = CUS
         assert told(then) == told(now), who
 
 
-def test_a_month_ago_is_what_was_said_then(places: tuple[Place, Place]) -> None:
+def test_a_month_ago_is_what_was_said_then(places: tuple[Place, Asking]) -> None:
     today, former = places
     check_the_past(today, former)
     for who in CUSTOMERS:
@@ -169,7 +175,7 @@ def test_a_month_ago_is_what_was_said_then(places: tuple[Place, Place]) -> None:
     assert today.twin("malee", THEN)["consents"] != today.twin("malee")["consents"]
 
 
-def test_now_is_what_the_log_says_of_now(places: tuple[Place, Place]) -> None:
+def test_now_is_what_the_log_says_of_now(places: tuple[Place, Asking]) -> None:
     today, _ = places
     for who in (*CUSTOMERS, "new"):
         now = today.twin(who)
@@ -178,7 +184,7 @@ def test_now_is_what_the_log_says_of_now(places: tuple[Place, Place]) -> None:
         assert now["revision"] == again["revision"]
 
 
-def test_an_acknowledged_event_is_in_the_next_answer(places: tuple[Place, Place]) -> None:
+def test_an_acknowledged_event_is_in_the_next_answer(places: tuple[Place, Asking]) -> None:
     today, _ = places
     for number in range(5):
         today.track("Survey Answered", "anan", survey="nps", score=number + 1)
@@ -190,7 +196,7 @@ def test_an_acknowledged_event_is_in_the_next_answer(places: tuple[Place, Place]
         assert page["events"][0]["event_id"] == f"m{today.sent}"
 
 
-def test_a_merge_and_its_undoing_leave_the_past_as_it_was(places: tuple[Place, Place]) -> None:
+def test_a_merge_and_its_undoing_leave_the_past_as_it_was(places: tuple[Place, Asking]) -> None:
     today, former = places
     today.merge("merge")
     one = today.twin("somsak").get("resolved_customer_id", "somsak")
@@ -202,7 +208,7 @@ def test_a_merge_and_its_undoing_leave_the_past_as_it_was(places: tuple[Place, P
     check_the_past(today, former)
 
 
-def test_the_command_says_the_same(places: tuple[Place, Place]) -> None:
+def test_the_command_says_the_same(places: tuple[Place, Asking]) -> None:
     today, _ = places
     shown = twin(today.settings.workspace, "show", "malee", "--as-of", iso(THEN), "--view", "service", "--json")
     assert shown.returncode == 0, shown.stderr
@@ -219,7 +225,7 @@ def test_the_command_says_the_same(places: tuple[Place, Place]) -> None:
     assert (future.returncode, "the future is not in the log" in future.stderr) == (1, True)
 
 
-def test_consent_that_is_taken_back_is_refused_at_the_next_call(places: tuple[Place, Place]) -> None:
+def test_consent_that_is_taken_back_is_refused_at_the_next_call(places: tuple[Place, Asking]) -> None:
     today, _ = places
     today.twin("somsak")
     today.track("Consent Updated", "somsak", purpose="profiling", granted=False)
