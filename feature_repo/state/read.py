@@ -52,9 +52,9 @@ class StateReader:
         return self.read_state(None if data is None else decode(data), as_of)
 
     def read_state(self, state: CustomerState | None, as_of: int) -> list[FeatureValue]:
-        """As `read`, of a state that is the caller's own: what is visible at `as_of` is settled in it, in place.
+        """As `read`, of a state that is the caller's own: what waits in it is settled in place where it is visible.
 
-        It may be read again, and get more events, at later instants only.
+        So it can be read once; or at several instants, ascending, where nothing waits in it.
         """
         values = self._empty.copy()
         if state is not None:
@@ -73,15 +73,10 @@ class StateReader:
                 reads.read(stream, starts, as_of, values)
 
     def _settle_visible(self, state: CustomerState, as_of: int) -> None:
-        # The decoded state belongs to the caller alone, so the entries visible now can go into its tiles.
-        if not state.waiting:
-            return
-        waiting, state.waiting = state.waiting, []
-        for entry in waiting:
+        # The decoded state belongs to this call, so the entries visible now can go into its tiles.
+        for entry in state.waiting:
             if entry.event_time < as_of and entry.available_at <= as_of:
                 settle(self.plan, state, entry)
-            else:
-                state.waiting.append(entry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipelines.settings.actions import Count, ExpressionText, Id, Version, Word, WrittenModel
-from pipelines.twin.rules import Relationship
 
 
 class StageConfig(WrittenModel):
@@ -15,12 +14,6 @@ class StageConfig(WrittenModel):
     when: ExpressionText
     description: str = ""
     evidence: tuple[Word, ...] = ()
-
-
-class RelationshipConfig(StageConfig):
-    """The same of the relationship, which has names of its own."""
-
-    name: Relationship
 
 
 class HistoryConfig(WrittenModel):
@@ -43,7 +36,7 @@ class JourneysFile(WrittenModel):
 
     version: Version
     stages: tuple[StageConfig, ...] = Field(min_length=1)
-    relationship: tuple[RelationshipConfig, ...] = ()
+    relationship: tuple[StageConfig, ...] = ()
     history: HistoryConfig = HistoryConfig()
     traits_from: tuple[Word, ...] = ()
     contacts: tuple[ContactConfig, ...] = ()

@@ -13,6 +13,7 @@ from pipelines.expressions.tree import Constant, names_of
 from pipelines.settings.surroundings import Surroundings
 from pipelines.settings.tracking_plan import TrackingPlan
 from pipelines.settings.twin_content import EXPERIENCE, JOURNEYS, PERSONAS, TRIGGERS, VIEWS, TwinContent, TwinTrees
+from pipelines.twin.rules import RELATIONSHIP
 
 _FEATURE = "a feature of features.yaml"
 
@@ -30,6 +31,7 @@ class TwinSurroundings:
 def check_twin(content: TwinContent, trees: TwinTrees, around: TwinSurroundings) -> Iterator[Problem]:
     """Every mistake."""
     yield from _repeated(content)
+    yield from _relationship(content)
     yield from _last_stages(content, trees)
     yield from _path_features(content, trees, around)
     yield from _history(content, around.plan)
@@ -53,6 +55,12 @@ def _repeated(content: TwinContent) -> Iterator[Problem]:
         for name, times in Counter(str(item.name) for item in items).items():
             if times > 1:
                 yield Problem(field, expected, repr(name), "", file)
+
+
+def _relationship(content: TwinContent) -> Iterator[Problem]:
+    for relation in content.journeys.relationship if content.journeys else ():
+        if relation.name not in RELATIONSHIP:
+            yield Problem("relationship", f"one of: {', '.join(RELATIONSHIP)}", repr(relation.name), "", JOURNEYS)
 
 
 def _last_stages(content: TwinContent, trees: TwinTrees) -> Iterator[Problem]:

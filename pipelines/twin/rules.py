@@ -10,11 +10,12 @@ from pipelines.expressions import Expression, Kind, Value
 from pipelines.twin.state import Outcome
 
 STOPPED = "stopped"
+RELATIONSHIP = (STOPPED, "backward", "forward", "start")
+"""All that a relationship can be."""
 Section = Literal[
     "profile", "identities", "consents", "stage", "relationship", "experience", "personas", "triggers", "barriers",
     "contacts", "predictions",
 ]  # fmt: skip
-Relationship = Literal["stopped", "backward", "forward", "start"]
 
 
 @dataclass(frozen=True, slots=True)
