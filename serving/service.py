@@ -50,6 +50,7 @@ from serving.served_records import Moment
 from serving.settings import service_settings
 from serving.several import AskedModels
 from serving.shaped import ShapedService
+from serving.twin import desk as twin_desk
 
 Arguments = ParamSpec("Arguments")
 PROFILE = service_settings().profile.service
@@ -115,12 +116,14 @@ class CustomerTwin:
         self.sharing = None if folder is None else Sharing(folder)
         self.aliases = AliasFollower(self.connection.settings)
         self.aliases.start()
+        self.twins = twin_desk.connect(self.connection, self.gate, self.ingestion)
 
     @bentoml.on_shutdown
     def close(self) -> None:
         """Finish what was taken in."""
         self.aliases.close()
         self.connection.close()
+        self.twins.close()
         self.ingestion.close()
         self.decisions.close()
         self.served.close()

@@ -27,6 +27,7 @@ from pipelines.cli import (
     promotion,
     reports,
     service,
+    twin,
     versions,
 )
 from pipelines.cli.output import Choice
@@ -57,6 +58,7 @@ for module in (
     predictions,
     bento,
     decide,
+    twin,
     access,
     privacy,
     demo,

@@ -9,13 +9,21 @@ from pydantic import BaseModel
 
 from serving.api.consent import BODIES as CONSENT
 from serving.api.decide import ActionsResponse
+from serving.api.decision_replay import ANSWERS as REPLAY_ANSWERS
+from serving.api.decision_replay import BODIES as REPLAY
 from serving.api.errors import ErrorResponse
+from serving.api.explain import ANSWERS as EXPLAIN_ANSWERS
+from serving.api.explain import BODIES as EXPLAIN
 from serving.api.identity import BODIES as IDENTITY
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
 from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
 from serving.api.privacy import PAGES, PrivacyRequest
 from serving.api.requests import RequestBody
 from serving.api.responses import ModelsResponse, PredictManyModelsResponse, PredictModelsResponse
+from serving.api.timeline import ANSWERS as TIMELINE_ANSWERS
+from serving.api.timeline import BODIES as TIMELINE
+from serving.api.twin import ANSWERS as TWIN_ANSWERS
+from serving.api.twin import BODIES as TWIN
 
 _REFERENCE = "#/components/schemas/{model}"
 INFO = {
@@ -61,6 +69,9 @@ ACT_ERRORS = {
     "503": "It cannot be read or kept now; `Retry-After` says when to come again",
 }
 
+READS = {**TWIN, **TIMELINE, **EXPLAIN, **REPLAY}
+ANSWERS: dict[str, type[BaseModel]] = {**TWIN_ANSWERS, **TIMELINE_ANSWERS, **EXPLAIN_ANSWERS, **REPLAY_ANSWERS}
+
 
 def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
@@ -94,6 +105,11 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
         schema = body.model_json_schema(ref_template=_REFERENCE)
         schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
         paths[path] = {"post": _act(path, body, scopes)}
+    for path, (body, scopes, _) in READS.items():
+        for part in (body, ANSWERS[path]):
+            schema = part.model_json_schema(ref_template=_REFERENCE)
+            schemas |= schema.pop("$defs", {}) | {part.__name__: schema}
+        paths[path] = {"post": _read(path, body, scopes)}
     paths |= {path: {"post": _privacy(path, description)} for path, description in PAGES.items()}
     components = {**page["components"], "schemas": schemas, "securitySchemes": KEYS}
     return {**page, "info": INFO, "paths": paths, "components": components}
@@ -132,6 +148,16 @@ def _act(path: str, body: type[RequestBody], scopes: tuple[str, ...]) -> dict[st
         "responses": {"200": {"description": "What holds now"}}
         | {status: _answer(text, "ErrorResponse") for status, text in errors.items()},
     }
+
+
+def _read(path: str, body: type[RequestBody], scopes: tuple[str, ...]) -> dict[str, Any]:
+    """A route that reads of one customer."""
+    page = _act(path, body, scopes)
+    forbidden = f"{page['responses']['403']['description']}, or a customer who denied profiling"
+    told = {"403": forbidden, "410": "What it was made with is not here any more"}
+    errors = {status: _answer(text, "ErrorResponse") for status, text in told.items()}
+    answer = {"200": _answer("Successful Response", ANSWERS[path].__name__)}
+    return {**page, "responses": page["responses"] | errors | answer}
 
 
 def _privacy(path: str, description: str) -> dict[str, Any]:

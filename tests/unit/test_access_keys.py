@@ -96,6 +96,25 @@ def test_a_file_of_the_older_layout_goes_on_working(tmp_path: Path) -> None:
     assert source_purposes(path) == {"web": frozenset(), "app": {"profiling", "training"}}
 
 
+def test_a_key_may_be_limited_to_views(tmp_path: Path) -> None:
+    path = tmp_path / "access.db"
+    key, text = Keys(path).create("newsletter", ["read"], views=["service", "marketing", "service"])
+    assert key.views == ("service", "marketing")
+    assert Keys(path).find(text) == key
+    assert Keys(path).create("other", ["read"])[0].views == ()
+
+
+def test_a_file_of_keys_without_views_goes_on_working(tmp_path: Path) -> None:
+    path = tmp_path / "access.db"
+    key, text = Keys(path).create("web", ["ingest", "read"], "web", "THB")
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE access_keys DROP COLUMN views")
+    for _ in range(2):
+        assert Keys(path).find(text) == key
+    limited, _ = Keys(path).create("newsletter", ["read"], views=["marketing"])
+    assert Keys(path).all() == [key, limited]
+
+
 def test_keys_in_use_of_one_source_state_the_same(tmp_path: Path) -> None:
     path = tmp_path / "access.db"
     keys = Keys(path)
@@ -214,7 +233,17 @@ def test_mistakes_are_told_all_at_once(workspace: Workspace) -> None:
         "--purposes",
         "--legal-basis",
     ]
+    assert fields("--source", "a", "--scopes", "read", "--views", "marketing,nobody") == ["--views"]
+    assert fields("--source", "a", "--scopes", "predict", "--views", "marketing") == ["--views"]
     assert not workspace.root.exists()
+
+
+def test_the_command_limits_a_key_to_views(workspace: Workspace) -> None:
+    made = json.loads(twin("keys", "create", "--source", "a", "--scopes", "read", "--views", "sales", "--json").stdout)
+    assert made["views"] == ["sales"]
+    assert "sees sales" in twin("keys", "list").stdout
+    (act,) = json.loads(twin("audit", "list", "--json").stdout)
+    assert act["details"]["views"] == ["sales"]
 
 
 def test_what_events_do_not_count_for_is_said(workspace: Workspace) -> None:
