@@ -32,6 +32,7 @@ from serving.exposure import end_where_exposed
 from serving.lifetime import end_with_starter
 from serving.settings import service_settings
 from serving.shaped import ShapedService
+from serving.triggers.wiring import Triggers
 
 Arguments = ParamSpec("Arguments")
 PROFILE = service_settings().profile.service
@@ -87,6 +88,11 @@ class CustomerTwin:
         self.catalogues = watch_catalogue(self.connection.settings)
         self.decisions = desk.connect(self.connection, self.gate, self.catalogues)
         self.decisions.recover(self.ingestion.files)
+        self.triggers = Triggers(
+            self.connection, self.gate, self.ingestion, self.decisions, self.catalogues, self.settings.twin.triggers
+        )
+        self.ingestion.on_kept = self.triggers.wake
+        self.triggers.start()
         self.served = served_log.connect()
         self.served.start()
 
@@ -94,6 +100,7 @@ class CustomerTwin:
     def close(self) -> None:
         """Finish what was taken in."""
         self.connection.close()
+        self.triggers.close()
         self.ingestion.close()
         self.decisions.close()
         self.served.close()

@@ -21,6 +21,7 @@ from pipelines.cli import (
     labels,
     models,
     ope,
+    outbox,
     privacy,
     promotion,
     reports,
@@ -55,6 +56,7 @@ for module in (
     decide,
     access,
     privacy,
+    outbox,
     demo,
 ):
     module.register_commands(app)

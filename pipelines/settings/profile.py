@@ -8,6 +8,7 @@ from pydantic import Field
 
 from feature_repo.configuration import ConfigModel
 from feature_repo.state.backends import Backend
+from pipelines.settings.webhooks import WebhooksProfile
 
 
 class ServiceProfile(ConfigModel):
@@ -84,3 +85,4 @@ class Profile(ConfigModel):
     service: ServiceProfile = ServiceProfile()
     ingestion: IngestionProfile = IngestionProfile()
     served_log: ServedLogProfile = ServedLogProfile()
+    webhooks: WebhooksProfile = WebhooksProfile()

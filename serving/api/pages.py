@@ -15,6 +15,8 @@ from serving.api.consent import ROUTES as CONSENT
 from serving.api.decide import actions_response
 from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
+from serving.api.outbox import ROUTES as OUTBOX
+from serving.api.outbox import ROUTES as OUTBOX
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.bootstrap import Wiring
@@ -96,6 +98,8 @@ pages = Starlette(
         *INGEST_ROUTES,
         *CONSENT,
         *IDENTITY,
+        *OUTBOX,
+        *OUTBOX,
         *PRIVACY_ROUTES,
     ]
 )
