@@ -3,7 +3,7 @@
 from pipelines.outbox.edges import Act, Edge, Seen, step
 from pipelines.outbox.messages import Message, MessageState, message_id
 from pipelines.outbox.opening import may_have_outbox, open_outbox
-from pipelines.outbox.store import Filter, Outbox
+from pipelines.outbox.store import Filter, Outbox, Sweep, Watched
 
 __all__ = [
     "Act",
@@ -13,6 +13,8 @@ __all__ = [
     "MessageState",
     "Outbox",
     "Seen",
+    "Sweep",
+    "Watched",
     "may_have_outbox",
     "message_id",
     "open_outbox",

@@ -5,7 +5,8 @@
                         +---moot--------+---> cancelled --newer evidence--> waiting
 
 An episode is one stretch of time in which the rule holds; it fires once. What a look sees is the present, whatever
-order events came in, so that a late event moves a trigger to where it would stand had it come in time.
+order events came in, so that a late event moves a trigger to where it would stand had it come in time. An event that
+is evidence itself cancels nothing.
 
 All instants are int64 microseconds UTC.
 """
@@ -42,18 +43,19 @@ class Edge:
 class Seen:
     """What a look saw at `now`: whether the rule holds, and the newest event of its evidence and of those that cancel.
 
-    None where there is no such event.
+    None where there is no such event. `known_at` is when the last of the evidence came in.
     """
 
     now: int
     holds: bool
     evidence_at: int | None = None
     cancelled_at: int | None = None
+    known_at: int | None = None
 
     @property
     def is_moot(self) -> bool:
         """An event that cancels happened, and nothing of the evidence after it."""
-        return self.cancelled_at is not None and (self.evidence_at is None or self.cancelled_at >= self.evidence_at)
+        return self.cancelled_at is not None and (self.evidence_at is None or self.cancelled_at > self.evidence_at)
 
 
 def step(trigger: Trigger, edge: Edge, seen: Seen) -> tuple[Edge, Act]:
@@ -68,6 +70,11 @@ def step(trigger: Trigger, edge: Edge, seen: Seen) -> tuple[Edge, Act]:
     # An episode has a name of its own, also where two begin at one instant of a clock that stands.
     began_at = max(seen.now, edge.began_at + 1) if is_new else edge.began_at
     return replace(edge, state="waiting", began_at=began_at, due_at=_due_at(trigger, edge, seen, began_at)), "nothing"
+
+
+def noted(edge: Edge) -> Edge:
+    """The edge of an episode that is from before anybody watched: it stands, and fired nothing."""
+    return replace(edge, state="fired", due_at=None)
 
 
 def fired(edge: Edge, now: int) -> Edge:

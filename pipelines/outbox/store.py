@@ -46,6 +46,22 @@ class Filter:
     trigger: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Since when a trigger is watched, and whether all customers were looked at since."""
+
+    since: int
+    is_swept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A look at all customers in the order of their ids: it came to `customer_id`, which is None at the end."""
+
+    began_at: int
+    customer_id: str | None
+
+
 class Outbox:
     """All of it raises sqlite3.Error where the file cannot be used. Instants are int64 microseconds UTC."""
 
@@ -108,6 +124,35 @@ class Outbox:
             connection.executemany(_INSERT, [_values(message) for message in messages])
             connection.execute(_WANTED_NO_MORE, (edge.customer_id, edge.trigger))
             return True
+
+    def watched(self, triggers: Sequence[str], now: int) -> dict[str, Watched]:
+        """Since when each of these is watched: from now on where it was not."""
+        query = "SELECT trigger, since, swept FROM outbox_watched"
+        found = {row[0]: Watched(row[1], bool(row[2])) for row in self._read(query, ())}
+        fresh = [(name, now) for name in triggers if name not in found]
+        if fresh:
+            with self._connections.transaction() as connection:
+                connection.executemany("INSERT OR IGNORE INTO outbox_watched VALUES (?, ?, 0)", fresh)
+        return {name: found.get(name, Watched(now, False)) for name in triggers}
+
+    def sweep(self) -> Sweep | None:
+        """The sweep over all customers that goes on, or the last one; None before the first."""
+        rows = self._read("SELECT began_at, customer_id FROM outbox_sweep", ())
+        return Sweep(*rows[0]) if rows else None
+
+    def note_sweep(self, sweep: Sweep) -> None:
+        """How far it is."""
+        with self._connections.unhurried() as connection:
+            statement = "INSERT OR REPLACE INTO outbox_sweep VALUES (1, ?, ?)"
+            connection.execute(statement, (sweep.began_at, sweep.customer_id))
+
+    def swept(self, began_at: int, triggers: Sequence[str]) -> None:
+        """It came to its end: all customers were looked at for those triggers."""
+        with self._connections.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO outbox_sweep VALUES (1, ?, NULL)", (began_at,))
+            listed = (_list(triggers), began_at)
+            statement = f"UPDATE outbox_watched SET swept = 1 WHERE trigger IN {_LISTED} AND since <= ?"
+            connection.execute(statement, listed)
 
     # Delivering -------------------------------------------------------------------------------
 

@@ -25,6 +25,14 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS outbox_due ON outbox_edges (due_at) WHERE state = 'waiting'",
     # Up to which position of a journal its events were looked at.
     "CREATE TABLE IF NOT EXISTS outbox_consulted (journal TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID",
+    # Triggers, since when they are watched (by the clock that customers are read at), and whether all customers were
+    # looked at since.
+    """CREATE TABLE IF NOT EXISTS outbox_watched (
+      trigger TEXT PRIMARY KEY, since INTEGER NOT NULL, swept INTEGER NOT NULL) WITHOUT ROWID""",
+    # The sweep over all customers: when it began, and the customer that it came to; empty before the first, null at
+    # the end.
+    """CREATE TABLE IF NOT EXISTS outbox_sweep (
+      one INTEGER PRIMARY KEY CHECK (one = 1), began_at INTEGER NOT NULL, customer_id TEXT)""",
     # Endpoints that said they want no more.
     "CREATE TABLE IF NOT EXISTS outbox_disabled (endpoint TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID",
 )

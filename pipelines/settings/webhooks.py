@@ -48,6 +48,12 @@ class Endpoint(ConfigModel):
         return self.triggers is None or trigger in self.triggers
 
 
+class TriggersProfile(ConfigModel):
+    """Some rules begin to hold with time alone: every customer is looked at once in `look_again_hours`."""
+
+    look_again_hours: float = Field(default=6.0, gt=0)
+
+
 class WebhooksProfile(ConfigModel):
     """How messages are delivered. An attempt ends after `timeout_seconds`, whatever the receiver does.
 

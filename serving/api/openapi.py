@@ -12,7 +12,6 @@ from serving.api.identity import BODIES as IDENTITY
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
 from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
 from serving.api.outbox import BODIES as OUTBOX
-from serving.api.outbox import BODIES as OUTBOX
 from serving.api.privacy import PAGES, PrivacyRequest
 from serving.api.requests import RequestBody
 from serving.api.responses import ModelsResponse

@@ -16,7 +16,6 @@ from serving.api.decide import actions_response
 from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
 from serving.api.outbox import ROUTES as OUTBOX
-from serving.api.outbox import ROUTES as OUTBOX
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.bootstrap import Wiring
@@ -98,7 +97,6 @@ pages = Starlette(
         *INGEST_ROUTES,
         *CONSENT,
         *IDENTITY,
-        *OUTBOX,
         *OUTBOX,
         *PRIVACY_ROUTES,
     ]

@@ -14,8 +14,8 @@ from feature_repo.spec import FeatureSpec
 from feature_repo.state.read import AsOfTooEarly
 from pipelines.events.moments import Moment as Event
 from pipelines.identity.store import IdentityStore
-from pipelines.outbox import Edge, Outbox, Seen, step
-from pipelines.outbox.edges import EdgeState
+from pipelines.outbox import Edge, Outbox, Seen, Watched, step
+from pipelines.outbox.edges import EdgeState, noted
 from pipelines.twin.rules import Trigger
 from serving.consent_gate import ConsentGate
 from serving.decisions.desk import ids_of
@@ -94,15 +94,19 @@ class Consultant:
 
     def _follow(self, customer_id: str, now: int, known: Known, edges: Mapping[str, Edge]) -> None:
         events = _Events(self.events_of, customer_id)
+        watched = self.outbox.watched([trigger.rule.name for trigger in self.triggers], now)
         changed: list[tuple[Edge, str | None]] = []
         due: list[tuple[Trigger, Edge]] = []
         for trigger in self.triggers:
             edge = edges.get(trigger.rule.name) or Edge(customer_id, trigger.rule.name)
             seen = self._seen(trigger, edge, now, known, events)
             after, act = step(trigger, edge, seen)
+            is_due = after.state == "waiting" and after.due_at is not None and after.due_at <= now
+            if is_due and _is_past(watched[trigger.rule.name], seen):
+                after, is_due = noted(after), False
             if after != edge:
                 changed.append((after, MOOT.get(after.state) if act == "cancel" else None))
-            if after.state == "waiting" and after.due_at is not None and after.due_at <= now:
+            if is_due:
                 due.append((trigger, after))
         if changed:
             # Before anything is asked for them: the episode's name must outlive this process.
@@ -118,7 +122,8 @@ class Consultant:
         if edge.state == "fired" and not trigger.cancelled_by:
             return Seen(now, True)
         counted = behind(self.spec, trigger.rule.evidence or trigger.rule.when.names, events.all(), now)
-        return Seen(now, True, newest(counted), newest(cancelling(trigger, events.all(), now)))
+        known_at = max((moment.available_at for moment in counted), default=None)
+        return Seen(now, True, newest(counted), newest(cancelling(trigger, events.all(), now)), known_at)
 
     def _clear(self, edges: Mapping[str, Edge], because: str) -> None:
         """Nothing is known of the customer any more, or may be read."""
@@ -127,6 +132,11 @@ class Consultant:
             names = {trigger.rule.name: trigger for trigger in self.triggers}
             ended = [step(names[edge.trigger], edge, Seen(0, False))[0] for edge in standing if edge.trigger in names]
             self.outbox.save([(edge, because) for edge in ended])
+
+
+def _is_past(watched: Watched, seen: Seen) -> bool:
+    """Whether it held before anybody watched, as far as can be told: a trigger that is new fires nothing for that."""
+    return not watched.is_swept and (seen.known_at is None or seen.known_at < watched.since)
 
 
 class _Events:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
+from feature_repo.extract import columns_of, holds
 from feature_repo.spec import Feature, FeatureSpec
 from pipelines.events.moments import Moment
 from pipelines.privacy.sealing import is_sealed
@@ -13,20 +14,22 @@ from serving.api.answers import iso
 # Those that are cited; a rule over a year of visits has thousands.
 MOST_CITED = 20
 
-ReadMoments = Callable[[str], Sequence[Moment]]
-
 
 def behind(spec: FeatureSpec, names: Iterable[str], moments: Sequence[Moment], as_of: int) -> list[Moment]:
     """Those of `moments` that features of these names count at `as_of` (int64 microseconds UTC), ascending."""
     counting = [feature for feature in spec.closure(names) if feature.stream is not None]
     seen = (moment for moment in moments if moment.event_time < as_of and moment.available_at <= as_of)
-    return [moment for moment in seen if any(_counts(feature, moment, as_of) for feature in counting)]
+    return [moment for moment in seen if any(_counts(feature, moment, as_of, spec.utc_offset) for feature in counting)]
 
 
-def _counts(feature: Feature, moment: Moment, as_of: int) -> bool:
-    start = feature.window.start(as_of)
-    in_window = start is None or moment.event_time >= start
-    return in_window and feature.stream is not None and moment.event == feature.stream.event
+def _counts(feature: Feature, moment: Moment, as_of: int, utc_offset: int) -> bool:
+    stream, start = feature.stream, feature.window.start(as_of)
+    if stream is None or moment.event != stream.event or (start is not None and moment.event_time < start):
+        return False
+    if not stream.conditions:
+        return True
+    columns = columns_of(moment.event_time, moment.channel, moment.value, utc_offset)
+    return all(holds(test, columns, moment.properties) for test in stream.conditions)
 
 
 def newest(moments: Iterable[Moment]) -> int | None:
@@ -52,8 +55,3 @@ def cited(moments: Sequence[Moment]) -> list[dict[str, object]]:
         }
         for moment in moments[-MOST_CITED:]
     ]
-
-
-def stored_events(spec: FeatureSpec, names: Iterable[str]) -> Collection[str]:
-    """Names of the events that features of these names read."""
-    return {feature.stream.event for feature in spec.closure(names) if feature.stream is not None}

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 
 from feature_repo.state.read import FeatureValue
+from feature_repo.state.storage import StateUnavailable
 from pipelines.events.spec_lease import SpecLease
 from pipelines.settings import Settings
+from serving.api.errors import ApiError
 from serving.bootstrap import OpenReader, open_state
 from serving.decisions.readings import check_built, leased
 from serving.features import FeatureReader
+
+Clock = Callable[[], int]
+
+
+def wall() -> int:
+    """The machine's clock, int64 microseconds UTC."""
+    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +35,15 @@ class Known:
 class TriggerReader:
     """For one thread. It has the states of the current spec kept as long as it is there."""
 
-    def __init__(self, settings: Settings, names: Sequence[str], open_features: OpenReader | None = None) -> None:
-        """`open_features` stands in for the states of the workspace. Opens nothing yet."""
+    def __init__(
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        open_features: OpenReader | None = None,
+        machine: Clock = wall,
+    ) -> None:
+        """`open_features` stands in for the states of the workspace, `machine` for its clock. Opens nothing yet."""
+        self._machine = machine
         self._settings = settings
         self._names = tuple(names)
         self._open = open_features or partial(open_state, settings)
@@ -41,7 +57,15 @@ class TriggerReader:
             ApiError: 503, there are no states of the current features. StateUnavailable.
         """
         reader = self._opened()
-        return reader.data_end() if self._settings.profile.clock == "data_end" else time.time_ns() // 1000
+        return reader.data_end() if self._settings.profile.clock == "data_end" else self._machine()
+
+    def begins(self) -> int:
+        """The instant from which on events are new to whoever begins to read now; the machine's without states yet."""
+        try:
+            now = self.now()
+        except (ApiError, StateUnavailable):
+            now = None
+        return self._machine() if now is None else now
 
     def read(self, customers: Sequence[str], as_of: int) -> list[Known | None]:
         """What is known of each at `as_of` (int64 microseconds UTC), in order; None of whom nothing is.
@@ -65,11 +89,3 @@ class TriggerReader:
             check_built(reader, spec.hash)
             self._reader = reader
         return self._reader
-
-
-Clock = Callable[[], int]
-
-
-def wall() -> int:
-    """The machine's clock, int64 microseconds UTC."""
-    return time.time_ns() // 1000

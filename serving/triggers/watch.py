@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from feature_repo.windows import HOUR
 from pipelines.events.exclusion import taking_events
 from pipelines.events.journal import StoredEvent
 from pipelines.identity.desk import OpenFiles
-from pipelines.outbox import Outbox
+from pipelines.outbox import Outbox, Sweep
 from pipelines.outbox.moved import moved, until_in_lake
 from pipelines.settings import Settings
 from serving.api.error_log import described
@@ -30,7 +31,10 @@ logger = logging.getLogger("bentoml.twin")
 LOOK_EVERY_SECONDS = 0.5
 _EVENTS_A_TIME = 500
 _CUSTOMERS_A_TIME = 200
-_AGAIN_AFTER_SECONDS = 60.0
+# Of the sweep, between two waits: requests want the processor too.
+_CUSTOMERS_A_ROUND = 100
+_NEXT = "SELECT DISTINCT customer_id FROM identity_nodes WHERE customer_id > ? ORDER BY customer_id LIMIT ?"
+_AGAIN_AFTER_SECONDS = 10.0
 # Stands for a journal that was not there when the first service looked.
 ANY_JOURNAL = ""
 _LAST_LOOK_SECONDS = 10.0
@@ -53,11 +57,13 @@ class Watch:
         self._outbox = outbox
         self._files = files
         self._woke = woke
+        self._every = int(settings.profile.triggers.look_again_hours * HOUR)
         self._triggers = [trigger.rule.name for trigger in consultant.triggers]
         self._waking = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
-        self._not_before: dict[str, float] = {}
+        # Whose looks failed, and when to look again (on the monotonic clock).
+        self._again: dict[str, float] = {}
         self._told = ""
 
     def start(self) -> None:
@@ -80,6 +86,7 @@ class Watch:
     def begin(self) -> None:
         """Before the first event is taken: events up to now are the past. Raises as the journal and the outbox."""
         files = self._files()
+        self._outbox.watched(self._triggers, self._consultant.reader.begins())
         if files is None:
             # The journal that is to come has nothing but the future.
             self._outbox.note_consulted(ANY_JOURNAL, 0)
@@ -106,6 +113,9 @@ class Watch:
                     pass
                 while self._some_due(files) and not self._stopping:
                     pass
+                for customer in list(self._again):
+                    self._look(files, customer)
+                self._some_of_all(files)
 
     def _some_events(self, files: OpenFiles) -> bool:
         """Look at the customers of the next events; whether there may be more."""
@@ -115,7 +125,7 @@ class Watch:
             return False
         events = self._next(files, after)
         for customer, position in self._customers(files, events).items():
-            self._look(files, customer, position, events)
+            self._look(files, customer, lambda: files.states.take(events), position)
         # All rows up to the last position were visible before they were read; those without one are of bulk loads.
         is_all = len(events) < _EVENTS_A_TIME
         newest = events[-1].position if events else 0
@@ -137,32 +147,33 @@ class Watch:
         return [by_position[position] for position in sorted(by_position)][:_EVENTS_A_TIME]
 
     def _customers(self, files: OpenFiles, events: Sequence[StoredEvent]) -> dict[str, int]:
-        """Whose events they are, with the newest position of each; -1 where others became theirs."""
-        with taking_events(self._settings.workspace.erasure_lock):
-            # Whoever appended them may have died before that.
-            changed = files.identity.apply(events)
-        found = dict.fromkeys(changed, -1)
-        for event in events:
-            owner = files.identity.owner(event.event)
-            if owner is not None:
-                found[owner.customer_id] = event.position
-        return found
+        """Whose events they are, with the newest position of each."""
+        owners = [files.identity.owner(event.event) for event in events]
+        if None in owners:
+            # Of nobody, or whoever appended them died before that was taken in.
+            with taking_events(self._settings.workspace.erasure_lock):
+                files.states.take(events)
+            owners = [files.identity.owner(event.event) for event in events]
+        pairs = zip(owners, events, strict=True)
+        return {owner.customer_id: event.position for owner, event in pairs if owner is not None}
 
-    def _look(self, files: OpenFiles, customer: str, position: int, events: Sequence[StoredEvent]) -> None:
-        """One look, in which no erasure runs. What only this customer's looks die of holds up nobody else."""
-        if self._not_before.get(customer, 0.0) > time.monotonic():
+    def _look(
+        self, files: OpenFiles, customer: str, fold: Callable[[], None] = lambda: None, position: int = -1
+    ) -> None:
+        """One look, in which no erasure runs. What only this customer's looks die of holds up nobody else.
+
+        `fold` brings their state up where it lacks the event at `position`, which may not count either.
+        """
+        if self._again.get(customer, 0.0) > time.monotonic():
             return
+        self._again.pop(customer, None)
         try:
             with taking_events(self._settings.workspace.erasure_lock):
-                if position >= 0 and self._consultant.look(customer, files.identity, position):
-                    return
-                # An event that is not folded yet, or that does not count.
-                files.states.take(events) if position >= 0 else files.states.update([customer])
-                self._consultant.look(customer, files.identity)
+                if not self._consultant.look(customer, files.identity, position):
+                    fold()
+                    self._consultant.look(customer, files.identity)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            if isinstance(error, UnicodeError):
-                raise
-            self._not_before[customer] = time.monotonic() + _AGAIN_AFTER_SECONDS
+            self._again[customer] = time.monotonic() + _AGAIN_AFTER_SECONDS
             logger.error("triggers of a customer cannot be looked at now: %s", described(error))
 
     def _some_due(self, files: OpenFiles) -> bool:
@@ -171,8 +182,28 @@ class Watch:
             return False
         due = self._outbox.due(self._triggers, now, _CUSTOMERS_A_TIME)
         for customer in due:
-            self._look(files, customer, -1, ())
-        return len(due) == _CUSTOMERS_A_TIME and not self._not_before
+            self._look(files, customer)
+        return len(due) == _CUSTOMERS_A_TIME and not self._again
+
+    def _some_of_all(self, files: OpenFiles) -> bool:
+        """Look at the next customers of the sweep, where it is time for one; whether it came to the last."""
+        now = self._consultant.reader.now()
+        if now is None:
+            return True
+        sweep = self._outbox.sweep()
+        if sweep is None or sweep.customer_id is None:
+            watched = self._outbox.watched(self._triggers, now).values()
+            if sweep is not None and now < sweep.began_at + self._every and all(each.is_swept for each in watched):
+                return True
+            sweep = Sweep(now, "")
+        customers = [row[0] for row in files.identity.rows(_NEXT, (sweep.customer_id, _CUSTOMERS_A_ROUND))]
+        for customer in customers:
+            self._look(files, customer)
+        if len(customers) == _CUSTOMERS_A_ROUND:
+            self._outbox.note_sweep(Sweep(sweep.began_at, customers[-1]))
+            return False
+        self._outbox.swept(sweep.began_at, self._triggers)
+        return True
 
     def _run(self) -> None:
         while not self._stopping:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from feature_repo.configuration import ConfigurationError
-from feature_repo.state.storage import StateUnavailable
+from feature_repo.state.storage import StateStorage, StateUnavailable
 from pipelines.console import UserError
 from pipelines.events.live import open_customer_log
 from pipelines.events.live_states import StatesBusy
-from pipelines.events.moments import Moment, moments_of
-from pipelines.events.opening import may_have_journal
+from pipelines.events.moments import Moment, decode, moments_of
+from pipelines.events.opening import may_have_journal, moments_key, open_moments
 from pipelines.identity.desk import OpenFiles
 from pipelines.identity.store import IdentityStore
 from pipelines.outbox import Outbox, may_have_outbox, open_outbox
@@ -34,6 +34,24 @@ from serving.triggers.reading import TriggerReader, wall
 from serving.triggers.watch import Watch
 
 logger = logging.getLogger("bentoml.twin")
+
+
+class EventsOf:
+    """The newest events of each kind of a customer, as they are kept; out of the log where none are kept yet."""
+
+    def __init__(self, settings: Settings, files: Callable[[], OpenFiles]) -> None:
+        self._settings, self._files = settings, files
+        self._kept: StateStorage | None = None
+
+    def __call__(self, customer_id: str) -> Sequence[Moment]:
+        if self._kept is None:
+            self._kept = open_moments(self._settings)
+        key = moments_key(self._settings)
+        record = self._kept.get_many(key, [customer_id]).get(customer_id) if key in self._kept.built_specs() else None
+        if record is not None and record.data:
+            return decode(record.data).moments
+        files = self._files()
+        return moments_of(open_customer_log(self._settings, files.journal, files.identity).everything(customer_id))
 
 
 class Triggers:
@@ -106,7 +124,7 @@ class Triggers:
             outbox=outbox,
             gate=self._gate,
             reader=TriggerReader(settings, read_by(self._triggers), connection.open_features),
-            events_of=self._events_of,
+            events_of=EventsOf(settings, self._ingestion.files),
             firing=firing,
         )
         return Watch(settings, consultant, outbox, self._files, delivery.wake)
@@ -124,7 +142,3 @@ class Triggers:
 
     def _identity(self) -> IdentityStore:
         return self._ingestion.files().identity
-
-    def _events_of(self, customer_id: str) -> Sequence[Moment]:
-        files = self._ingestion.files()
-        return moments_of(open_customer_log(self._settings, files.journal, files.identity).everything(customer_id))
