@@ -16,6 +16,7 @@ from pipelines.events.moments import Moment as Event
 from pipelines.identity.store import IdentityStore
 from pipelines.outbox import Edge, Outbox, Seen, Watched, step
 from pipelines.outbox.edges import EdgeState, noted
+from pipelines.twin.evidence import EvidenceIndex
 from pipelines.twin.rules import Trigger
 from serving.consent_gate import ConsentGate
 from serving.decisions.desk import ids_of
@@ -31,6 +32,11 @@ ONE = "two customers became one"
 DENIED = "the customer denied what triggers are read by"
 
 
+def index_of(triggers: Sequence[Trigger], spec: FeatureSpec) -> EvidenceIndex:
+    """Which events are behind what triggers cite. Raises KeyError where a feature is not in the spec."""
+    return EvidenceIndex(spec, {name for trigger in triggers for name in trigger.rule.evidence})
+
+
 def read_by(triggers: Sequence[Trigger]) -> tuple[str, ...]:
     """The features that rules of triggers read, each once."""
     return tuple(sorted({name for trigger in triggers for name in trigger.rule.when.names}))
@@ -41,7 +47,7 @@ class Consultant:
     """Looks at customers. Of all processes of a workspace one at a time looks (see `watch`)."""
 
     triggers: Sequence[Trigger]
-    spec: FeatureSpec
+    index: EvidenceIndex
     outbox: Outbox
     gate: ConsentGate
     reader: TriggerReader
@@ -112,7 +118,7 @@ class Consultant:
             # Before anything is asked for them: the episode's name must outlive this process.
             self.outbox.save(changed)
         for trigger, edge in due:
-            counted = behind(self.spec, trigger.rule.evidence or trigger.rule.when.names, events.all(), now)
+            counted = behind(self.index, trigger.rule.evidence, events.all(), now)
             seen_of = Moment(customer_id, now, known.features, cited(counted))
             self.outbox.fire(edge, now, self.firing.messages(trigger, edge, seen_of))
 
@@ -121,7 +127,7 @@ class Consultant:
             return Seen(now, False)
         if edge.state == "fired" and not trigger.cancelled_by:
             return Seen(now, True)
-        counted = behind(self.spec, trigger.rule.evidence or trigger.rule.when.names, events.all(), now)
+        counted = behind(self.index, trigger.rule.evidence, events.all(), now)
         known_at = max((moment.available_at for moment in counted), default=None)
         return Seen(now, True, newest(counted), newest(cancelling(trigger, events.all(), now)), known_at)
 

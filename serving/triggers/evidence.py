@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from feature_repo.extract import columns_of, holds
-from feature_repo.spec import Feature, FeatureSpec
 from pipelines.events.moments import Moment
 from pipelines.privacy.sealing import is_sealed
+from pipelines.twin.evidence import CITED, EvidenceIndex
 from pipelines.twin.rules import Trigger
 from serving.api.answers import iso
 
-# Those that are cited; a rule over a year of visits has thousands.
-MOST_CITED = 20
 
-
-def behind(spec: FeatureSpec, names: Iterable[str], moments: Sequence[Moment], as_of: int) -> list[Moment]:
+def behind(index: EvidenceIndex, names: Iterable[str], moments: Sequence[Moment], as_of: int) -> list[Moment]:
     """Those of `moments` that features of these names count at `as_of` (int64 microseconds UTC), ascending."""
-    counting = [feature for feature in spec.closure(names) if feature.stream is not None]
-    seen = (moment for moment in moments if moment.event_time < as_of and moment.available_at <= as_of)
-    return [moment for moment in seen if any(_counts(feature, moment, as_of, spec.utc_offset) for feature in counting)]
+    counting = [(stream, window.start(as_of)) for name in names for stream, window in index.reads[name]]
+    return [
+        moment
+        for moment in moments
+        if _is_seen(moment, as_of)
+        and any((start is None or moment.event_time >= start) and index.belongs(moment, of) for of, start in counting)
+    ]
 
 
-def _counts(feature: Feature, moment: Moment, as_of: int, utc_offset: int) -> bool:
-    stream, start = feature.stream, feature.window.start(as_of)
-    if stream is None or moment.event != stream.event or (start is not None and moment.event_time < start):
-        return False
-    if not stream.conditions:
-        return True
-    columns = columns_of(moment.event_time, moment.channel, moment.value, utc_offset)
-    return all(holds(test, columns, moment.properties) for test in stream.conditions)
+def _is_seen(moment: Moment, as_of: int) -> bool:
+    return moment.event_time < as_of and moment.available_at <= as_of
 
 
 def newest(moments: Iterable[Moment]) -> int | None:
@@ -39,7 +33,7 @@ def newest(moments: Iterable[Moment]) -> int | None:
 
 def cancelling(trigger: Trigger, moments: Iterable[Moment], as_of: int) -> list[Moment]:
     """Those that cancel what the trigger sets off."""
-    return [m for m in moments if m.event in trigger.cancelled_by and m.event_time < as_of and m.available_at <= as_of]
+    return [moment for moment in moments if moment.event in trigger.cancelled_by and _is_seen(moment, as_of)]
 
 
 def cited(moments: Sequence[Moment]) -> list[dict[str, object]]:
@@ -53,5 +47,5 @@ def cited(moments: Sequence[Moment]) -> list[dict[str, object]]:
             "event_id": moment.event_id,
             "properties": {name: value for name, value in moment.properties.items() if not is_sealed(value)},
         }
-        for moment in moments[-MOST_CITED:]
+        for moment in moments[-CITED:]
     ]

@@ -27,7 +27,7 @@ from serving.decisions.desk import DecisionDesk
 from serving.decisions.offered import catalogue_now
 from serving.ingestion import Ingestion
 from serving.served_log import ServedLog
-from serving.triggers.consult import Consultant, read_by
+from serving.triggers.consult import Consultant, index_of, read_by
 from serving.triggers.delivery import Delivery
 from serving.triggers.firing import Firing
 from serving.triggers.reading import TriggerReader, wall
@@ -120,7 +120,7 @@ class Triggers:
         )
         consultant = Consultant(
             triggers=self._triggers,
-            spec=settings.features,
+            index=index_of(self._triggers, settings.features),
             outbox=outbox,
             gate=self._gate,
             reader=TriggerReader(settings, read_by(self._triggers), connection.open_features),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from pipelines.twin.rules import Rule, Trigger
 from serving.consent_gate import ConsentGate
 from serving.decisions.offered import catalogue_now
 from serving.served_log import ServedLog
-from serving.triggers.consult import Consultant, read_by
+from serving.triggers.consult import Consultant, index_of, read_by
 from serving.triggers.firing import Firing
 from serving.triggers.reading import TriggerReader
 from serving.triggers.watch import Watch
@@ -103,8 +103,8 @@ class Station:
         )  # fmt: skip
         reader = TriggerReader(self.settings, read_by(self.triggers), None, self.tick)
         consultant = Consultant(
-            self.triggers, self.settings.features, self.outbox, self.gate, reader, EventsOf(self.settings, files),
-            self.firing,
+            self.triggers, index_of(self.triggers, self.settings.features), self.outbox, self.gate, reader,
+            EventsOf(self.settings, files), self.firing,
         )  # fmt: skip
         self.watch = Watch(self.settings, consultant, self.outbox, files)
         self.watch.begin()
@@ -148,6 +148,3 @@ def with_endpoints(settings: Settings, *endpoints: Mapping[str, Any], **limits: 
 def recently() -> int:
     """Long enough ago that a day of a test is over by now."""
     return time.time_ns() // 1000 - 3 * DAY
-
-
-Make = Callable[..., Station]
