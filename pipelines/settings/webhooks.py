@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Collection
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from feature_repo.configuration import ConfigModel
+from feature_repo.configuration import ConfigModel, ConfigurationError, Problem
 
 SECRET_VARIABLE = "TWIN_WEBHOOK_SECRET"  # noqa: S105 (its name, not the secret)
 _PREFIX = "whsec_"
@@ -75,6 +76,19 @@ class WebhooksProfile(ConfigModel):
         if twice:
             raise ValueError(f"endpoints each with a name of its own; twice: {', '.join(twice)}")
         return self
+
+
+def check_webhooks(webhooks: WebhooksProfile, triggers: Collection[str]) -> None:
+    """Raises ConfigurationError for each trigger of an endpoint that there is none of."""
+    known = ", ".join(sorted(triggers)) or "none"
+    problems = [
+        Problem(f"webhooks.endpoints.{endpoint.name}.triggers", f"some of: {known}", repr(name), "see triggers.yaml")
+        for endpoint in webhooks.endpoints
+        for name in endpoint.triggers or ()
+        if name not in triggers
+    ]
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Triggers end to end: real services, a receiver that refuses first, kill -9 wherever it hurts, two services at once."""
+"""Triggers end to end: a receiver that refuses first, kill -9 wherever it hurts, two services at once."""
 
 from __future__ import annotations
 
