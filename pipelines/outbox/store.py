@@ -69,6 +69,8 @@ class Outbox:
         """Opens the file, made if there is none."""
         self._path = path
         self._connections = Connections(path)
+        # What is swept stays so.
+        self._swept: dict[str, Watched] = {}
 
     # Looking at customers ---------------------------------------------------------------------
 
@@ -127,12 +129,15 @@ class Outbox:
 
     def watched(self, triggers: Sequence[str], now: int) -> dict[str, Watched]:
         """Since when each of these is watched: from now on where it was not."""
+        if all(name in self._swept for name in triggers):
+            return self._swept
         query = "SELECT trigger, since, swept FROM outbox_watched"
         found = {row[0]: Watched(row[1], bool(row[2])) for row in self._read(query, ())}
         fresh = [(name, now) for name in triggers if name not in found]
         if fresh:
             with self._connections.transaction() as connection:
                 connection.executemany("INSERT OR IGNORE INTO outbox_watched VALUES (?, ?, 0)", fresh)
+        self._swept = {name: one for name, one in found.items() if one.is_swept}
         return {name: found.get(name, Watched(now, False)) for name in triggers}
 
     def sweep(self) -> Sweep | None:

@@ -29,7 +29,7 @@ from serving.triggers.consult import Consultant
 logger = logging.getLogger("bentoml.twin")
 
 LOOK_EVERY_SECONDS = 0.5
-_EVENTS_A_TIME = 500
+_EVENTS_A_TIME = 2_000
 _CUSTOMERS_A_TIME = 200
 # Of the sweep, between two waits: requests want the processor too.
 _CUSTOMERS_A_ROUND = 100
