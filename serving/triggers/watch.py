@@ -35,6 +35,7 @@ _CUSTOMERS_A_TIME = 200
 _CUSTOMERS_A_ROUND = 100
 _NEXT = "SELECT DISTINCT customer_id FROM identity_nodes WHERE customer_id > ? ORDER BY customer_id LIMIT ?"
 _AGAIN_AFTER_SECONDS = 10.0
+_AFTER_FAILURE_SECONDS = 1.0
 # Stands for a journal that was not there when the first service looked.
 ANY_JOURNAL = ""
 _LAST_LOOK_SECONDS = 10.0
@@ -60,7 +61,7 @@ class Watch:
         self._every = int(settings.profile.triggers.look_again_hours * HOUR)
         self._triggers = [trigger.rule.name for trigger in consultant.triggers]
         self._waking = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
         # Whose looks failed, and when to look again (on the monotonic clock).
         self._again: dict[str, float] = {}
@@ -78,7 +79,7 @@ class Watch:
 
     def close(self) -> None:
         """Let a look that goes on end."""
-        self._stopping = True
+        self._stopping.set()
         self._waking.set()
         if self._thread.is_alive():
             self._thread.join(_LAST_LOOK_SECONDS)
@@ -107,11 +108,11 @@ class Watch:
         files = self._files()
         if files is None:
             return
-        with _alone(self._settings.workspace.outbox_lock, lambda: self._stopping) as is_mine:
+        with _alone(self._settings.workspace.outbox_lock, self._stopping.is_set) as is_mine:
             if is_mine:
-                while self._some_events(files) and not self._stopping:
+                while self._some_events(files) and not self._stopping.is_set():
                     pass
-                while self._some_due(files) and not self._stopping:
+                while self._some_due(files) and not self._stopping.is_set():
                     pass
                 for customer in list(self._again):
                     self._look(files, customer)
@@ -206,10 +207,10 @@ class Watch:
         return True
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._waking.wait(LOOK_EVERY_SECONDS)
             self._waking.clear()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             try:
                 self.round()
@@ -219,6 +220,9 @@ class Watch:
             except Exception as error:  # noqa: BLE001 (the thread has to live on, whatever a round died of)
                 self._tell(described(error))
             self._woke()
+            if self._told:
+                # Whoever is away is not asked more often than requests ask.
+                self._stopping.wait(_AFTER_FAILURE_SECONDS)
 
     def _tell(self, what: str) -> None:
         """Once for each time that something else stands in the way."""
