@@ -50,6 +50,7 @@ from serving.served_records import Moment
 from serving.settings import service_settings
 from serving.several import AskedModels
 from serving.shaped import ShapedService
+from serving.triggers.wiring import Triggers
 from serving.twin import desk as twin_desk
 
 Arguments = ParamSpec("Arguments")
@@ -109,6 +110,11 @@ class CustomerTwin:
         self.catalogues = watch_catalogue(self.connection.settings)
         self.decisions = desk.connect(self.connection, self.gate, self.catalogues)
         self.decisions.recover(self.ingestion.files)
+        self.triggers = Triggers(
+            self.connection, self.gate, self.ingestion, self.decisions, self.catalogues, self.settings.twin.triggers
+        )
+        self.ingestion.on_kept = self.triggers.wake
+        self.triggers.start()
         self.served = served_log.connect(self.connection.shadow_of)
         self.served.start()
         watch(self.connection.wiring, self.ingestion.journal, self.served)
@@ -124,6 +130,7 @@ class CustomerTwin:
         self.aliases.close()
         self.connection.close()
         self.twins.close()
+        self.triggers.close()
         self.ingestion.close()
         self.decisions.close()
         self.served.close()

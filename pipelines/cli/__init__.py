@@ -22,6 +22,7 @@ from pipelines.cli import (
     labels,
     models,
     ope,
+    outbox,
     predictions,
     privacy,
     promotion,
@@ -61,6 +62,7 @@ for module in (
     twin,
     access,
     privacy,
+    outbox,
     demo,
 ):
     module.register_commands(app)

@@ -29,6 +29,7 @@ from pipelines.settings.tracking_plan import TrackingPlan
 from pipelines.settings.twin import load_twin, only_history
 from pipelines.settings.twin_checks import TwinSurroundings
 from pipelines.settings.twin_compile import NOTHING_DECLARED
+from pipelines.settings.webhooks import check_webhooks
 from pipelines.settings.workspace import CHECKOUT, Workspace
 from pipelines.twin.rules import TwinRules
 
@@ -182,6 +183,8 @@ def load_settings(
     )
     check_slices(settings.models, settings.consent)
     settings = _with_twin(_with_catalogue(settings))
+    if not settings.twin_problems:
+        check_webhooks(settings.profile.webhooks, [trigger.rule.name for trigger in settings.twin.triggers])
     found = dict.fromkeys((*settings.catalogue_problems, *settings.twin_problems))
     if found and catalogue == "strict":
         raise ConfigurationError(list(found))

@@ -17,6 +17,7 @@ from serving.api.explain import BODIES as EXPLAIN
 from serving.api.identity import BODIES as IDENTITY
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
 from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
+from serving.api.outbox import BODIES as OUTBOX
 from serving.api.privacy import PAGES, PrivacyRequest
 from serving.api.requests import RequestBody
 from serving.api.responses import ModelsResponse, PredictManyModelsResponse, PredictModelsResponse
@@ -101,7 +102,7 @@ def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
     }
     paths |= {path: {"post": _call(path)} for path in PATHS}
     paths[CLOUD_EVENTS_PATH] = {"post": _cloud_events()}
-    for path, (body, scopes, _) in (CONSENT | IDENTITY).items():
+    for path, (body, scopes, _) in (CONSENT | IDENTITY | OUTBOX).items():
         schema = body.model_json_schema(ref_template=_REFERENCE)
         schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
         paths[path] = {"post": _act(path, body, scopes)}

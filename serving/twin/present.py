@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from feature_repo.state.read import AsOfTooEarly
 from feature_repo.state.storage import StateStorage
 from pipelines.events.moments import decode
 from pipelines.events.opening import moments_key, open_moments, open_states
@@ -22,6 +21,7 @@ from pipelines.twin.state import Twin
 from serving.api.errors import ApiError, ErrorDetail
 from serving.bootstrap import open_state
 from serving.features import FeatureReader
+from serving.instant import check_instant
 from serving.predictor import STATE_MISSING, empty_state
 
 _ATTEMPTS = 20
@@ -68,26 +68,22 @@ class Present:
         """The twin of now; None where nothing is known of the customer.
 
         Raises:
-            ApiError: 503, there are no states that could be read.
+            ApiError: 503, there are no states that could be read, or they are far ahead of the clock.
             StateUnavailable: they cannot be read now.
         """
         opened = self._opened()
-        too_early = False
         for attempt in range(_ATTEMPTS):
-            as_of = self.instant()
             try:
-                return self._at(opened, customer_id, as_of)
-            except AsOfTooEarly:
-                too_early = True
+                return self._read(opened, customer_id)
             except _Apart:
-                too_early = False
-            time.sleep(_PAUSE_SECONDS * attempt)
-        raise _ahead() if too_early else _missing("records of moments that go with the features", "others")
+                time.sleep(_PAUSE_SECONDS * attempt)
+        raise _missing("records of moments that go with the features", "others")
 
-    def _at(self, opened: _Opened, customer_id: str, as_of: int) -> Seen | None:
-        """Raises AsOfTooEarly, and _Apart where record and features are of two moments."""
+    def _read(self, opened: _Opened, customer_id: str) -> Seen | None:
+        """Raises _Apart where record and features are of two moments."""
+        now = self.instant()
         stored = opened.moments.get_many(self._key, [customer_id]).get(customer_id)
-        rows = opened.reader.read([customer_id], as_of)
+        as_of, rows = opened.reader.read_from([customer_id], now)
         kept = None if stored is None or not stored.data else stored
         if kept is None or not rows.found[0]:
             if kept is None and not rows.found[0]:
@@ -95,11 +91,10 @@ class Present:
             raise _Apart
         if (kept.position, kept.revision) != (rows.positions[0], rows.revisions[0]):
             raise _Apart
-        record = decode(kept.data)
-        if as_of < record.newest_arrival:
-            raise AsOfTooEarly("the record answers from its newest arrival on")
+        check_instant(as_of, now)
         features = dict(zip(self._fold.features, rows.values[0], strict=True))
-        return Seen(self._fold.twin_at(customer_id, as_of, record.moments, features, kept.position), kept.revision)
+        moments = decode(kept.data).moments
+        return Seen(self._fold.twin_at(customer_id, as_of, moments, features, kept.position), kept.revision)
 
     def _opened(self) -> _Opened:
         with self._opening:
@@ -142,13 +137,3 @@ def _missing(expected: str, got: str) -> ApiError:
     hint = "build them: `twin state rebuild`"
     detail = ErrorDetail(field="state", expected=expected, got=got, hint=hint)
     return ApiError(503, STATE_MISSING, "what twins are read from has not been built yet", [detail])
-
-
-def _ahead() -> ApiError:
-    detail = ErrorDetail(
-        field="clock",
-        expected="an instant after the newest event",
-        got="an earlier one",
-        hint="check the machine's clock, and `clock` in the profile",
-    )
-    return ApiError(503, "state_ahead", "the state of customers is ahead of the clock", [detail])
