@@ -8,7 +8,7 @@ import bentoml
 from starlette.types import ASGIApp
 
 from serving.api.error_shape import ErrorShape
-from serving.api.openapi import with_our_answers
+from serving.api.openapi import api_page, page_paths
 
 Inner = TypeVar("Inner")
 
@@ -30,8 +30,8 @@ class ShapedService(bentoml.Service[Inner]):
         app = super().to_asgi(is_main)
         # A path with a slash too many is no path of ours; a redirect would repeat whatever the client calls our host.
         app.router.redirect_slashes = False
-        return ErrorShape(app, sorted(self.openapi_spec.asdict()["paths"]))
+        return ErrorShape(app, page_paths())
 
     @property
     def openapi_spec(self) -> Any:
-        return _Page(with_our_answers(super().openapi_spec.asdict()))
+        return _Page(api_page())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import Route
 
 from feature_repo.configuration import Problem
@@ -18,6 +18,7 @@ from pipelines.identity.manual import UnknownIdentifier
 from pipelines.identity.vocabulary import Form
 from serving.api.acts import handler
 from serving.api.answers import iso
+from serving.api.consent_responses import ConsentReadResponse, ConsentResponse
 from serving.api.identifier import AN_IDENTIFIER, IdentifierBody
 from serving.api.requests import CustomerId, Note, OnceKey, RequestBody
 
@@ -105,4 +106,5 @@ BODIES = {
     "/v1/consent": (ConsentRequest, ("admin", "ingest"), _set),
     "/v1/consent/read": (ConsentReadRequest, ("read",), _read),
 }
-ROUTES = [Route(path, handler(*parts), methods=["POST"]) for path, parts in BODIES.items()]
+ANSWERS: dict[str, type[BaseModel]] = {"/v1/consent": ConsentResponse, "/v1/consent/read": ConsentReadResponse}
+ROUTES = [Route(path, handler(*parts, ANSWERS[path]), methods=["POST"]) for path, parts in BODIES.items()]

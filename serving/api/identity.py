@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import Route
 
 from feature_repo.configuration import Problem
@@ -20,6 +20,7 @@ from pipelines.identity.vocabulary import Form
 from serving.api.acts import handler
 from serving.api.answers import iso
 from serving.api.identifier import IdentifierBody
+from serving.api.identity_responses import DecisionResponse, ResolveResponse, ReviewResponse
 from serving.api.requests import CustomerId, KindName, Note, RequestBody
 
 _VALUE = "text of 1 to 256 characters, none of them a control character"
@@ -164,4 +165,10 @@ BODIES: dict[str, tuple[type[RequestBody], tuple[str, ...], Any]] = {
     "/v1/identity/unmerge": (DecisionRequest, ("review",), _decision("apart")),
     "/v1/identity/review": (ReviewRequest, ("review",), _review),
 }
-ROUTES = [Route(path, handler(*parts), methods=["POST"]) for path, parts in BODIES.items()]
+ANSWERS: dict[str, type[BaseModel]] = {
+    "/v1/identity/resolve": ResolveResponse,
+    "/v1/identity/merge": DecisionResponse,
+    "/v1/identity/unmerge": DecisionResponse,
+    "/v1/identity/review": ReviewResponse,
+}
+ROUTES = [Route(path, handler(*parts, ANSWERS[path]), methods=["POST"]) for path, parts in BODIES.items()]

@@ -1,20 +1,29 @@
-"""Corrects BentoML's OpenAPI page: our error shape, and the routes it does not know of."""
+"""The API's page, OpenAPI 3.1, made of the tables of the modules that have the routes.
+
+Such a module says `BODIES`, path: (model of the body, scopes of which one is enough, ...), and `ANSWERS`, path: model.
+A new one is a line of `TOPICS`.
+"""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from serving.api.consent import BODIES as CONSENT
-from serving.api.decide import ActionsResponse
-from serving.api.errors import ErrorResponse
-from serving.api.identity import BODIES as IDENTITY
-from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
-from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
-from serving.api.privacy import PAGES, PrivacyRequest
-from serving.api.requests import RequestBody
-from serving.api.responses import ModelsResponse
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
+from serving.api import consent, identity, privacy
+from serving.api.decide_responses import ActionsResponse, DecideResponse
+from serving.api.errors import ErrorResponse
+from serving.api.ingest import routes as ingest
+from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
+from serving.api.requests import DecideRequest, PredictManyRequest, PredictRequest
+from serving.api.responses import ModelsResponse, PredictManyResponse, PredictResponse
+
+JSON = "application/json"
 _REFERENCE = "#/components/schemas/{model}"
 INFO = {
     "title": "customer-twin",
@@ -22,147 +31,213 @@ INFO = {
     "description": "Calibrated predictions for customers, with reasons. Every answer of 400 or more has the shape of "
     "`ErrorResponse`, and every answer has an `X-Request-Id`: the caller's own if it sent a sane one.",
 }
-SWITCHED_OFF = "/metrics"
-ERRORS = {
-    "400": "Mistakes in the request, all of them",
-    "401": "No key that is known here; only where the profile requires keys",
-    "403": "A key without the scope `predict`, or a customer who denied what a prediction needs",
-    "404": "No such customer, model or path",
-    "409": "The id is that of another decision; only of `/v1/decide`",
-    "413": "The body is too large",
-    "415": "The body is not plain JSON",
-    "500": "A fault of the server",
-    "503": "There is no model or no state that may be served",
-    "504": "The answer took too long",
-}
-
-
 KEYS = {"bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}
 WITH_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
-INGESTION_ERRORS = {
-    "400": "Mistakes in the call, all of them, or a limit that is named",
-    "401": "No write key that is known here",
-    "403": "A key without the scope `ingest`",
-    "415": "The body is in an encoding or a format that is not read here",
-    "503": "Events cannot be kept now; `Retry-After` says when to come again",
-}
 
-
-ACT_ERRORS = {
-    "400": "Mistakes in the request, all of them",
+ERRORS = {
+    "400": "Mistakes in the request, all of them, or a limit that is named",
     "401": "No key that is known here",
-    "404": "Nobody has this identifier",
-    "503": "It cannot be read or kept now; `Retry-After` says when to come again",
+    "403": "A key without the scope, or a customer who denied what this needs",
+    "404": "Nobody has this id, or there is no such model",
+    "415": "The body is in a format or an encoding that is not read here",
+    "431": "The headers are too large",
+    "500": "A fault of the server",
+    "503": "It cannot be answered or kept now; `Retry-After` says when to come again",
+    "504": "The answer took too long",
+}
+TOO_LARGE = {"413": "The body is too large"}
+DECIDED_OTHERWISE = {"409": "The id is that of another decision"}
+
+Bodies = Mapping[str, tuple[type[BaseModel], tuple[str, ...], Any]]
+Answers = Mapping[str, type[BaseModel]]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Routes that belong together. `keys_of_profile`: the profile says whether they need a key at all.
+
+    `errors` are by path, beside those of all routes.
+    """
+
+    name: str
+    description: str
+    bodies: Bodies
+    answers: Answers
+    keys_of_profile: bool = False
+    errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+_PREDICT: Bodies = {
+    "/v1/predict": (PredictRequest, ("predict",), None),
+    "/v1/predict_many": (PredictManyRequest, ("predict",), None),
+}
+_DECIDE: Bodies = {"/v1/decide": (DecideRequest, ("predict",), None)}
+TOPICS = (
+    Topic(
+        "Predictions",
+        "What a customer will do, and why.",
+        _PREDICT,
+        {"/v1/predict": PredictResponse, "/v1/predict_many": PredictManyResponse},
+        keys_of_profile=True,
+        errors=dict.fromkeys(_PREDICT, TOO_LARGE),
+    ),
+    Topic(
+        "Decisions",
+        "What to do for a customer.",
+        _DECIDE,
+        {"/v1/decide": DecideResponse},
+        keys_of_profile=True,
+        errors={"/v1/decide": TOO_LARGE | DECIDED_OTHERWISE},
+    ),
+    Topic("Events", "What happened: Segment's protocol, and CloudEvents 1.0.", ingest.BODIES, ingest.ANSWERS),
+    Topic("Consent", "What a customer allows.", consent.BODIES, consent.ANSWERS),
+    Topic("Identity", "Which identifiers are one customer.", identity.BODIES, identity.ANSWERS),
+    Topic("Privacy", "A data subject's rights.", privacy.BODIES, privacy.ANSWERS),
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read with GET, by anybody. `answer` is a model, or the media type of what is no model's JSON."""
+
+    name: str
+    description: str
+    answer: type[BaseModel] | str
+    errors: tuple[str, ...] = ()
+
+
+READINGS = {
+    "/v1/models": Reading("models", "The configured models, and the champion that is served for each.", ModelsResponse),
+    "/v1/actions": Reading(
+        "actions", "The catalogue of actions that decides now, and what is wrong with a newer one.", ActionsResponse
+    ),
+    "/readyz": Reading("readyz", "Whether a model and the states are there.", "text/plain", ("503",)),
+    "/livez": Reading("livez", "Whether the process is alive.", "text/plain"),
+    "/healthz": Reading("healthz", "The same as `/livez`.", "text/plain"),
+    "/": Reading("index", "This page for people.", "text/html"),
+    "/docs.json": Reading("docs", "This page.", JSON),
+    "/schema.json": Reading("schema", "BentoML's own description of the service, for its own clients.", JSON),
 }
 
 
-def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
-    """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
-    schemas = dict(page["components"]["schemas"])
-    for model in (ErrorResponse, ModelsResponse, ActionsResponse, PrivacyRequest):
-        schema = model.model_json_schema(ref_template=_REFERENCE)
-        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
-    paths = {path: _with_errors(item) for path, item in page["paths"].items() if path != SWITCHED_OFF}
-    paths["/v1/models"] = {
-        "get": {
-            "tags": ["Service APIs"],
-            "operationId": "CustomerTwin__models",
-            "description": "The configured models, and the champion that is served for each.",
-            "responses": {"200": _answer("Successful Response", "ModelsResponse")},
-        }
-    }
-    paths["/v1/actions"] = {
-        "get": {
-            "tags": ["Service APIs"],
-            "operationId": "CustomerTwin__actions",
-            "description": "The catalogue of actions that decides now, and what is wrong with a newer one.",
-            "responses": {"200": _answer("Successful Response", "ActionsResponse")},
-        }
-    }
-    paths |= {path: {"post": _call(path)} for path in PATHS}
-    paths[CLOUD_EVENTS_PATH] = {"post": _cloud_events()}
-    for path, (body, scopes, _) in (CONSENT | IDENTITY).items():
-        schema = body.model_json_schema(ref_template=_REFERENCE)
-        schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
-        paths[path] = {"post": _act(path, body, scopes)}
-    paths |= {path: {"post": _privacy(path, description)} for path, description in PAGES.items()}
-    components = {**page["components"], "schemas": schemas, "securitySchemes": KEYS}
-    return {**page, "info": INFO, "paths": paths, "components": components}
+def api_page() -> dict[str, Any]:
+    """The page. Raises ValueError where two models have the same name."""
+    schemas = _Schemas()
+    paths: dict[str, Any] = {}
+    for topic in TOPICS:
+        paths |= {path: {"post": _call(topic, path, schemas)} for path in topic.bodies}
+    paths |= {path: {"get": _reading(path, reading, schemas)} for path, reading in READINGS.items()}
+    tags = [{"name": topic.name, "description": topic.description} for topic in TOPICS]
+    tags.append({"name": "Service", "description": "What is served, and whether it is."})
+    components = {"schemas": schemas.found, "securitySchemes": KEYS}
+    return {"openapi": "3.1.0", "info": INFO, "tags": tags, "paths": paths, "components": components}
 
 
-def _call(path: str) -> dict[str, Any]:
-    """A path of the Segment protocol, whose bodies its own documentation describes."""
-    kind = path.rsplit("/", 1)[1]
-    description = (
-        f"Segment's `{kind}` call, JSON or gzip. The write key is the user name of Basic authentication, a Bearer "
-        "token, or `writeKey` in the body."
-    )
-    return _taking(kind, description, {"application/json": {"schema": {"type": "object"}}})
+def page_paths() -> list[str]:
+    """The paths that the page has, without making it."""
+    return sorted([*READINGS, *(path for topic in TOPICS for path in topic.bodies)])
 
 
-def _cloud_events() -> dict[str, Any]:
-    description = (
-        "CloudEvents 1.0 in binary, structured or batched mode, JSON or gzip. The key is the user name of Basic "
-        "authentication, or a Bearer token."
-    )
-    one: dict[str, Any] = {"schema": {"type": "object"}}
-    many: dict[str, Any] = {"schema": {"type": "array", "items": {"type": "object"}}}
-    return _taking("events", description, {STRUCTURED: one, BATCH: many, "application/json": one})
+def operation_name(path: str) -> str:
+    """`/v1/consent/read` is `consent_read`; what is under `/v1/identity` goes without that word."""
+    return path.removeprefix("/v1/").removeprefix("identity/").replace("/", "_")
 
 
-def _act(path: str, body: type[RequestBody], scopes: tuple[str, ...]) -> dict[str, Any]:
-    """A route of an act on identity or consent."""
-    content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=body.__name__)}}}
-    errors = {**ACT_ERRORS, "403": f"A key without the scope {' or '.join(scopes)}"}
+class _Untitled(GenerateJsonSchema):
+    """A field's title would only be its name again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+class _Schemas:
+    """The schemas that the page refers to, each once."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+
+    def request(self, model: type[BaseModel]) -> dict[str, Any]:
+        """A reference, and the example."""
+        return self._media(model, "validation")
+
+    def answer(self, model: type[BaseModel]) -> dict[str, Any]:
+        return self._media(model, "serialization")
+
+    def _media(self, model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+        schema = _schema(model, mode)
+        for name, part in (schema.get("$defs", {}) | {model.__name__: schema}).items():
+            own = {key: value for key, value in part.items() if key != "$defs"}
+            if self.found.setdefault(name, own) != own:
+                raise ValueError(f"two models of the API's page have the name {name}")
+        return {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}, "example": schema["example"]}
+
+
+@cache
+def _schema(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+    return model.model_json_schema(ref_template=_REFERENCE, schema_generator=_Untitled, mode=mode)
+
+
+def _call(topic: Topic, path: str, schemas: _Schemas) -> dict[str, Any]:
+    body, scopes, _ = topic.bodies[path]
+    answer = topic.answers[path]
+    errors = {**ERRORS, **topic.errors.get(path, {})}
+    also = ", where the profile requires keys" if topic.keys_of_profile else ""
+    scope = f"Needs a key with the scope {' or '.join(scopes)}{also}."
+    description = [inspect.getdoc(body) or "", f"Answers: {inspect.getdoc(answer)}", scope]
+    parameters = {"parameters": _CE_HEADERS} if path == ingest.CLOUD_EVENTS_PATH else {}
     return {
-        "tags": ["Service APIs"],
-        "operationId": "CustomerTwin__" + path.removeprefix("/v1/").replace("/", "_"),
-        "description": f"{inspect.getdoc(body)} Needs a key with the scope {' or '.join(scopes)}.",
-        "security": WITH_KEY,
-        "requestBody": {"required": True, "content": content},
-        "responses": {"200": {"description": "What holds now"}}
-        | {status: _answer(text, "ErrorResponse") for status, text in errors.items()},
+        "tags": [topic.name],
+        "operationId": operation_name(path),
+        "summary": description[0].partition("\n")[0],
+        "description": "\n\n".join(description),
+        "security": [{}, *WITH_KEY] if topic.keys_of_profile else WITH_KEY,
+        **parameters,
+        "requestBody": {"required": True, "content": _content(path, body, schemas)},
+        "responses": {"200": _answer("Done", answer, schemas)} | _errors(errors, schemas),
     }
 
 
-def _privacy(path: str, description: str) -> dict[str, Any]:
-    told = {status: ERRORS[status] for status in ("400", "401", "404", "503")}
-    told |= {"403": "A key without the scope `admin`", "503": "Not now; `Retry-After` says when to come again"}
-    errors = {status: _answer(text, "ErrorResponse") for status, text in told.items()}
-    schema = {"$ref": _REFERENCE.format(model="PrivacyRequest")}
+def _reading(path: str, reading: Reading, schemas: _Schemas) -> dict[str, Any]:
+    answer = reading.answer
+    if isinstance(answer, str):
+        schema = {"type": "object"} if answer == JSON else {"type": "string"}
+        good: dict[str, Any] = {"description": "Here it is", "content": {answer: {"schema": schema}}}
+    else:
+        good = _answer("Here it is", answer, schemas)
+    errors = {status: ERRORS[status] for status in ("431", "500", *reading.errors)}
     return {
-        "tags": ["Service APIs"],
-        "operationId": f"CustomerTwin__privacy_{path.rsplit('/', 1)[1]}",
-        "description": description + " Needs a key with the scope `admin`.",
-        "security": WITH_KEY,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-        "responses": {"200": {"description": "Done; the report"}, **errors},
+        "tags": ["Service"],
+        "operationId": reading.name,
+        "summary": reading.description,
+        "responses": {"200": good} | _errors(errors, schemas),
     }
 
 
-def _taking(name: str, description: str, content: dict[str, Any]) -> dict[str, Any]:
-    errors = {status: _answer(text, "ErrorResponse") for status, text in INGESTION_ERRORS.items()}
-    stored = {"description": "Durable, and in the customer's state; lists what was rejected"}
-    return {
-        "tags": ["Service APIs"],
-        "operationId": f"CustomerTwin__{name}",
-        "description": description,
-        "security": WITH_KEY,
-        "requestBody": {"required": True, "content": content},
-        "responses": {"200": stored, **errors},
+def _content(path: str, body: type[BaseModel], schemas: _Schemas) -> dict[str, Any]:
+    one = schemas.request(body)
+    if path != ingest.CLOUD_EVENTS_PATH:
+        return {JSON: one}
+    many = {"type": "array", "items": {}, "description": "CloudEvents; one that is none is told as rejected"}
+    data = {"type": "object", "description": "the data of an event whose attributes are headers"}
+    batch = {"schema": many, "example": [one["example"]]}
+    return {STRUCTURED: one, BATCH: batch, JSON: {"schema": data, "example": one["example"]["data"]}}
+
+
+_CE_HEADERS = [
+    {
+        "name": f"ce-{name}",
+        "in": "header",
+        "required": False,
+        "description": "of an event in binary mode, percent-encoded",
+        "schema": {"type": "string"},
     }
+    for name in ("specversion", "id", "source", "type", "subject", "time")
+]
 
 
-def _with_errors(item: dict[str, Any]) -> dict[str, Any]:
-    post = item.get("post")
-    if post is None:
-        return item
-    errors = {status: _answer(text, "ErrorResponse") for status, text in ERRORS.items()}
-    good = {status: answer for status, answer in post["responses"].items() if int(status) < 400}
-    # A profile may ask for no key here.
-    return {**item, "post": {**post, "security": [{}, *WITH_KEY], "responses": good | errors}}
+def _answer(description: str, model: type[BaseModel], schemas: _Schemas) -> dict[str, Any]:
+    return {"description": description, "content": {JSON: schemas.answer(model)}}
 
 
-def _answer(description: str, schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=schema)}}}
-    return {"description": description, "content": content}
+def _errors(errors: Mapping[str, str], schemas: _Schemas) -> dict[str, Any]:
+    return {status: _answer(text, ErrorResponse, schemas) for status, text in sorted(errors.items())}

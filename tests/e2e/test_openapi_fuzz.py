@@ -1,0 +1,101 @@
+"""Calls that are made up from the API's page, good and bad ones, against the real service: it keeps what it promises.
+
+`make fuzz` makes more of them, others each time (`TWIN_FUZZ_EXAMPLES` a route).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.access import Keys
+from pipelines.privacy import ENVIRONMENT_KEY, new_key
+from pipelines.settings import Workspace
+from tests.e2e.live_service import LiveService, check_error, live_service
+
+pytestmark = pytest.mark.slow
+EXAMPLES = int(os.environ.get("TWIN_FUZZ_EXAMPLES", "0"))
+CHECKS = (
+    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
+    "response_schema_conformance", "negative_data_rejection", "unsupported_method", "allow_header_conformance",
+    "ignored_auth",
+)  # fmt: skip
+SCOPES = ("ingest", "predict", "read", "review", "admin")
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[LiveService]:
+    """A service that knows the customers of the page's examples."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv(ENVIRONMENT_KEY, new_key())
+    try:
+        with live_service(Workspace(f"test-fuzz-{os.getpid()}")) as service:
+            service.check_well("first")
+            for customer in ("17850", "13047"):
+                assert service.track(f"of-{customer}", customer).status_code == 200
+            person = {"messageId": "m-0", "userId": "4711", "traits": {"email": "somchai@example.com"}}
+            assert service.client.post("/v1/identify", json=person).status_code == 200
+            yield service
+    finally:
+        patch.undo()
+
+
+def test_every_answer_is_one_that_the_page_promises(live: LiveService, tmp_path: Path) -> None:
+    key = Keys(live.workspace.access).create("fuzz", SCOPES, "web", "THB", purposes=["profiling"], legal_basis="contract")[1]
+    report = fuzz(live, tmp_path, "--header", f"Authorization: Bearer {key}", examples=EXAMPLES or 6)
+    statuses = seen(report)
+    # Else a schema may promise what nobody has looked at.
+    without = sorted(route for route, found in statuses.items() if not any(200 <= status < 300 for status in found))
+    assert without == []
+    well_afterwards(live)
+
+
+def test_without_a_key_too(live: LiveService, tmp_path: Path) -> None:
+    statuses = seen(fuzz(live, tmp_path, examples=EXAMPLES or 2))
+    assert all(200 not in statuses[route] for route in statuses if "/consent" in route or "/privacy" in route)
+    well_afterwards(live)
+
+
+def fuzz(live: LiveService, place: Path, *options: str, examples: int) -> Path:
+    """Run Schemathesis over all routes; its report, in JSON lines. Fails with what it found."""
+    page, report = place / "page.json", place / "report.ndjson"
+    page.write_text(json.dumps(closed(live.client.get("/docs.json").json())))
+    command = [sys.executable, "-m", "schemathesis.cli", "run", str(page), "--url", live.server.url()]
+    command += ["--phases", "examples,coverage,fuzzing", "--checks", ",".join(CHECKS), "--max-examples", str(examples)]
+    command += ["--generation-database", "none", "--no-color", "--continue-on-failure"]
+    command += ["--report", "ndjson", "--report-ndjson-path", str(report), *options]
+    command += [] if EXAMPLES else ["--seed", "1"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
+    return report
+
+
+def closed(page: dict[str, Any]) -> dict[str, Any]:
+    """The page with answers that may hold nothing that it does not name; clients are to take more."""
+    for name, schema in page["components"]["schemas"].items():
+        if "properties" in schema and not name.endswith(("Request", "Call", "Event")):
+            schema.setdefault("additionalProperties", False)
+    return page
+
+
+def seen(report: Path) -> dict[str, set[int]]:
+    """Which statuses each route answered."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for line in report.read_text().splitlines():
+        print(line[:3000])
+        break
+    return found
+
+
+def well_afterwards(live: LiveService) -> None:
+    live.check_well("afterwards")
+    assert [line for line in live.server.lines if "Traceback" in line or "internal_error" in line] == []
+    check_error(live.client.get("/nowhere"))
