@@ -19,7 +19,7 @@ from pipelines.identity.vocabulary import Form
 from serving.api.acts import handler
 from serving.api.answers import iso
 from serving.api.consent_responses import ConsentReadResponse, ConsentResponse
-from serving.api.identifier import AN_IDENTIFIER, IdentifierBody
+from serving.api.identifier import AN_IDENTIFIER, IdentifierBody, either
 from serving.api.requests import CustomerId, Note, OnceKey, RequestBody
 
 _WHOM: Mapping[str, str] = {"customer_id": "the id of a customer, or identifier in its place", **AN_IDENTIFIER}
@@ -28,7 +28,9 @@ _WHOM: Mapping[str, str] = {"customer_id": "the id of a customer, or identifier 
 class ConsentReadRequest(RequestBody):
     """Whose permissions are asked for: by customer id, or by any identifier."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"customer_id": "17850"}})
+    model_config = ConfigDict(
+        json_schema_extra={**either(("customer_id",), ("identifier",)), "example": {"customer_id": "17850"}}
+    )
     expected: ClassVar[Mapping[str, str]] = _WHOM
 
     customer_id: CustomerId | None = None
@@ -40,7 +42,12 @@ class ConsentRequest(ConsentReadRequest):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {"customer_id": "17850", "purposes": {"marketing": True, "profiling": False}, "note": "by phone"}
+            **either(("customer_id",), ("identifier",)),
+            "example": {
+                "customer_id": "17850",
+                "purposes": {"marketing": True, "personalisation": False},
+                "note": "by phone",
+            },
         }
     )
     expected: ClassVar[Mapping[str, str]] = {

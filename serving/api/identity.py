@@ -19,7 +19,7 @@ from pipelines.identity.review import ReviewPair
 from pipelines.identity.vocabulary import Form
 from serving.api.acts import handler
 from serving.api.answers import iso
-from serving.api.identifier import IdentifierBody
+from serving.api.identifier import IdentifierBody, either
 from serving.api.identity_responses import DecisionResponse, ResolveResponse, ReviewResponse
 from serving.api.requests import CustomerId, KindName, Note, RequestBody
 
@@ -30,7 +30,12 @@ _ENDS = "an object {kind, value}"
 class ResolveRequest(RequestBody):
     """Who is asked for: an identifier, or a customer by id."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"kind": "email", "value": "somchai@example.com"}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            **either(("customer_id",), ("kind", "value")),
+            "example": {"kind": "email", "value": "somchai@example.com"},
+        }
+    )
     expected: ClassVar[Mapping[str, str]] = {
         "kind": "a kind of configs/identity.yaml, beside value",
         "value": _VALUE,
@@ -70,7 +75,12 @@ class DecisionRequest(RequestBody):
 class ReviewRequest(RequestBody):
     """Without `pair` the pairs that wait are listed; with it and `verdict` that pair is decided, for ever."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"pair": "3f9a1c02b7d4", "verdict": "accept"}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            **either((), ("pair", "verdict")),
+            "example": {"pair": "3f9a1c02b7d4", "verdict": "accept"},
+        }
+    )
     expected: ClassVar[Mapping[str, str]] = {
         "pair": "the name of a pair, as the list has it",
         "verdict": "accept or reject, beside pair",

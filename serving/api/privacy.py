@@ -29,6 +29,7 @@ from serving.api.authorisation import authorise
 from serving.api.body import parse_body
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, ErrorDetail, internal_error, plain
+from serving.api.identifier import either
 from serving.api.ingest.body import read_bytes
 from serving.api.privacy_responses import AccessResponse, EraseResponse
 from serving.api.requests import MAXIMUM_ID_LENGTH, CustomerId, RequestBody
@@ -47,7 +48,10 @@ class PrivacyRequest(RequestBody):
     """Whom it is about: `customer_id`, or an identifier as `kind` and `value`; and why."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"kind": "email", "value": "somchai@example.com", "reason": "case 4711"}}
+        json_schema_extra={
+            **either(("customer_id",), ("kind", "value")),
+            "example": {"kind": "email", "value": "somchai@example.com", "reason": "case 4711"},
+        }
     )
     expected: ClassVar[Mapping[str, str]] = {
         "customer_id": f"{_AN_ID}; or kind and value in its place",

@@ -68,7 +68,8 @@ class Trace(BaseModel):
 class EraseResponse(BaseModel):
     """What was removed for ever, told when a search of every file is done.
 
-    `found` has files that still name the customer. Events that arrive meanwhile are told to come again. Audited before and after.
+    `found` has files that still name the customer. Events that arrive meanwhile are told to come again. Audited
+    before and after.
     """
 
     model_config = ConfigDict(
