@@ -100,7 +100,7 @@ def seen(report: Path) -> dict[str, set[int]]:
     for line in report.read_text().splitlines():
         scenario = json.loads(line).get("ScenarioFinished")
         if scenario is not None:
-            told = scenario["recorder"]["interactions"].values()
+            told = scenario["recorder"].get("interactions", {}).values()
             found[scenario["recorder"]["label"]] |= {item["response"]["status_code"] for item in told}
     return found
 
