@@ -58,7 +58,7 @@ def register_customer_events(
 ) -> None:
     """Make the view `customer_events` in `connection`: the events that belong to a customer, and count.
 
-    Columns: customer_id, event, channel, value, properties, position, source, and event_time and
+    Columns: customer_id, event, channel, value, properties, position, source, event_id, and event_time and
     available_at as int64 microseconds UTC. `version` pins a version of the Delta table; `tail`
     (EVENT_SCHEMA) holds events that are not in it yet. An event that came to be known as the
     customer's later than it arrived is available from then on. Without `membership` a customer is a user id,
@@ -87,7 +87,7 @@ def _lake_sql(path: Path, table: DeltaTable) -> list[str]:
 
 CUSTOMER_EVENTS_VIEW = """
 CREATE OR REPLACE TEMP VIEW customer_events AS
-SELECT user_id AS customer_id, event, channel, value, properties, position, source,
+SELECT user_id AS customer_id, event, channel, value, properties, position, source, event_id,
        epoch_us(event_time) AS event_time, epoch_us(available_at) AS available_at
 FROM event_table
 WHERE user_id IS NOT NULL

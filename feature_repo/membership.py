@@ -129,7 +129,7 @@ WITH by_user_id AS (
 ){_by_others(kinds)}, owned AS (
   SELECT * FROM by_user_id{" UNION ALL SELECT * FROM by_others" if kinds else ""}
 )
-SELECT e.customer_id, e.event, e.channel, e.value, e.properties, e.position, e.source,
+SELECT e.customer_id, e.event, e.channel, e.value, e.properties, e.position, e.source, e.event_id,
        epoch_us(e.event_time) AS event_time,
        greatest(epoch_us(e.available_at), e.joined_at, CASE WHEN s.source IS NULL THEN p.at ELSE {_EVER} END)
          AS available_at
@@ -165,4 +165,4 @@ def _mention(kind: str) -> str:
 
 
 _EVER = -(2**62)
-_COLUMNS = "e.event, e.channel, e.value, e.properties, e.position, e.source, e.event_time, e.available_at"
+_COLUMNS = "e.event, e.channel, e.value, e.properties, e.position, e.source, e.event_id, e.event_time, e.available_at"

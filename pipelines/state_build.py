@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from feature_repo.configuration import Problem
 from feature_repo.spec import FeatureSpec
 from pipelines.console import UserError, progress
-from pipelines.events.opening import event_store, may_have_journal, open_states
+from pipelines.events.opening import event_store, may_have_journal, moments_key, open_moments, open_states
 from pipelines.events.spec_removal import champions_have_states, remove_unused
 from pipelines.events.specs_in_use import find_spec, users_of_specs
 from pipelines.events.state_lock import StatesBusy
@@ -18,9 +18,10 @@ from pipelines.settings import Settings
 from pipelines.spec_versions import SpecVersions
 
 if TYPE_CHECKING:
+    from feature_repo.membership import Membership
     from feature_repo.state.build import BuildSummary
     from feature_repo.state.storage import StateStorage
-    from pipelines.events.store import EventStore
+    from pipelines.events.store import EventStore, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def build_state(settings: Settings, spec_hash: str | None = None) -> StateSummar
                 )
                 for spec in specs
             ]  # fmt: skip
+        _build_moments(settings, now, membership)
         moved = _move(settings, store, storage, [spec.hash for spec in specs], now.position)
     removed += _removed(settings, storage) if spec_hash is None else []
     first, *others = built
@@ -102,6 +104,22 @@ def build_state(settings: Settings, spec_hash: str | None = None) -> StateSummar
         tuple(removed),
         tuple(unknown),
     )
+
+
+def _build_moments(settings: Settings, now: Snapshot, membership: Membership) -> None:
+    from feature_repo.state.build import count_events
+    from pipelines.events.moments_build import build_moments
+    from pipelines.events.state_builds import remember_build
+
+    workspace, storage, key = settings.workspace, open_moments(settings), moments_key(settings)
+    total = float(count_events(workspace.lake, now.version, now.tail, membership))
+    with progress("Keeping the newest events of each customer", total) as advance:
+        build_moments(
+            key, workspace.lake, storage, now.version, advance, now.tail, membership, now.position,
+            partial(remember_build, workspace.state_builds, key),
+        )  # fmt: skip
+    for other in set(storage.spec_hashes()) - {key}:
+        storage.remove_spec(other)
 
 
 def _place(settings: Settings) -> str:

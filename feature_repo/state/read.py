@@ -49,9 +49,16 @@ class StateReader:
         Raises:
             AsOfTooEarly: `as_of` lies before what the state has settled.
         """
+        return self.read_state(None if data is None else decode(data), as_of)
+
+    def read_state(self, state: CustomerState | None, as_of: int) -> list[FeatureValue]:
+        """As `read`, of a state that is the caller's own: what is visible at `as_of` is settled in it, in place.
+
+        It may be read again, and get more events, at later instants only.
+        """
         values = self._empty.copy()
-        if data is not None:
-            self._read_streams(decode(data), as_of, values)
+        if state is not None:
+            self._read_streams(state, as_of, values)
         values += [quotient.of(values) for quotient in self._quotients]
         return [values[place] for place in self._places]
 
@@ -66,10 +73,15 @@ class StateReader:
                 reads.read(stream, starts, as_of, values)
 
     def _settle_visible(self, state: CustomerState, as_of: int) -> None:
-        # The decoded state belongs to this call, so the entries visible now can go into its tiles.
-        for entry in state.waiting:
+        # The decoded state belongs to the caller alone, so the entries visible now can go into its tiles.
+        if not state.waiting:
+            return
+        waiting, state.waiting = state.waiting, []
+        for entry in waiting:
             if entry.event_time < as_of and entry.available_at <= as_of:
                 settle(self.plan, state, entry)
+            else:
+                state.waiting.append(entry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class CustomerState(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An event of the log as the state needs it; `source` and `event_id` name it where somebody has to find it again."""
+    """An event of the log as the state needs it; `source` and `event_id` name it where it has to be found again."""
 
     position: int
     event: str

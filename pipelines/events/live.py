@@ -8,7 +8,7 @@ from feature_repo.state.storage import StateStorage
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.journal import Journal
 from pipelines.events.live_states import LiveStates
-from pipelines.events.opening import open_states
+from pipelines.events.opening import moments_key, open_moments, open_states
 from pipelines.events.specs_in_use import find_spec
 from pipelines.identity.permissions import AllowedSources
 from pipelines.identity.store import IdentityStore, open_identity
@@ -28,7 +28,7 @@ def open_live_states(
     identity: IdentityStore | None = None,
     storage: StateStorage | None = None,
 ) -> LiveStates:
-    """The workspace's states over `journal`, of all specs.
+    """The workspace's states over `journal`, of all specs, and its records of moments.
 
     Raises as `open_states`, and sqlite3.Error if a file is no database.
     """
@@ -40,5 +40,14 @@ def open_live_states(
     states = storage or open_states(settings)
     find = partial(find_spec, settings)
     return LiveStates(
-        settings.features, states, journal, known, log, workspace.state_lock, workspace.state_builds, find
+        settings.features,
+        states,
+        journal,
+        known,
+        log,
+        workspace.state_lock,
+        workspace.state_builds,
+        find,
+        open_moments(settings),
+        moments_key(settings),
     )

@@ -11,6 +11,8 @@ top, else the state is made anew from all events.
 States of several specs follow beside each other: all that were built. Each fold asks which those are, while
 builds and removals of states wait. So states that were built meanwhile, from all events up to then, have every
 later one before it is acknowledged; and none is put back into states that are being removed.
+
+Records of moments stand in a place of their own, and are kept up in the same way, by the same reads of events.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ from copy import copy
 from pathlib import Path
 
 from feature_repo.spec import FeatureSpec
-from feature_repo.state.plan import StatePlan, plan_state
-from feature_repo.state.storage import Progress, StatesLost, StateStorage, StoredState, grave, stored_state
-from feature_repo.state.tiles import LoggedEvent, fold_more
+from feature_repo.state.plan import plan_state
+from feature_repo.state.storage import Progress, StatesLost, StateStorage, StoredState, grave
+from feature_repo.state.tiles import LoggedEvent
 from pipelines.events.customer_log import CustomerLog, Logged
+from pipelines.events.folds import FeatureFold, Fold, MomentFold
 from pipelines.events.journal import Journal, StoredEvent
+from pipelines.events.moments import kept_of
 from pipelines.events.state_builds import last_build
 from pipelines.events.state_lock import StatesBusy, release, share
 from pipelines.identity.catch_up import catch_up
@@ -36,7 +40,8 @@ from pipelines.identity.store import IdentityStore
 __all__ = ["LiveStates", "StatesBusy", "building"]
 
 FindSpec = Callable[[str], FeatureSpec | None]
-Plans = Mapping[str, StatePlan]
+Folds = Mapping[str, Fold]
+"""By what they stand under: states by the hash of their spec, records of moments by their key."""
 _ROWS_A_PAGE = 5_000
 # Each time, somebody else changed a customer meanwhile.
 _ATTEMPTS = 20
@@ -55,15 +60,20 @@ class LiveStates:
         lock: Path,
         builds: Path | None = None,
         find: FindSpec = lambda spec_hash: None,
+        moments: StateStorage | None = None,
+        moments_key: str | None = None,
     ) -> None:
         """`spec` is the current one, and `find` gives others by their hash, None where their content is not known.
 
+        `moments` is the place for records of moments, and `moments_key` what those of now stand under in it.
         `lock` is the file that keeps bulk builds and this apart (see `building`); `builds` names them.
         """
         self._current = spec.hash
-        self._known: dict[str, StatePlan] = {spec.hash: plan_state(spec)}
+        self._known: dict[str, Fold] = {spec.hash: FeatureFold(plan_state(spec))}
         self._find = find
         self.storage = storage
+        self._moments = moments
+        self._moments_key = moments_key
         self._journal = journal
         self._identity = identity
         self._log = log
@@ -78,8 +88,8 @@ class LiveStates:
 
         Raises StateUnavailable.
         """
-        plans = self._plans()
-        return bool(plans) and all(map(self._is_whole, plans))
+        folds = self._folds()
+        return any(kept_of(key) is None for key in folds) and all(map(self._is_whole, folds))
 
     @property
     def can_catch_up(self) -> bool:
@@ -118,17 +128,18 @@ class LiveStates:
         the journal holds all events there are, it makes those of the current spec. Raises as `take`, and StatesLost
         where states lack what is in the lake alone: they have to be built.
         """
-        if not self._plans() and not self._log.lake_is_empty():
+        if not self._folds() and not self._log.lake_is_empty():
             self._check_never_built()
             return 0
         mending = copy(self)
         mending.storage = self.storage.as_found()
+        mending._moments = None if self._moments is None else self._moments.as_found()
         return mending._catch_up()
 
     def _catch_up(self) -> int:
-        plans = self._plans()
-        begun = set() if plans or not self._log.lake_is_empty() else {self._current}
-        lives = {spec: self.storage.begin(spec) for spec in (*plans, *begun)}
+        folds = self._folds()
+        begun = self._to_begin(folds) if self._log.lake_is_empty() else set()
+        lives = {key: self._place(key).begin(key) for key in (*folds, *begun)}
         if not self.can_catch_up:
             raise StatesLost("states lack events that are in the lake alone; build them: twin state rebuild")
         self.follow_identity()
@@ -146,6 +157,13 @@ class LiveStates:
         self._note(lives, begun, until, version)
         return len(changed)
 
+    def _to_begin(self, folds: Folds) -> set[str]:
+        """What of now can be made from the journal alone."""
+        wanted = set() if any(kept_of(key) is None for key in folds) else {self._current}
+        if self._moments_key is not None and self._moments_key not in folds:
+            wanted.add(self._moments_key)
+        return wanted
+
     def not_folded_behind(self, until: int) -> list[str]:
         """Hashes of specs that have states, whose content is not known, and that lack an event.
 
@@ -161,29 +179,34 @@ class LiveStates:
                 self.storage.note(spec, until, noted.version, self.storage.begin(spec))
 
     def _not_folded(self) -> list[str]:
-        return [spec for spec in self.storage.built_specs() if spec not in self._plans()]
+        return [spec for spec in self.storage.built_specs() if spec not in self._folds()]
 
     def close(self) -> None:
         self._file.close()
 
-    def _plans(self) -> dict[str, StatePlan]:
-        """Of the specs that have states, and whose content is known."""
-        return {spec: plan for spec in self.storage.built_specs() if (plan := self._plan(spec)) is not None}
+    def _folds(self) -> dict[str, Fold]:
+        """Of whatever was built, and whose content is known."""
+        built = [*self.storage.built_specs(), *(() if self._moments is None else self._moments.built_specs())]
+        return {key: fold for key in built if (fold := self._fold(key)) is not None}
 
-    def _plan(self, spec_hash: str) -> StatePlan | None:
-        if spec_hash not in self._known:
-            found = self._find(spec_hash)
-            if found is None:
-                return None
-            self._known[spec_hash] = plan_state(found)
-        return self._known[spec_hash]
+    def _fold(self, key: str) -> Fold | None:
+        if key not in self._known:
+            kept_of_each = kept_of(key)
+            if kept_of_each is not None:
+                self._known[key] = MomentFold(kept_of_each)
+            elif (found := self._find(key)) is not None:
+                self._known[key] = FeatureFold(plan_state(found))
+        return self._known.get(key)
+
+    def _place(self, key: str) -> StateStorage:
+        return self.storage if self._moments is None or kept_of(key) is None else self._moments
 
     def _check_never_built(self) -> None:
         """Raises StatesLost where states may be gone: a server that has none cannot tell whether it was emptied."""
         self.storage.get_many(self._current, [])
 
     def _is_whole(self, spec: str) -> bool:
-        noted: Progress | None = self.storage.noted(spec)
+        noted: Progress | None = self._place(spec).noted(spec)
         build = last_build(self._builds, spec) if self._builds is not None else None
         return noted is not None and build in (None, noted.build) and noted.position >= self._left_the_journal()
 
@@ -202,10 +225,10 @@ class LiveStates:
         with self._no_build():
             # What another process moved into the lake meanwhile may have been missed in what was begun here.
             complete = begun if begun and self._log.lake_is_empty() else set()
-            kept = {*self.storage.built_specs(), *complete}
-            for spec, life in lives.items():
-                if spec in kept:
-                    self.storage.note(spec, until, version, life)
+            kept = {*self._folds(), *complete}
+            for key, life in lives.items():
+                if key in kept:
+                    self._place(key).note(key, until, version, life)
 
     def _is_behind(self, spec: str, until: int) -> bool:
         after = 0
@@ -216,12 +239,12 @@ class LiveStates:
         return False
 
     def _changed_since(self, spec: str) -> list[str]:
-        noted = self.storage.noted(spec)
+        noted = self._place(spec).noted(spec)
         version = 0 if noted is None else noted.version
         rows = self._identity.rows(
             "SELECT customer_id, revision FROM identity_customers WHERE revision > ?", (version,)
         )
-        known = self.storage.get_many(spec, [customer for customer, _ in rows])
+        known = self._place(spec).get_many(spec, [customer for customer, _ in rows])
         return [who for who, revision in rows if who not in known or known[who].revision != revision]
 
     def _last_positions(self, rows: Sequence[StoredEvent]) -> dict[str, int]:
@@ -231,7 +254,7 @@ class LiveStates:
 
     def _behind(self, spec: str, last: Mapping[str, int]) -> list[str]:
         """Customers whose states of `spec` do not reach the position given for them."""
-        known = self.storage.as_found().get_many(spec, list(last))
+        known = self._place(spec).as_found().get_many(spec, list(last))
         return [who for who, position in last.items() if who not in known or known[who].position < position]
 
     def _owners(self, events: Iterable[StoredEvent]) -> list[str]:
@@ -242,53 +265,53 @@ class LiveStates:
         """Bring states of `customers` up, those of the specs `begun` included, which are not built yet."""
         wanted = list(dict.fromkeys(customers))
         with self._folding, self._no_build():
-            plans = {**self._plans(), **{spec: self._known[spec] for spec in begun}}
-            if not plans:
+            folds = {**self._folds(), **{key: fold for key in begun if (fold := self._fold(key)) is not None}}
+            if not folds:
                 self._check_never_built()
             for _ in range(_ATTEMPTS):
-                wanted = self._update(wanted, plans)
+                wanted = self._update(wanted, folds)
                 if not wanted:
                     return
         raise StatesBusy
 
-    def _update(self, customers: Sequence[str], plans: Plans) -> list[str]:
+    def _update(self, customers: Sequence[str], folds: Folds) -> list[str]:
         """Those who have to be done again: somebody changed them meanwhile."""
-        if not (customers and plans):
+        if not (customers and folds):
             return []
         revisions = self._identity.revisions(customers)
         reads = _Reads(self._log, self._identity)
-        known = {spec: self.storage.get_many(spec, customers) for spec in plans}
+        known = {key: self._place(key).get_many(key, customers) for key in folds}
         # Nearly all: nothing came on top but new events, which are read once for all of them and for all specs.
         plain = {
-            spec: {who: s for who, s in states.items() if s.data and s.revision == revisions[who]}
-            for spec, states in known.items()
+            key: {who: s for who, s in states.items() if s.data and s.revision == revisions[who]}
+            for key, states in known.items()
         }
         fresh = reads.after(plain.values())
         made: dict[str, list[StoredState | None]] = {}
-        for spec, plan in plans.items():
-            mine = plain[spec]
-            made[spec] = [_folded(plan, state, fresh.get(who, ())) for who, state in mine.items()]
+        for key, fold in folds.items():
+            mine = plain[key]
+            made[key] = [_folded(fold, state, fresh.get(who, ())) for who, state in mine.items()]
             others = [who for who in customers if who not in mine]
-            made[spec] += [self._made(plan, reads, who, known[spec].get(who), revisions[who]) for who in others]
+            made[key] += [self._made(fold, reads, who, known[key].get(who), revisions[who]) for who in others]
         # What belongs to a customer must not have changed while their events were read.
         now = self._identity.revisions(customers)
         again = {who for who in customers if now[who] != revisions[who]}
-        for spec, states in made.items():
+        for key, states in made.items():
             changed = [state for state in states if state is not None and state.customer_id not in again]
-            again.update(self.storage.put_many(spec, changed) if changed else ())
+            again.update(self._place(key).put_many(key, changed) if changed else ())
         return list(again)
 
     def _made(
-        self, plan: StatePlan, reads: _Reads, customer: str, state: StoredState | None, revision: int
+        self, fold: Fold, reads: _Reads, customer: str, state: StoredState | None, revision: int
     ) -> StoredState | None:
         """The state of a customer whose events are others now; None where there is nothing to keep."""
         added = self._identity.added_since(customer, state.revision) if state and state.data else None
         if state is not None and added is not None:
             events = reads.joined(customer, state.position, frozenset(added))
-            return stored_state(customer, fold_more(plan, state.data, events), revision)
+            return fold.stored(customer, fold.more(state.data, events), revision)
         events = reads.everything(customer)
         if events:
-            return stored_state(customer, fold_more(plan, None, events), revision)
+            return fold.stored(customer, fold.more(None, events), revision)
         return None if state is None else grave(customer, state.position, revision)
 
     @contextmanager
@@ -309,12 +332,12 @@ def building(lock: Path) -> Iterator[None]:
         yield
 
 
-def _folded(plan: StatePlan, state: StoredState, events: Sequence[LoggedEvent]) -> StoredState | None:
+def _folded(fold: Fold, state: StoredState, events: Sequence[LoggedEvent]) -> StoredState | None:
     """The state with those of `events` that it lacks; None where it lacks none."""
     lacking = [event for event in events if event.position > state.position]
     if not lacking:
         return None
-    return stored_state(state.customer_id, fold_more(plan, state.data, lacking), state.revision)
+    return fold.stored(state.customer_id, fold.more(state.data, lacking), state.revision)
 
 
 class _Reads:

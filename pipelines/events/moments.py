@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from feature_repo.state.storage import StoredState
 from feature_repo.state.tiles import LoggedEvent
 
 PREFIX = "moments-"
@@ -142,15 +143,17 @@ def _counted(moments: Iterable[Moment]) -> Counter[str]:
 
 
 def record_key(kept_of_each: int) -> str:
-    """What records stand under in the place for states, beside those of feature specs."""
+    """What records that keep so many of a kind stand under, as states do under the hash of their spec."""
     return f"{PREFIX}{kept_of_each}"
 
 
 def kept_of(key: str) -> int | None:
-    """How many events of a kind the records under `key` keep; None where it is the hash of a feature spec."""
-    return int(key.removeprefix(PREFIX)) if key.startswith(PREFIX) else None
+    """How many events of a kind the records under `key` keep; None where it is no key of records."""
+    number = key.removeprefix(PREFIX)
+    return int(number) if key != number and number.isdecimal() else None
 
 
-def feature_specs(keys: Iterable[str]) -> list[str]:
-    """Those of the keys of a place for states that are hashes of feature specs."""
-    return [key for key in keys if kept_of(key) is None]
+def stored_record(customer_id: str, data: bytes, revision: int) -> StoredState:
+    """The row to keep for an encoded record."""
+    record = decode(data)
+    return StoredState(customer_id, record.position, max(record.newest_event, record.newest_arrival), data, revision)

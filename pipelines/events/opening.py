@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.configuration import Problem
@@ -13,6 +14,7 @@ from feature_repo.state.storage import StateStorage
 from pipelines.console import UserError
 from pipelines.events.journal import Journal
 from pipelines.events.journal_sqlite import SQLiteJournal
+from pipelines.events.moments import record_key
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,15 +64,30 @@ def open_states(settings: Settings) -> StateStorage:
         UserError: a server is wanted, and its driver or its address is missing.
         StateUnavailable: the file cannot be used now.
     """
+    return _opened(settings, settings.workspace.state, settings.workspace.name)
+
+
+def open_moments(settings: Settings) -> StateStorage:
+    """The place for records of moments, beside the states. Raises as `open_states`."""
+    # No name of a workspace has a full stop.
+    return _opened(settings, settings.workspace.moments, f"{settings.workspace.name}.moments")
+
+
+def moments_key(settings: Settings) -> str:
+    """What records of moments stand under now."""
+    return record_key(settings.twin.kept_of_each)
+
+
+def _opened(settings: Settings, file: Path, name: str) -> StateStorage:
     backend = settings.profile.online_store
     if backend == "sqlite":
-        return open_file(settings.workspace.state)
+        return open_file(file)
     url = os.environ.get(URL_VARIABLES[backend])
     if not url:
         wanted = Problem(URL_VARIABLES[backend], "the address of the server", "nothing", "set it in the environment")
         raise UserError(f"this profile keeps the states of customers in {backend}", [wanted])
     try:
-        return open_server(backend, url, settings.workspace.name)
+        return open_server(backend, url, name)
     except ImportError as error:
         hint = "pip install 'customer-twin[server]', or choose a profile with `online_store: sqlite`"
         wanted = Problem("online_store", f"the driver of {backend}", "none that can be imported", hint)

@@ -14,7 +14,9 @@ from feature_repo.state.storage import StateStorage, StoredState, grave, stored_
 from feature_repo.state.tiles import LoggedEvent, fold
 from pipelines.console import UserError
 from pipelines.events.live_states import building
-from pipelines.events.opening import event_store, may_have_states, open_states
+from pipelines.events.moments import kept_of, stored_record
+from pipelines.events.moments_build import moments_by_customer
+from pipelines.events.opening import event_store, may_have_states, open_moments, open_states
 from pipelines.events.specs_in_use import find_spec
 from pipelines.events.store import Snapshot
 from pipelines.identity.current import current_membership
@@ -62,8 +64,22 @@ def rebuild_customers(settings: Settings, user_ids: Sequence[str]) -> RebuiltCus
         for spec in specs:
             logged, replaced = _rebuilt(spec, storage, now, membership, customers)
             changed |= dict.fromkeys(replaced)
+        _rebuild_moments(settings, now, membership, customers)
     events = sum(map(len, logged.values()))
     return RebuiltCustomers(tuple(customers), tuple(changed), events, tuple(spec.hash for spec in specs))
+
+
+def _rebuild_moments(settings: Settings, now: Snapshot, membership: Membership, customers: Sequence[str]) -> None:
+    storage, revisions = open_moments(settings), revisions_of(membership)
+    for key in storage.built_specs():
+        kept_of_each = kept_of(key)
+        if kept_of_each is None:
+            continue
+        before = storage.as_found().get_many(key, customers)
+        made = moments_by_customer(kept_of_each, now.lake_path, now.version, now.tail, membership, customers)
+        rows = [stored_record(who, data, revisions.get(who, 0)) for who, data in made.items()]
+        rows += [grave(who, row.position, revisions.get(who, 0)) for who, row in before.items() if who not in made]
+        storage.replace_many(key, rows)
 
 
 def _built(settings: Settings) -> list[FeatureSpec]:

@@ -22,7 +22,7 @@ from pipelines.events.customer_log import CustomerLog
 from pipelines.events.exclusion import exclusive, nothing_taken
 from pipelines.events.journal import Journal, NewEvent, StoredEvent, row_of
 from pipelines.events.live_states import building
-from pipelines.events.opening import event_store, may_have_states, open_states
+from pipelines.events.opening import event_store, may_have_states, open_moments, open_states
 from pipelines.events.store import EventStore
 from pipelines.identity.catch_up import catch_up
 from pipelines.identity.graph import Node
@@ -324,6 +324,7 @@ def _without(stored: StoredEvent, mentions: Mentions) -> StoredEvent | None:
 def _erase_from_stores(settings: Settings, stores: _Stores, intention: Intention, person: Person) -> None:
     if may_have_states(settings):
         open_states(settings).erase(person.customer_ids)
+        open_moments(settings).erase(person.customer_ids)
     erase_decisions(settings, person.customer_ids)
     ReviewQueue(settings.workspace.identity).forget(person.customer_ids)
     keys = [(source, event_id) for source, event_id, _ in intention.events]
@@ -347,8 +348,8 @@ def _search_states(settings: Settings, person: Person) -> list[Trace]:
     """States on a server are in no file of ours, so it is asked whether they are gone."""
     if not may_have_states(settings):
         return []
-    storage = open_states(settings).as_found()
-    left = any(storage.get_many(spec, person.customer_ids) for spec in storage.spec_hashes())
+    places = [open_states(settings).as_found(), open_moments(settings).as_found()]
+    left = any(place.get_many(key, person.customer_ids) for place in places for key in place.spec_hashes())
     return [Trace("states of customers", "rows")] if left else []
 
 

@@ -26,7 +26,11 @@ from pipelines.settings.profile import Profile
 from pipelines.settings.sources import SourceConfig
 from pipelines.settings.surroundings import Surroundings, surroundings_of
 from pipelines.settings.tracking_plan import TrackingPlan
+from pipelines.settings.twin import load_twin, only_history
+from pipelines.settings.twin_checks import TwinSurroundings
+from pipelines.settings.twin_compile import NOTHING_DECLARED
 from pipelines.settings.workspace import CHECKOUT, Workspace
+from pipelines.twin.rules import TwinRules
 
 __all__ = ["CHECKOUT", "Settings", "Workspace", "load_settings"]
 
@@ -40,7 +44,8 @@ class Settings:
     """Everything that is configured, and the workspace it applies to. `features` is what `spec_file` compiles to.
 
     `catalogue` is None where there is no `actions.yaml`, and where it is mistaken and that was asked to be told in
-    `catalogue_problems`.
+    `catalogue_problems`. Where what is declared of twins is mistaken, and that was asked to be told in `twin_problems`,
+    `twin` declares nothing but how much history is kept.
     """
 
     config_dir: Path
@@ -58,6 +63,8 @@ class Settings:
     consent: ConsentConfig
     workspace: Workspace
     catalogue_problems: tuple[Problem, ...] = ()
+    twin: TwinRules = NOTHING_DECLARED
+    twin_problems: tuple[Problem, ...] = ()
 
     @property
     def surroundings(self) -> Surroundings:
@@ -113,8 +120,8 @@ def load_settings(
 ) -> Settings:
     """Load every file of `configs/`, and check each one and all of them together.
 
-    With `catalogue="apart"` mistakes in what can be offered raise nothing, but stand in `catalogue_problems`: a
-    service answers all else.
+    With `catalogue="apart"` mistakes in what can be offered, and in what is declared of twins, raise nothing, but stand
+    in `catalogue_problems` and `twin_problems`: a service answers all else.
 
     The workspace is `workspace`, else the environment's TWIN_WORKSPACE, else `default`. The
     profile is the environment's TWIN_PROFILE, else `local`.
@@ -174,11 +181,15 @@ def load_settings(
         settings.sources, settings.identity, settings.consent, settings.tracking_plan, settings.features
     )
     check_slices(settings.models, settings.consent)
-    return _with_catalogue(settings, catalogue == "apart")
+    settings = _with_twin(_with_catalogue(settings))
+    found = dict.fromkeys((*settings.catalogue_problems, *settings.twin_problems))
+    if found and catalogue == "strict":
+        raise ConfigurationError(list(found))
+    return settings
 
 
-def _with_catalogue(settings: Settings, apart: bool) -> Settings:
-    """The settings with what can be offered now; raises ConfigurationError where that is mistaken and not `apart`."""
+def _with_catalogue(settings: Settings) -> Settings:
+    """The settings with what can be offered now, or with its mistakes."""
     actions = settings.config_dir / "actions.yaml"
     if not actions.exists():
         return settings
@@ -186,10 +197,19 @@ def _with_catalogue(settings: Settings, apart: bool) -> Settings:
     try:
         loaded = load_catalogue(actions, journeys, settings.surroundings, time.time_ns() // 1000)
     except ConfigurationError as error:
-        if not apart:
-            raise
         return replace(settings, catalogue_problems=error.problems)
     return replace(settings, catalogue=loaded)
+
+
+def _with_twin(settings: Settings) -> Settings:
+    """The settings with what is declared of twins, or with its mistakes."""
+    models = (*settings.models, *settings.companions)
+    around = TwinSurroundings(settings.surroundings, settings.features, settings.tracking_plan, models)
+    try:
+        return replace(settings, twin=load_twin(settings.config_dir, around))
+    except ConfigurationError as error:
+        history = only_history(settings.config_dir, around)
+        return replace(settings, twin=history, twin_problems=error.problems)
 
 
 def _named(path: Path, kind: type[Model], key: str) -> Model:

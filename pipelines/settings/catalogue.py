@@ -61,11 +61,12 @@ def load_catalogue(actions: Path, journeys: Path, around: Surroundings, now: int
     Raises:
         ConfigurationError: with every mistake of both.
     """
-    actions_file, told = _file(actions, ActionsFile, around)
-    journeys_file, more = _file(journeys, JourneysFile, around) if journeys.exists() else (None, [])
+    actions_file, told = read_salvaged(actions, ActionsFile, around)
+    journeys_file, more = read_salvaged(journeys, JourneysFile, around) if journeys.exists() else (None, [])
     problems = [*told, *more]
     if actions_file is not None:
-        content = CatalogueContent(actions=actions_file, journeys=journeys_file, around=around)
+        stages = journeys_file.deciding if journeys_file else None
+        content = CatalogueContent(actions=actions_file, journeys=stages, around=around)
         names, trees, found = _checked(content, now, stages_known=not more)
         if not problems and not found:
             return compiled(content, names, trees)
@@ -73,7 +74,7 @@ def load_catalogue(actions: Path, journeys: Path, around: Surroundings, now: int
     raise ConfigurationError([_of_file(problem, actions) for problem in dict.fromkeys(problems)])
 
 
-def _file(path: Path, model: type[Model], around: Surroundings) -> tuple[Model | None, list[Problem]]:
+def read_salvaged(path: Path, model: type[Model], around: Surroundings) -> tuple[Model | None, list[Problem]]:
     """The content, as far as it is not mistaken, and every mistake of its shape."""
     try:
         raw = read_yaml(path)

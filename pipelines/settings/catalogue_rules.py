@@ -43,11 +43,7 @@ def names_for(actions: ActionsFile, journeys: JourneysFile | None, around: Surro
 
     Not `stages_known`: the journeys are mistaken, so that a stage that they lack may only be misspelt there.
     """
-    names = Names()
-    names.known.update({name: Name(name, kind) for name, kind in around.features.items()})
-    names.known.update({f"consent.{purpose}": Name(f"consent.{purpose}", "boolean") for purpose in around.purposes})
-    for trait, feature in actions.traits.items():
-        names.known[f"traits.{trait}"] = names.known.get(feature, _TOLD_ELSEWHERE)
+    names = _of_surroundings(actions, around)
     stages = tuple(stage.name for stage in journeys.stages) if journeys else ()
     if not stages_known:
         names.known[STAGE] = Name(STAGE, "text")
@@ -60,6 +56,23 @@ def names_for(actions: ActionsFile, journeys: JourneysFile | None, around: Surro
             expected = "a rule that does not ask for the stage, which it decides"
             names.problems.append(Problem(place, expected, repr(stage.when), "", JOURNEYS))
         names.stages[stage.name] = names.parsed(JOURNEYS, place, stage.when, "boolean")
+    return names
+
+
+def names_without_stages(actions: ActionsFile | None, around: Surroundings) -> Names:
+    """Features, traits, consents and rules, for rules that decide what the stage is."""
+    names = _of_surroundings(actions, around)
+    if actions is not None:
+        _add_rules(names, actions.rules)
+    return names
+
+
+def _of_surroundings(actions: ActionsFile | None, around: Surroundings) -> Names:
+    names = Names()
+    names.known.update({name: Name(name, kind) for name, kind in around.features.items()})
+    names.known.update({f"consent.{purpose}": Name(f"consent.{purpose}", "boolean") for purpose in around.purposes})
+    for trait, feature in actions.traits.items() if actions else ():
+        names.known[f"traits.{trait}"] = names.known.get(feature, _TOLD_ELSEWHERE)
     return names
 
 

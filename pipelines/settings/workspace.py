@@ -86,6 +86,11 @@ class Workspace:
         return self.root / "state.db"
 
     @property
+    def moments(self) -> Path:
+        """SQLite file of the newest events of each kind, one record per customer."""
+        return self.root / "moments.db"
+
+    @property
     def state_builds(self) -> Path:
         """Which bulk build the states of each feature spec go back to, JSON."""
         return self.root / "state_builds.json"

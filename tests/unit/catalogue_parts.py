@@ -82,6 +82,8 @@ def changed(*changes: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
 
 def write(folder: Path, actions: Any = ACTIONS, journeys: Any = JOURNEYS) -> tuple[Path, Path]:
     files = folder / "actions.yaml", folder / "journeys.yaml"
+    # Triggers offer what is in the catalogue of the checkout.
+    (folder / "triggers.yaml").unlink(missing_ok=True)
     for file, content in zip(files, (actions, journeys), strict=True):
         if content is not None:
             file.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
