@@ -33,6 +33,7 @@ from serving.exposure import end_where_exposed
 from serving.lifetime import end_with_starter
 from serving.settings import service_settings
 from serving.shaped import ShapedService
+from serving.twin import desk as twin_desk
 
 Arguments = ParamSpec("Arguments")
 PROFILE = service_settings().profile.service
@@ -90,11 +91,13 @@ class CustomerTwin:
         self.decisions.recover(self.ingestion.files)
         self.served = served_log.connect()
         self.served.start()
+        self.twins = twin_desk.connect(self.connection, self.gate, self.ingestion)
 
     @bentoml.on_shutdown
     def close(self) -> None:
         """Finish what was taken in."""
         self.connection.close()
+        self.twins.close()
         self.ingestion.close()
         self.decisions.close()
         self.served.close()

@@ -24,7 +24,7 @@ _TABLE = """
 CREATE TABLE IF NOT EXISTS access_keys (
   key_id TEXT PRIMARY KEY, source TEXT NOT NULL, scopes TEXT NOT NULL, channel TEXT NOT NULL, currency TEXT,
   created_at INTEGER NOT NULL, revoked_at INTEGER, hash BLOB NOT NULL UNIQUE,
-  purposes TEXT NOT NULL DEFAULT '', legal_basis TEXT)
+  purposes TEXT NOT NULL DEFAULT '', legal_basis TEXT, views TEXT NOT NULL DEFAULT '')
 """
 # A file whose keys had one scope each and stated no purposes.
 _ONE_SCOPE = (
@@ -32,7 +32,9 @@ _ONE_SCOPE = (
     "ALTER TABLE access_keys ADD COLUMN purposes TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE access_keys ADD COLUMN legal_basis TEXT",
 )
-_COLUMNS = "key_id, source, scopes, channel, currency, created_at, revoked_at, purposes, legal_basis"
+# A file whose keys were not limited to views of the twin.
+_NO_VIEWS = "ALTER TABLE access_keys ADD COLUMN views TEXT NOT NULL DEFAULT ''"
+_COLUMNS = "key_id, source, scopes, channel, currency, created_at, revoked_at, purposes, legal_basis, views"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class AccessKey:
 
     `source` names who calls with it; events are told apart within it. Of a key that may ingest, `channel` and
     `currency` hold for events that name none, and its events are collected for `purposes` on `legal_basis`.
+    Of one that may read, `views` are the only ones of the twin that it sees, if there are any.
 
     Instants in int64 microseconds UTC.
     """
@@ -54,6 +57,7 @@ class AccessKey:
     revoked_at: int | None = None
     purposes: tuple[str, ...] = ()
     legal_basis: str | None = None
+    views: tuple[str, ...] = ()
 
 
 Record = Callable[[AccessKey], object]
@@ -78,6 +82,7 @@ class Keys:
         *,
         purposes: Iterable[str] = (),
         legal_basis: str | None = None,
+        views: Iterable[str] = (),
         record: Record | None = None,
     ) -> tuple[AccessKey, str]:
         """A new key for `source`, and its text, which is kept nowhere.
@@ -92,15 +97,18 @@ class Keys:
         stated = tuple(sorted(set(purposes)))
         now = time.time_ns() // 1000
         key = AccessKey(
-            secrets.token_hex(4), source, _checked(scopes), channel, currency, now, None, stated, legal_basis
-        )
+            secrets.token_hex(4), source, _checked(scopes), channel, currency, now, None, stated, legal_basis,
+            tuple(dict.fromkeys(views)),
+        )  # fmt: skip
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             _check_statement(key, self.all())
-            row = (key.key_id, source, _joined(key.scopes), channel, currency, now, None, _joined(stated), legal_basis)
-            connection.execute(
-                f"INSERT INTO access_keys ({_COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, _hash(text))
-            )
+            row = (
+                key.key_id, source, _joined(key.scopes), channel, currency, now, None, _joined(stated), legal_basis,
+                _joined(key.views), _hash(text),
+            )  # fmt: skip
+            places = ", ".join("?" * len(row))
+            connection.execute(f"INSERT INTO access_keys ({_COLUMNS}, hash) VALUES ({places})", row)
             if record is not None:
                 record(key)
         return key, text
@@ -151,9 +159,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(_TABLE)
-        if "scope" in {column[1] for column in connection.execute("PRAGMA table_info(access_keys)")}:
-            for statement in _ONE_SCOPE:
-                connection.execute(statement)
+        columns = {column[1] for column in connection.execute("PRAGMA table_info(access_keys)")}
+        older = [*(_ONE_SCOPE if "scope" in columns else ()), *(() if "views" in columns else (_NO_VIEWS,))]
+        for statement in older:
+            connection.execute(statement)
 
 
 def _check_statement(key: AccessKey, others: Iterable[AccessKey]) -> None:
@@ -183,11 +192,10 @@ def _checked(scopes: Iterable[str]) -> tuple[str, ...]:
     return tuple(scope for scope in SCOPES if scope in wanted)
 
 
-def _key(row: tuple[str, str, str, str, str | None, int, int | None, str, str | None]) -> AccessKey:
-    key_id, source, scopes, channel, currency, created_at, revoked_at, purposes, legal_basis = row
-    return AccessKey(
-        key_id, source, _parts(scopes), channel, currency, created_at, revoked_at, _parts(purposes), legal_basis
-    )
+def _key(row: tuple[str, str, str, str, str | None, int, int | None, str, str | None, str]) -> AccessKey:
+    key_id, source, scopes, channel, currency, created_at, revoked_at, purposes, legal_basis, views = row
+    stated = (_parts(purposes), legal_basis, _parts(views))
+    return AccessKey(key_id, source, _parts(scopes), channel, currency, created_at, revoked_at, *stated)
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ from pipelines.cli import (
     promotion,
     reports,
     service,
+    twin,
     versions,
 )
 from pipelines.cli.output import Choice
@@ -53,6 +54,7 @@ for module in (
     ope,
     service,
     decide,
+    twin,
     access,
     privacy,
     demo,

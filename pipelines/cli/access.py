@@ -42,6 +42,7 @@ class _Wanted:
     currency: str | None
     purposes: tuple[str, ...]
     legal_basis: str | None
+    views: tuple[str, ...] = ()
 
 
 @keys.command("create")
@@ -65,6 +66,10 @@ def create_command(
             "legitimate_interests or research"
         ),
     ] = None,
+    views: Annotated[
+        str,
+        typer.Option(help="the only views of the twin that it sees, the first where a call names none [default: all]"),
+    ] = "",
     json: AsJson = False,
 ) -> None:
     """Make a key and show it, once.
@@ -72,11 +77,13 @@ def create_command(
     Example: twin keys create --source web --currency THB --purposes profiling,training --legal-basis contract
 
     Example: twin keys create --name shop_backend --scopes predict
+
+    Example: twin keys create --name newsletter --scopes read --views marketing
     """
     from pipelines.access import Keys
 
     settings = settings_of(context)
-    wanted = _Wanted(source, _names(scopes), channel, currency, _names(purposes), legal_basis)
+    wanted = _Wanted(source, _names(scopes), channel, currency, _names(purposes), legal_basis, _names(views))
     _check(settings, wanted)
     may_ingest = "ingest" in wanted.scopes
     store = Keys(settings.workspace.access)
@@ -87,6 +94,7 @@ def create_command(
         currency,
         purposes=wanted.purposes,
         legal_basis=legal_basis,
+        views=wanted.views,
         record=_logged(settings.workspace, "key.create"),
     )
     told = f"{text}\n  key {key.key_id} of {source}, for {', '.join(key.scopes)}; kept as a hash, so copy it now"
@@ -178,6 +186,8 @@ def _logged(workspace: Workspace, action: str) -> Callable[[AccessKey], object]:
 
     def record(key: AccessKey) -> object:
         details = {"source": key.source, "scopes": key.scopes, "purposes": key.purposes, "legal_basis": key.legal_basis}
+        if key.views:
+            details["views"] = key.views
         return log.append(action, operating_user(), f"key:{key.key_id}", details)
 
     return record
@@ -199,6 +209,7 @@ def _check(settings: Settings, wanted: _Wanted) -> None:
         problems.append(Problem("--scopes", f"some of: {', '.join(SCOPES)}", repr(",".join(wanted.scopes))))
     problems += _event_problems(settings, wanted) if "ingest" in wanted.scopes else _needless(wanted)
     problems += statement_problems(wanted.purposes, wanted.legal_basis, settings.consent.purposes)
+    problems += _view_problems(settings, wanted)
     if problems:
         raise ConfigurationError(problems)
 
@@ -215,6 +226,15 @@ def _event_problems(settings: Settings, wanted: _Wanted) -> list[Problem]:
     if wanted.currency is not None and wanted.currency not in plan.currencies:
         problems.append(Problem("--currency", f"one of: {', '.join(plan.currencies)}", repr(wanted.currency)))
     return problems
+
+
+def _view_problems(settings: Settings, wanted: _Wanted) -> list[Problem]:
+    """What is wrong with the views that a key is limited to."""
+    if wanted.views and "read" not in wanted.scopes:
+        hint = "add the scope read, or leave it out"
+        return [Problem("--views", "nothing for a key that reads no twin", "a value", hint)]
+    expected = f"some of: {', '.join(settings.twin.views)}"
+    return [Problem("--views", expected, repr(name)) for name in wanted.views if name not in settings.twin.views]
 
 
 def _needless(wanted: _Wanted) -> list[Problem]:
@@ -258,4 +278,5 @@ def _told(key: AccessKey) -> str:
     made = datetime.fromtimestamp(key.created_at // 1_000_000, UTC).isoformat()
     state = "revoked" if key.revoked_at else "in use"
     events = f"{key.channel} {key.currency or '-'}, {statement(key)}" if "ingest" in key.scopes else "-"
+    state += f", sees {', '.join(key.views)}" if key.views else ""
     return f"{key.key_id}  {key.source:<20} {','.join(key.scopes):<16} {events:<40} {made}  {state}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from feature_repo.state.tiles import LoggedEvent
@@ -13,6 +14,19 @@ from pipelines.identity.store import IdentityStore, Member, Permission, forms_of
 
 Logged = dict[str, list[LoggedEvent]]
 """Events by customer, ascending by position; who has none is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """An event of a customer as it is stored.
+
+    It was there, and known to be theirs, from `known_at` on (microseconds UTC). `counted` is what features and the twin
+    read of it; None where it does not count.
+    """
+
+    stored: StoredEvent
+    known_at: int
+    counted: LoggedEvent | None
 
 
 class CustomerLog:
@@ -59,6 +73,17 @@ class CustomerLog:
         found = self._everywhere(self._identity.members(customer_id))
         owners = ((event, self._identity.owner(event.event)) for event in found)
         return [event for event, owner in owners if owner is not None and owner.customer_id == customer_id]
+
+    def theirs(self, customer_id: str) -> list[Theirs]:
+        """All events of the customer, `raw` and `everything` in one read, ascending by position."""
+        found = self._everywhere(self._identity.members(customer_id))
+        counted = {e.position: e for e in self._counting([customer_id], found).get(customer_id, [])}
+        owners = ((event, self._identity.owner(event.event)) for event in found)
+        return [
+            Theirs(event, max(event.event.available_at, owner.joined_at), counted.get(event.position))
+            for event, owner in owners
+            if owner is not None and owner.customer_id == customer_id
+        ]
 
     def lake_is_empty(self) -> bool:
         """Whether no event is in the lake."""

@@ -45,7 +45,7 @@ def handler(
     async def handle(request: Request) -> Response:
         service: HasActs = bentoml.get_current_service()
         try:
-            key = _authorised(service.access, request, scopes)
+            key = authorised(service.access, request, scopes)
             content = parse_body(await read_bytes(request, MAXIMUM_BYTES), body)
             done = await service.ingestion.at_desk(lambda desk: _told(act, desk, content, key))
             return Response(_answer(done, response), media_type="application/json")
@@ -71,7 +71,7 @@ def _answer(done: dict[str, Any], response: type[BaseModel] | None) -> bytes:
     )
 
 
-def _authorised(access: Access, request: Request, scopes: tuple[str, ...]) -> AccessKey:
+def authorised(access: Access, request: Request, scopes: tuple[str, ...]) -> AccessKey:
     """The key of a request. Raises ApiError: 401, or 403 for one with none of `scopes`."""
     for scope in scopes[:-1]:
         try:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
-from serving.api import consent, identity, privacy
+from serving.api import consent, decision_replay, explain, identity, privacy, timeline, twin
 from serving.api.decide_responses import ActionsResponse, DecideResponse
 from serving.api.errors import ErrorResponse
 from serving.api.ingest import routes as ingest
@@ -47,6 +47,7 @@ ERRORS = {
 }
 TOO_LARGE = {"413": "The body is too large"}
 DECIDED_OTHERWISE = {"409": "The id is that of another decision"}
+GONE = {"410": "What it was made with is not here any more"}
 
 Bodies = Mapping[str, tuple[type[BaseModel], tuple[str, ...], Any]]
 Answers = Mapping[str, type[BaseModel]]
@@ -65,6 +66,16 @@ class Topic:
     answers: Answers
     keys_of_profile: bool = False
     errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def _tables(*modules: Any) -> tuple[Bodies, Answers]:
+    """`BODIES` and `ANSWERS` of modules that belong together."""
+    bodies: dict[str, Any] = {}
+    answers: dict[str, type[BaseModel]] = {}
+    for module in modules:
+        bodies |= module.BODIES
+        answers |= module.ANSWERS
+    return bodies, answers
 
 
 _PREDICT: Bodies = {
@@ -89,10 +100,21 @@ TOPICS = (
         keys_of_profile=True,
         errors={"/v1/decide": TOO_LARGE | DECIDED_OTHERWISE},
     ),
-    Topic("Events", "What happened: Segment's protocol, and CloudEvents 1.0.", ingest.BODIES, ingest.ANSWERS),
-    Topic("Consent", "What a customer allows.", consent.BODIES, consent.ANSWERS),
-    Topic("Identity", "Which identifiers are one customer.", identity.BODIES, identity.ANSWERS),
-    Topic("Privacy", "A data subject's rights.", privacy.BODIES, privacy.ANSWERS),
+    Topic(
+        "Twin",
+        "Who a customer is and where they stand, now or at any past instant.",
+        *_tables(twin, timeline),
+    ),
+    Topic(
+        "Explanations",
+        "Why it was foreseen, and why it was decided.",
+        *_tables(explain, decision_replay),
+        errors=dict.fromkeys((*explain.BODIES, *decision_replay.BODIES), GONE),
+    ),
+    Topic("Events", "What happened: Segment's protocol, and CloudEvents 1.0.", *_tables(ingest)),
+    Topic("Consent", "What a customer allows.", *_tables(consent)),
+    Topic("Identity", "Which identifiers are one customer.", *_tables(identity)),
+    Topic("Privacy", "A data subject's rights.", *_tables(privacy)),
 )
 
 

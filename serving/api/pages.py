@@ -13,10 +13,14 @@ from starlette.routing import Route
 from serving.api import request_id
 from serving.api.consent import ROUTES as CONSENT
 from serving.api.decide import actions_response
+from serving.api.decision_replay import ROUTES as DECISION_REPLAY
+from serving.api.explain import ROUTES as EXPLAIN
 from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
+from serving.api.timeline import ROUTES as TIMELINE
+from serving.api.twin import ROUTES as TWIN
 from serving.bootstrap import Wiring
 from serving.connection import Connection
 from serving.decisions.catalogue_watch import CatalogueWatch
@@ -97,6 +101,10 @@ pages = Starlette(
         *CONSENT,
         *IDENTITY,
         *PRIVACY_ROUTES,
+        *TWIN,
+        *TIMELINE,
+        *EXPLAIN,
+        *DECISION_REPLAY,
     ]
 )
 pages.router.redirect_slashes = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal
 
@@ -12,10 +13,14 @@ import httpx
 
 from serving.api.consent_responses import ConsentReadResponse, ConsentResponse
 from serving.api.decide_responses import ActionsResponse, DecideResponse
+from serving.api.decision_replay_responses import DecisionReplayResponse
+from serving.api.explain_responses import ExplainResponse
 from serving.api.identity_responses import DecisionResponse, ResolveResponse, ReviewedPair, WaitingPairs
 from serving.api.ingest_responses import IngestResponse
 from serving.api.privacy_responses import AccessResponse, EraseResponse
 from serving.api.responses import ModelsResponse, PredictManyResponse, PredictResponse
+from serving.api.timeline_responses import TimelineResponse
+from serving.api.twin_answer import TwinResponse
 from serving.client.events import Event, batches, identified, joined
 from serving.client.transport import Patience, Transport
 
@@ -95,6 +100,49 @@ class TwinClient:
         one = decision_id or str(uuid.uuid4())
         body = _given(customer_id=customer_id, decision_id=one, reasons=reasons, context=context)
         return self._calls.post("/v1/decide", body, DecideResponse)
+
+    def twin(
+        self,
+        customer_id: str | None = None,
+        *,
+        identifier: Identifier | None = None,
+        as_of: datetime | None = None,
+        view: str | None = None,
+        sections: Sequence[str] | None = None,
+    ) -> TwinResponse:
+        """One customer, now or `as_of` a past instant with an offset, whole or as `view` shows them."""
+        wanted = _given(as_of=_instant(as_of), view=view, sections=_listed(sections))
+        return self._calls.post("/v1/twin", {**_whom(customer_id, identifier), **wanted}, TwinResponse)
+
+    def timeline(
+        self,
+        customer_id: str | None = None,
+        *,
+        identifier: Identifier | None = None,
+        before: str | None = None,
+        limit: int = 50,
+        events: Sequence[str] | None = None,
+    ) -> TimelineResponse:
+        """A page of their events, newest first; `before` of the answer asks for the next one."""
+        wanted = _given(before=before, limit=limit, events=_listed(events))
+        return self._calls.post("/v1/timeline", {**_whom(customer_id, identifier), **wanted}, TimelineResponse)
+
+    def explain(
+        self,
+        customer_id: str | None = None,
+        model: str | None = None,
+        *,
+        request_id: str | None = None,
+        top: int | None = None,
+        context: Context | None = None,
+    ) -> ExplainResponse:
+        """Every contribution to the prediction of now, or to the one that was served under `request_id`."""
+        body = _given(customer_id=customer_id, model=model, request_id=request_id, top=top, context=context)
+        return self._calls.post("/v1/explain", body, ExplainResponse)
+
+    def replay_decision(self, decision_id: str) -> DecisionReplayResponse:
+        """A logged decision made again, and everything that comes out otherwise."""
+        return self._calls.post("/v1/decisions/replay", {"decision_id": decision_id}, DecisionReplayResponse)
 
     def send(self, events: Iterable[Event]) -> IngestResponse:
         """Send calls of Segment's protocol, each with its `type`, in as many batches as it takes.
@@ -215,6 +263,17 @@ class TwinClient:
 def _given(**fields: Any) -> dict[str, Any]:
     """The fields that are not None: the service has its own defaults."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _listed(items: Sequence[str] | None) -> list[str] | None:
+    return None if items is None else list(items)
+
+
+def _instant(at: datetime | None) -> str | None:
+    """Raises ValueError for one without an offset: it could be any of 24 hours."""
+    if at is not None and at.tzinfo is None:
+        raise ValueError("as_of: expected an instant with an offset, got one without; use tzinfo=UTC")
+    return None if at is None else at.isoformat()
 
 
 def _form(identifier: Identifier) -> dict[str, str]:

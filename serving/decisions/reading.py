@@ -18,7 +18,8 @@ from pipelines.decisions.ledger_event import Read
 from pipelines.decisions.situation import Basis, Predicted
 from serving.api.context import Context
 from serving.api.errors import ApiError, ErrorDetail
-from serving.effect_champion import EffectPredictor
+from serving.champion import Champion
+from serving.effect_champion import EffectChampion, EffectPredictor
 from serving.features import FeatureReader, FeatureRows
 from serving.predictor import Predictor, empty_state
 
@@ -127,13 +128,19 @@ def predicted_of(model: Model, columns: NDArray[np.float64], actions: Sequence[s
 
     A model of effects knows the actions that it learned from; a probability is the same for all of `actions`.
     """
-    if isinstance(model, EffectPredictor):
-        champion = model.champion
+    return predicted_by(model.champion, columns, actions)
+
+
+def predicted_by(
+    champion: EffectChampion | Champion, columns: NDArray[np.float64], actions: Sequence[str]
+) -> dict[str, Predicted]:
+    """`predicted_of` for a version that need not be served."""
+    if isinstance(champion, EffectChampion):
         effects, responses = (said[0].tolist() for said in champion.told(columns))
         of_each = zip(champion.actions, effects, responses[1:], strict=True)
         control = {NO_ACTION: Predicted(0.0, responses[0])}
         return control | {action: Predicted(effect, response) for action, effect, response in of_each}
-    probability = float(model.champion.probabilities(columns)[0])
+    probability = float(champion.probabilities(columns)[0])
     return {action: Predicted(None, probability) for action in actions}
 
 

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -42,6 +43,10 @@ CALLS: dict[str, tuple[str, Callable[[TwinClient], Any]]] = {
     "predict": ("/v1/predict", lambda twin: twin.predict("c", "churn", reasons=True, context={"cart": 1})),
     "predict_many": ("/v1/predict_many", lambda twin: twin.predict_many(["c", "d"])),
     "decide": ("/v1/decide", lambda twin: twin.decide("c")),
+    "twin": ("/v1/twin", lambda twin: twin.twin("c", as_of=datetime(2026, 3, 4, tzinfo=UTC), sections=["stage"])),
+    "timeline": ("/v1/timeline", lambda twin: twin.timeline(identifier=LEFT, limit=3, events=["Page Viewed"])),
+    "explain": ("/v1/explain", lambda twin: twin.explain("c", top=3)),
+    "replay_decision": ("/v1/decisions/replay", lambda twin: twin.replay_decision("d")),
     "track": ("/v1/track", lambda twin: twin.track("Order Completed", {"total": 1}, userId="c")),
     "identify": ("/v1/identify", lambda twin: twin.identify({"plan": "gold"}, userId="c")),
     "page": ("/v1/page", lambda twin: twin.page("Home", userId="c")),
@@ -221,6 +226,11 @@ def test_a_decision_without_an_id_gets_one_of_its_own() -> None:
     first, second, third = (body["decision_id"] for body in peer.bodies())
     assert first != second
     assert third == "mine"
+
+
+def test_an_instant_without_an_offset_is_not_guessed_at() -> None:
+    with pytest.raises(ValueError, match="offset"):
+        client(Peer()).twin("c", as_of=datetime(2026, 3, 4))
 
 
 def test_large_bodies_of_events_are_packed() -> None:
