@@ -15,13 +15,12 @@ from feature_repo.spec import FeatureSpec
 from feature_repo.state.read import FeatureValue, StateReader
 from feature_repo.state.tiles import LoggedEvent, fold_more
 from pipelines.events.customer_log import Theirs
-from pipelines.events.moments import moments_of, visible
+from pipelines.events.moments import moments_of
 from pipelines.identity.facts import facts_of
 from pipelines.identity.store import Member
 from pipelines.identity.vocabulary import Vocabulary
 from pipelines.settings.consent import ConsentConfig
-from pipelines.twin.fold import twin_at
-from pipelines.twin.rules import TwinRules
+from pipelines.twin.fold import TwinFold
 from pipelines.twin.state import Twin
 
 
@@ -37,22 +36,19 @@ class Word(NamedTuple):
 class Past:
     """Twins of any instant, of the events of a customer. Threads may share it."""
 
-    def __init__(self, spec: FeatureSpec, rules: TwinRules) -> None:
-        """Raises KeyError where a rule reads a feature that the spec does not have."""
-        self._spec = spec
-        self._rules = rules
-        self._reader = StateReader(spec, rules.features)
+    def __init__(self, fold: TwinFold, spec: FeatureSpec) -> None:
+        """`spec` is the one that `fold` was made with."""
+        self._fold = fold
+        self._reader = StateReader(spec, fold.features)
 
     def twin(self, customer_id: str, as_of: int, events: Iterable[LoggedEvent]) -> Twin | None:
         """The twin at `as_of`, of all events that count; None where none of them was known then."""
         known = known_at(events, as_of)
         if not known:
             return None
-        kept = self._rules.kept_of_each
-        moments = visible(moments_of(known), as_of, kept)
         features = dict(zip(self._reader.names, _read(self._reader, known, as_of), strict=True))
         position = max(event.position for event in known)
-        return twin_at(customer_id, as_of, moments, features, self._rules, self._spec, position)
+        return self._fold.twin_at(customer_id, as_of, moments_of(known), features, position)
 
 
 def known_at(events: Iterable[LoggedEvent], as_of: int) -> list[LoggedEvent]:

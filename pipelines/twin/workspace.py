@@ -17,6 +17,7 @@ from pipelines.identity.store import IdentityStore, open_identity
 from pipelines.privacy import sealer_of
 from pipelines.settings import Settings
 from pipelines.twin.as_of import Past, counted, members_at, words_at
+from pipelines.twin.fold import TwinFold
 from pipelines.twin.masking import Mask
 from pipelines.twin.rules import Section
 from pipelines.twin.timeline import Place, encode, page_of
@@ -30,7 +31,7 @@ def show(settings: Settings, customer: str, as_of: int | None, sections: Sequenc
     """The twin at `as_of` (microseconds UTC; None: now), persons masked.
 
     Raises:
-        UserError: there is no such customer, or none that was known then; they denied profiling; the instant is to come.
+        UserError: nobody is so called, or nothing was known of them then; they denied profiling; the instant is to come.
     """
     now = _now(settings)
     instant = now if as_of is None else as_of
@@ -42,7 +43,8 @@ def show(settings: Settings, customer: str, as_of: int | None, sections: Sequenc
         who = named(identity, customer)
         _check_consent(settings, identity, who)
         events = open_customer_log(settings, store.journal, identity).theirs(who)
-    twin = Past(settings.features, settings.twin).twin(who, instant, counted(events))
+    fold = TwinFold(settings.twin, settings.features)
+    twin = Past(fold, settings.features).twin(who, instant, counted(events))
     if twin is None:
         hint = "an event is known from its arrival on; `twin timeline` tells when that was"
         wanted = Problem("--as-of", "an instant at which events of the customer were known", iso(instant), hint)
@@ -62,7 +64,7 @@ def show(settings: Settings, customer: str, as_of: int | None, sections: Sequenc
 def timeline(
     settings: Settings, customer: str, before: Place | None, limit: int, names: Collection[str] | None
 ) -> Told:
-    """A page of the customer's events, the newest first, persons masked. Raises UserError: there is no such customer."""
+    """A page of the customer's events, the newest first, persons masked. Raises UserError: nobody is so called."""
     with event_store(settings) as store:
         identity = open_identity(settings)
         catch_up(identity, settings.workspace.lake, store.journal)

@@ -14,6 +14,7 @@ from pipelines.identity.vocabulary import Form
 from pipelines.privacy import sealer_of
 from pipelines.settings import Settings
 from pipelines.twin.as_of import Past, Word, counted, members_at, words_at
+from pipelines.twin.fold import TwinFold
 from pipelines.twin.masking import Mask
 from pipelines.twin.state import Twin
 from pipelines.twin.timeline import Page, Place, page_of
@@ -51,7 +52,6 @@ class TwinDesk:
         self.threads = ReadThreads()
         self._gate = gate
         self._files = files
-        self._present = Present(settings)
 
     def close(self) -> None:
         """Finish what runs."""
@@ -76,8 +76,16 @@ class TwinDesk:
         return self._gate.permitted(asked, field) if derived else self._gate.ask(asked).customer_id
 
     @cached_property
+    def _fold(self) -> TwinFold:
+        return TwinFold(self.settings.twin, self.settings.features)
+
+    @cached_property
     def _past(self) -> Past:
-        return Past(self.settings.features, self.settings.twin)
+        return Past(self._fold, self.settings.features)
+
+    @cached_property
+    def _present(self) -> Present:
+        return Present(self.settings, self._fold)
 
     @property
     def identity(self) -> IdentityStore:

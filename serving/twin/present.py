@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from feature_repo.state.read import AsOfTooEarly
 from feature_repo.state.storage import StateStorage
-from pipelines.events.moments import decode, record_key, visible
+from pipelines.events.moments import decode, record_key
 from pipelines.events.opening import open_states
 from pipelines.events.spec_lease import SpecLease
 from pipelines.settings import Settings
-from pipelines.twin.fold import twin_at
+from pipelines.twin.fold import TwinFold
 from pipelines.twin.state import Twin
 from serving.api.errors import ApiError, ErrorDetail
 from serving.bootstrap import open_state
@@ -48,10 +48,10 @@ class _Opened:
 class Present:
     """Thread-safe."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Opens nothing yet."""
+    def __init__(self, settings: Settings, fold: TwinFold) -> None:
+        """`fold` is that of the rules and the spec of `settings`. Opens nothing yet."""
         self._settings = settings
-        self._rules = settings.twin
+        self._fold = fold
         self._key = record_key(settings.twin.kept_of_each)
         self._opening = threading.Lock()
         self._lease: SpecLease | None = None
@@ -98,17 +98,15 @@ class Present:
         record = decode(kept.data)
         if as_of < record.newest_arrival:
             raise AsOfTooEarly("the record answers from its newest arrival on")
-        moments = visible(record.moments, as_of, record.kept_of_each)
-        features = dict(zip(self._rules.features, rows.values[0], strict=True))
-        spec = self._settings.features
-        return Seen(twin_at(customer_id, as_of, moments, features, self._rules, spec, kept.position), kept.revision)
+        features = dict(zip(self._fold.features, rows.values[0], strict=True))
+        return Seen(self._fold.twin_at(customer_id, as_of, record.moments, features, kept.position), kept.revision)
 
     def _opened(self) -> _Opened:
         with self._opening:
             if self._known is None:
                 if self._lease is None:
                     self._lease = self._leased()
-                reader = open_state(self._settings, self._settings.features, self._rules.features)
+                reader = open_state(self._settings, self._settings.features, self._fold.features)
                 storage = open_states(self._settings)
                 self._check_built(storage)
                 self._known = _Opened(reader, storage, self._clock(reader))
@@ -127,7 +125,7 @@ class Present:
         if self._settings.features.hash not in built:
             raise _missing("states of the current features", "those of others")
         if self._key not in built:
-            raise _missing(f"records of the newest {self._rules.kept_of_each} events of each kind", "none")
+            raise _missing(f"records of the newest {self._fold.rules.kept_of_each} events of each kind", "none")
 
     def _clock(self, reader: FeatureReader) -> Callable[[], int | None]:
         if self._settings.profile.clock == "data_end":
