@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import logging
 import os
+import shutil
 import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 import bentoml
 import httpx
@@ -18,13 +21,18 @@ from pipelines.console import UserError
 from pipelines.events.opening import check_journal, check_states
 from pipelines.settings import Settings
 from serving.exposure import check_host
+from serving.observing import logs
+from serving.observing.tracing import check_exporter
+from serving.second_signal import end_at_second_signal
 from serving.settings import service_settings
+
+logger = logging.getLogger("bentoml.twin")
 
 READY_SECONDS = 60.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or Ctrl-C, then let running requests end. Returns the exit code."""
+    """Serve until SIGTERM or Ctrl-C, then end what runs; at a second one end at once. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m serving", description="Serve predictions over HTTP.")
     parser.add_argument("--host", help="address to listen on (default: of the profile)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one (default: of the profile)")
@@ -36,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         check_states(settings)
         host = _address(options.host or settings.profile.service.host)
         check_host(host, settings.profile.service.require_keys)
+        check_exporter(settings.profile.service.tracing)
         port = _free_port(host, settings.profile.service.port if options.port is None else options.port)
     except (ConfigurationError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -46,10 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: cannot listen there: {error}; choose another with --port or --host", file=sys.stderr)
         return 1
-    _prepare_environment(settings, port)
+    metrics = _prepare_environment(settings, port)
+    logs.configure(settings.profile.service.log_format)
     # Telling is a convenience: it must never keep the server from ending.
-    threading.Thread(target=_tell_when_ready, args=(host, port, settings.workspace.name), daemon=True).start()
-    _serve(host, port)
+    threading.Thread(target=_tell_when_ready, args=(host, port, settings), daemon=True).start()
+    try:
+        _serve(host, port)
+    finally:
+        shutil.rmtree(metrics, ignore_errors=True)
     return 0
 
 
@@ -57,18 +70,23 @@ def _serve(host: str, port: int) -> None:
     from serving.service import CustomerTwin  # reads the environment prepared above
 
     service: bentoml.Service[object] = CustomerTwin
+    end_at_second_signal()
     try:
         service.serve_http(host=host, port=port)
     except KeyboardInterrupt:
         return
 
 
-def _prepare_environment(settings: Settings, port: int) -> None:
-    """What BentoML and its workers read; two servers of one workspace share nothing that is deleted at start."""
-    root = settings.workspace.root
+def _prepare_environment(settings: Settings, port: int) -> Path:
+    """What BentoML and its workers read; two servers of one workspace share nothing that is deleted at start.
+
+    Returns the folder where workers leave their numbers, which BentoML empties at the start.
+    """
+    metrics = settings.workspace.root / "metrics" / str(port)
     os.environ["TWIN_WORKSPACE"] = settings.workspace.name
     os.environ["BENTOML_HOME"] = str(settings.workspace.bentoml_home)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(root / "metrics" / str(port))
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    return metrics
 
 
 def _address(host: str) -> str:
@@ -100,7 +118,7 @@ def _free_port(host: str, port: int) -> int:
         return chosen
 
 
-def _tell_when_ready(host: str, port: int, workspace: str) -> None:
+def _tell_when_ready(host: str, port: int, settings: Settings) -> None:
     """Print one line as soon as the server is ready, or up without being ready."""
     url = _url(host, port)
     until = time.monotonic() + READY_SECONDS
@@ -110,11 +128,17 @@ def _tell_when_ready(host: str, port: int, workspace: str) -> None:
         except httpx.TransportError:
             time.sleep(0.05)
             continue
-        if answer.is_success:
-            print(f"ready: {url} (workspace {workspace})", flush=True)
-        else:
-            print(f"up but not ready: {url} (workspace {workspace}): {answer.text}", flush=True)
+        where = f"{url} (workspace {settings.workspace.name})"
+        _tell(f"ready: {where}" if answer.is_success else f"up but not ready: {where}: {answer.text}", settings)
         return
+
+
+def _tell(text: str, settings: Settings) -> None:
+    """For people a line of its own; for a collector of logs, one as all others are."""
+    if settings.profile.service.log_format == "json":
+        logger.info("%s", text)
+    else:
+        print(text, flush=True)
 
 
 def _url(host: str, port: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from pipelines.events.journal import Journal
@@ -11,6 +12,7 @@ from pipelines.events.live_states import LiveStates
 from pipelines.events.spec_removal import remove_obsolete
 from pipelines.settings import Settings
 from serving.api.error_log import described
+from serving.observing import measures
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -61,8 +63,11 @@ class Compactor:
             logger.info("removed: the states of spec %s, which nobody uses any more", spec)
         if not holds_rows(journal, self._limits.compact_at_rows):
             return 0
+        began = time.perf_counter()
         report = compact_folded(self._workspace, journal, states)
         if report is None:
             return 0
+        measures.COMPACTIONS.observe(time.perf_counter() - began)
+        measures.COMPACTED.add(by=report.moved)
         logger.info("%d live events moved into the lake, now version %d", report.moved, report.lake_version)
         return report.moved

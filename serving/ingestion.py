@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 import logging
@@ -12,7 +11,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +33,9 @@ from serving.api.errors import ApiError, ErrorDetail, state_unavailable
 from serving.api.ingest.body import Envelope
 from serving.api.ingest.segment import Refused, Rules, Sender, Taken
 from serving.compactor import Compactor
+from serving.observing import measures
+from serving.observing.tracing import span
+from serving.off_loop import OffLoop
 from serving.sealing_door import SealingDoor
 from serving.settings import service_settings
 from serving.state_keeper import StateKeeper
@@ -76,11 +77,10 @@ class Ingestion:
         self.limits = settings.profile.ingestion
         self._rules = Rules(settings.tracking_plan, self.limits, settings.identity)
         self._door = SealingDoor(settings.workspace, settings.identity)
-        self._threads = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="ingest")
+        self._threads = OffLoop(self.limits.threads, "ingest")
         self._opening = threading.Lock()
         self._access = Access(settings.workspace.access)
         self._store: _Store | None = None
-        self._waiting = 0
         self._compactor = Compactor(settings, self._opened_if_any)
         self._keeper = StateKeeper(settings, self._mend)
 
@@ -116,7 +116,9 @@ class Ingestion:
                 be kept now, name a person and there is no key to encrypt them with, or too many calls wait.
                 Repeating the call is safe.
         """
-        return await self._off_the_loop(lambda: self._ingest(envelope, write_key, kind))
+        done = await self._off_the_loop(lambda: self._ingest(envelope, write_key, kind))
+        measures.taken_in(done)
+        return done
 
     async def at_desk(self, act: Callable[[Desk], Result]) -> Result:
         """Do an act on identity or consent. Raises ApiError (503) as `ingest`, and what `act` raises."""
@@ -130,12 +132,15 @@ class Ingestion:
         """The open files, for the calling thread. Raises as they are opened."""
         return self._opened()
 
+    def journal(self) -> Journal | None:
+        """The open journal; None before it is first needed."""
+        return None if self._store is None else self._store.journal
+
     async def _off_the_loop(self, work: Callable[[], Result]) -> Result:
-        if self._waiting >= self.limits.maximum_waiting:
+        if self._threads.waiting >= self.limits.maximum_waiting:
             raise unavailable("overloaded", "too many calls are waiting", "fewer calls at a time", "one too many")
-        self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await self._threads.run(work)
         except StateUnavailable as error:
             logger.error("live events cannot be folded now: %s", error)
             self._keeper.look_again()
@@ -152,12 +157,10 @@ class Ingestion:
         except ErasureRuns:
             message = "a customer is being erased; events wait until that is done"
             raise unavailable("erasure_runs", message, "another try in a moment", "an erasure that runs") from None
-        finally:
-            self._waiting -= 1
 
     def close(self) -> None:
         """Finish what runs and let go of files."""
-        self._threads.shutdown()
+        self._threads.close()
         self._keeper.close()
         self._compactor.close()
         if self._store is not None:
@@ -241,7 +244,8 @@ class _Store:
     def keep(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Append and fold. A duplicate is folded too: whoever appended it may have died before."""
         self._align()
-        answers = self.journal.append(events)
+        with span("journal.append"):
+            answers = self.journal.append(events)
         stored = [self._stored(answer, event) for answer, event in zip(answers, events, strict=True)]
         known = [event for event in stored if event is not None]
         self._fold(known)

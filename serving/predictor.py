@@ -16,6 +16,7 @@ from serving.api.context import Context, check_context
 from serving.api.errors import ApiError, ErrorDetail
 from serving.champion import Champion, StoredChampion
 from serving.features import FeatureReader, FeatureRows
+from serving.observing.tracing import span
 
 STATE_MISSING = "state_missing"
 NO_CONTEXT: Context = {}
@@ -79,12 +80,14 @@ class Predictor:
             ApiError: 503, the state is empty, or ahead of the clock.
         """
         try:
-            as_of = self.instant()
-            rows = self.reader.read([customer_id], as_of, context)
+            with span("features.read"):
+                as_of = self.instant()
+                rows = self.reader.read([customer_id], as_of, context)
         except AsOfTooEarly:
             as_of, rows = self._read_again([customer_id], context)
         if rows.found[0]:
-            return as_of, self._predict([customer_id], rows.matrix, _reads(rows), reasons)[0]
+            with span("model.predict"):
+                return as_of, self._predict([customer_id], rows.matrix, _reads(rows), reasons)[0]
         self._check_not_empty()
         return as_of, Prediction(customer_id, None)
 
@@ -102,7 +105,8 @@ class Predictor:
             as_of = self.instant()
             if not customer_ids:
                 return as_of, []
-            slices = await self._read_slices(customer_ids, as_of, context)
+            with span("features.read"):
+                slices = await self._read_slices(customer_ids, as_of, context)
         except AsOfTooEarly:
             as_of, rows = self._read_again(customer_ids, context)
             slices = [rows]
@@ -112,7 +116,8 @@ class Predictor:
         known = [customer for customer, is_known in zip(customer_ids, found, strict=True) if is_known]
         matrix = np.concatenate([rows.matrix for rows in slices])[np.array(found, dtype=bool)]
         reads = [read for rows in slices for read in _reads(rows)]
-        predictions = iter(await asyncio.to_thread(self._predict, known, matrix, reads, reasons))
+        with span("model.predict"):
+            predictions = iter(await asyncio.to_thread(self._predict, known, matrix, reads, reasons))
         return as_of, [
             next(predictions) if is_known else Prediction(customer, None)
             for customer, is_known in zip(customer_ids, found, strict=True)

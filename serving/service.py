@@ -22,21 +22,29 @@ from serving.api.decide import decide_response
 from serving.api.decide_responses import DecideResponse
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, internal_error, state_unavailable
+from serving.api.metrics import workers_folder
 from serving.api.pages import pages
 from serving.api.request_door import RequestDoor
 from serving.api.requests import DecideRequest, PredictManyRequest, PredictRequest
 from serving.api.responses import PredictManyResponse, PredictResponse
+from serving.connections import CONNECTIONS, Limits
 from serving.decisions import desk
 from serving.decisions.catalogue_watch import watch_catalogue
 from serving.decisions.desk import Asked
+from serving.draining import DRAIN
 from serving.exposure import end_where_exposed
 from serving.lifetime import end_with_starter
+from serving.observing import logs, measures, tracing
+from serving.observing.exposition import Sharing
+from serving.observing.watched import watch
 from serving.settings import service_settings
 from serving.shaped import ShapedService
 from serving.twin import desk as twin_desk
 
 Arguments = ParamSpec("Arguments")
 PROFILE = service_settings().profile.service
+# Beyond its time-out what is under way has so long to end as the service does, and again to be written.
+END_SECONDS = 15.0
 
 
 def answering(method: Callable[Arguments, Awaitable[BaseModel]]) -> Callable[Arguments, Awaitable[Any]]:
@@ -79,6 +87,7 @@ class CustomerTwin:
     """Calibrated predictions for customers, with reasons."""
 
     def __init__(self) -> None:
+        logs.configure(PROFILE.log_format)
         self.settings = service_settings()
         self.connection = connection.connect()
         self.connection.start()
@@ -92,6 +101,9 @@ class CustomerTwin:
         self.served = served_log.connect()
         self.served.start()
         self.twins = twin_desk.connect(self.connection, self.gate, self.ingestion)
+        watch(self.connection.wiring, self.ingestion.journal, self.served)
+        folder = workers_folder(PROFILE.workers)
+        self.sharing = None if folder is None else Sharing(folder)
 
     @bentoml.on_shutdown
     def close(self) -> None:
@@ -101,12 +113,25 @@ class CustomerTwin:
         self.ingestion.close()
         self.decisions.close()
         self.served.close()
+        tracing.close()
+        if self.sharing is not None:
+            self.sharing.close()
 
     @bentoml.on_startup
     def settle(self) -> None:
         """Take what lives as long as the process out of the collector's sight: its pauses reach 380 ms."""
         end_where_exposed(PROFILE.require_keys)
         end_with_starter()
+        # Before the server's handlers of signals are stood before: they say which server it is.
+        CONNECTIONS.bound(
+            Limits(PROFILE.maximum_connections, PROFILE.client_seconds), PROFILE.timeout_seconds + END_SECONDS
+        )
+        DRAIN.take_over(PROFILE.drain_seconds, PROFILE.timeout_seconds + 2 * END_SECONDS)
+        measures.watch_pauses()
+        if tracing.is_wanted(PROFILE.tracing):
+            tracing.start("customer-twin")
+        if self.sharing is not None:
+            self.sharing.start()
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
@@ -131,6 +156,7 @@ class CustomerTwin:
         if prediction.probability is None:
             raise unknown_customer("customer_id")
         self.served.add(predictor.champion, began, as_of, [prediction])
+        measures.predicted(predictor.champion, [prediction])
         return PredictResponse(
             request_id=request_id.current.get(),
             customer_id=request.customer_id,
@@ -155,6 +181,7 @@ class CustomerTwin:
         began = served_log.now()
         as_of, predictions = await predictor.many(permitted, request.reasons, request.context)
         self.served.add(predictor.champion, began, as_of, predictions)
+        measures.predicted(predictor.champion, predictions)
         return PredictManyResponse(
             request_id=request_id.current.get(),
             model=request.model,
@@ -169,6 +196,7 @@ class CustomerTwin:
         """The next best action of one customer, which counts for caps and budget, and is in the log once answered."""
         asked = Asked(request.customer_id, request.decision_id, request.context, request.reasons)
         decided = await self.ingestion.with_files(lambda files: self.decisions.decide(asked, files))
+        measures.decided(decided.recorded.decision, decided.is_known)
         return decide_response(request.customer_id, decided)
 
 

@@ -11,7 +11,10 @@ from feature_repo.state.backends import Backend
 
 
 class ServiceProfile(ConfigModel):
-    """`require_keys` says whether predictions need a key; without, the service answers this machine alone."""
+    """`require_keys` says whether predictions need a key; without, the service answers this machine alone.
+
+    Limits are of each of the `workers`. `drain_seconds` is how long one that ends goes on to answer.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
@@ -20,6 +23,14 @@ class ServiceProfile(ConfigModel):
     timeout_seconds: float = Field(default=5.0, gt=0)
     maximum_body_bytes: int = Field(default=500_000, ge=1_000)
     maximum_customers: int = Field(default=1_000, ge=1)
+    maximum_concurrency: int = Field(default=256, ge=1, description="requests at a time; more are told to come again")
+    maximum_connections: int = Field(default=1_000, ge=1)
+    client_seconds: float = Field(default=10.0, gt=0, description="to send a request's head, or to read on")
+    drain_seconds: float = Field(default=1.0, ge=0)
+    open_metrics: bool = Field(default=False, description="whether `/metrics` needs no key where others do")
+    log_format: Literal["text", "json"] = "text"
+    access_log: bool = False
+    tracing: bool = Field(default=False, description="OpenTelemetry, sent by OTLP over HTTP")
 
 
 class IngestionProfile(ConfigModel):

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.api import request_id
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, ErrorDetail, internal_error, of_status
+from serving.observing.note import NOTE, Note
 
 # Names and values together. The server below reads any number of them.
 _MOST_HEADER_BYTES = 65_536
@@ -45,7 +46,7 @@ class ErrorShape:
             return
         identifier = request_id.choose(scope["headers"])
         request_id.current.set(identifier)
-        reply = _Reply((request_id.HEADER, identifier.encode()), send, self.paths)
+        reply = _Reply((request_id.HEADER, identifier.encode()), send, self.paths, scope.get(NOTE) or Note())
         try:
             _check_size(scope["headers"])
             await self.app(scope, receive, reply.send)
@@ -59,9 +60,10 @@ class ErrorShape:
 class _Reply:
     """One answer on its way out."""
 
-    def __init__(self, mark: tuple[bytes, bytes], send: Send, paths: tuple[str, ...]) -> None:
+    def __init__(self, mark: tuple[bytes, bytes], send: Send, paths: tuple[str, ...], note: Note) -> None:
         self.mark = mark
         self.paths = paths
+        self.note = note
         self.started = False
         self._send = send
         self._held: Message | None = None
@@ -74,6 +76,7 @@ class _Reply:
             await self._send(message)
         elif message["status"] < 400:
             self.started = True
+            self.note.status = message["status"]
             message["headers"] = [*message.get("headers", ()), self.mark]
             await self._send(message)
         else:
@@ -95,8 +98,10 @@ class _Reply:
         if message.get("more_body", False):
             return
         body = b"".join(self._body)
-        if _in_shape(body):
+        code = _code_in_shape(body)
+        if code is not None:
             self.started = True
+            self.note.status, self.note.code = start["status"], code
             await self._send({**start, "headers": [*start["headers"], self.mark]})
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
         else:
@@ -104,6 +109,7 @@ class _Reply:
 
     async def _answer(self, error: ApiError) -> None:
         self.started = True
+        self.note.status, self.note.code = error.status, error.code
         held = self._held["headers"] if self._held is not None else ()
         kept = [(name, value) for name, value in held if name.lower() in _KEPT_HEADERS]
         own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
@@ -117,10 +123,12 @@ def _check_size(headers: Iterable[tuple[bytes, bytes]]) -> None:
         raise ApiError(431, "headers_too_large", "the request's headers are too large", [detail])
 
 
-def _in_shape(body: bytes) -> bool:
+def _code_in_shape(body: bytes) -> str | None:
+    """The error's code; None where the body is not in the one shape."""
     try:
         content: Any = json.loads(body)
     except ValueError:
-        return False
+        return None
     error = content.get("error") if isinstance(content, dict) else None
-    return isinstance(error, dict) and {"code", "message", "details", "request_id"} <= error.keys()
+    in_shape = isinstance(error, dict) and {"code", "message", "details", "request_id"} <= error.keys()
+    return str(error["code"]) if isinstance(error, dict) and in_shape else None

@@ -33,6 +33,8 @@ INFO = {
 }
 KEYS = {"bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}
 WITH_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
+# Where the profile says whether one is needed.
+OPTIONAL_KEY = [{}, *WITH_KEY]
 
 ERRORS = {
     "400": "Mistakes in the request, all of them, or a limit that is named",
@@ -40,6 +42,7 @@ ERRORS = {
     "403": "A key without the scope, or a customer who denied what this needs",
     "404": "Nobody has this id, or there is no such model",
     "415": "The body is in a format or an encoding that is not read here",
+    "429": "Too many calls at a time; `Retry-After` says when to come again",
     "431": "The headers are too large",
     "500": "A fault of the server",
     "503": "It cannot be answered or kept now; `Retry-After` says when to come again",
@@ -120,12 +123,16 @@ TOPICS = (
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read with GET, by anybody. `answer` is a model, or the media type of what is no model's JSON."""
+    """What is read with GET. `answer` is a model, or the media type of what is no model's JSON.
+
+    `security` is None of what anybody may read; `errors` are those beside a fault of the server and too many headers.
+    """
 
     name: str
     description: str
     answer: type[BaseModel] | str
-    errors: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ("429",)
+    security: list[dict[str, list[str]]] | None = None
 
 
 READINGS = {
@@ -134,8 +141,11 @@ READINGS = {
         "actions", "The catalogue of actions that decides now, and what is wrong with a newer one.", ActionsResponse
     ),
     "/readyz": Reading("readyz", "Whether a model and the states are there.", "text/plain", ("503",)),
-    "/livez": Reading("livez", "Whether the process is alive.", "text/plain"),
-    "/healthz": Reading("healthz", "The same as `/livez`.", "text/plain"),
+    "/metrics": Reading(
+        "metrics", "What the service counts, as Prometheus reads it.", "text/plain", ("401", "403", "429"), OPTIONAL_KEY
+    ),
+    "/livez": Reading("livez", "Whether the process is alive.", "text/plain", ()),
+    "/healthz": Reading("healthz", "The same as `/livez`.", "text/plain", ()),
     "/": Reading("index", "This page for people.", "text/html"),
     "/docs.json": Reading("docs", "This page.", JSON),
     "/schema.json": Reading("schema", "BentoML's own description of the service, for its own clients.", JSON),
@@ -212,7 +222,7 @@ def _call(topic: Topic, path: str, schemas: _Schemas) -> dict[str, Any]:
         "operationId": operation_name(path),
         "summary": description[0].partition("\n")[0],
         "description": "\n\n".join(description),
-        "security": [{}, *WITH_KEY] if topic.keys_of_profile else WITH_KEY,
+        "security": OPTIONAL_KEY if topic.keys_of_profile else WITH_KEY,
         **parameters,
         "requestBody": {"required": True, "content": _content(path, body, schemas)},
         "responses": {"200": _answer("Done", answer, schemas)} | _errors(errors, schemas),
@@ -231,6 +241,7 @@ def _reading(path: str, reading: Reading, schemas: _Schemas) -> dict[str, Any]:
         "tags": ["Service"],
         "operationId": reading.name,
         "summary": reading.description,
+        **({} if reading.security is None else {"security": reading.security}),
         "responses": {"200": good} | _errors(errors, schemas),
     }
 

@@ -17,6 +17,7 @@ from serving.api.decision_replay import ROUTES as DECISION_REPLAY
 from serving.api.explain import ROUTES as EXPLAIN
 from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
+from serving.api.metrics import ROUTES as METRICS
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.api.timeline import ROUTES as TIMELINE
@@ -105,6 +106,7 @@ pages = Starlette(
         *TIMELINE,
         *EXPLAIN,
         *DECISION_REPLAY,
+        *METRICS,
     ]
 )
 pages.router.redirect_slashes = False

@@ -13,6 +13,7 @@ from serving.api.error_log import log_failure
 from serving.api.error_shape import send_error
 from serving.api.errors import ApiError, ErrorDetail, internal_error, plain
 from serving.api.requests import VALIDATED, RequestBody
+from serving.observing.note import client_left
 
 JSON = "application/json"
 
@@ -55,6 +56,7 @@ class RequestDoor:
                 scope[VALIDATED] = parse_body(await self._read(scope, receive), body)
             await self.app(scope, receive, watched)
         except ClientDisconnect:
+            client_left(scope)
             return
         except Exception as error:
             if started:

@@ -62,6 +62,7 @@ from serving.decisions.outbox import Outbox
 from serving.decisions.reading import Known, Reading
 from serving.decisions.readings import Readings
 from serving.decisions.reasons import Explained, explained, unit_of
+from serving.observing.tracing import span
 
 logger = logging.getLogger("bentoml.twin")
 
@@ -138,14 +139,16 @@ class DecisionDesk:
             reading = self._readings.reading(catalogue, self._wiring())
             if asked.context:
                 check_context(asked.context, reading.inputs, catalogue.model)
-            known = reading.of(customer, asked.context)
+            with span("features.read"):
+                known = reading.of(customer, asked.context)
             if known is None:
                 raise unknown_customer("customer_id")
             question = _question(asked, ids_of(files.identity, customer), known.as_of, catalogue)
             _check_not_old(asked, ledger, files)
             make = partial(self._kept, files.identity, reading, known, question, asked.context)
             try:
-                answered = ledger.decide(question, make)
+                with span("decision"):
+                    answered = ledger.decide(question, make)
             except OtherQuestion:
                 raise _taken("the id of a decision on another question") from None
             outbox.keep(files, answered.kept.event)

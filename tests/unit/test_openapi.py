@@ -35,7 +35,10 @@ def medias(part: Any) -> Iterator[dict[str, Any]]:
 def answered() -> set[tuple[str, str]]:
     """Path and method of every route that the app answers; files that belong to the page for people aside."""
     found = set()
-    routes = list(CustomerTwin.to_asgi().app.router.routes)  # type: ignore[attr-defined]
+    app: Any = CustomerTwin.to_asgi()
+    while not hasattr(app, "router"):
+        app = app.app
+    routes = list(app.router.routes)
     while routes:
         route = routes.pop()
         if isinstance(route, Route):
