@@ -81,6 +81,8 @@ class Ingestion:
         self._opening = threading.Lock()
         self._access = Access(settings.workspace.access)
         self._store: _Store | None = None
+        # Told after each call that kept events; must not wait.
+        self.on_kept: Callable[[], None] = lambda: None
         self._compactor = Compactor(settings, self._opened_if_any)
         self._keeper = StateKeeper(settings, self._mend)
 
@@ -178,6 +180,7 @@ class Ingestion:
                 rejected.append(Rejected(index, refused.problems))
         with taking_events(self._workspace.erasure_lock):
             answers = self._kept(envelope, sender, kind, taken, rejected)
+        self.on_kept()
         duplicates = sum(answer.duplicate for answer in answers)
         return Ingested(
             len(taken) - duplicates,

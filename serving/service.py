@@ -39,6 +39,7 @@ from serving.observing.exposition import Sharing
 from serving.observing.watched import watch
 from serving.settings import service_settings
 from serving.shaped import ShapedService
+from serving.triggers.wiring import Triggers
 from serving.twin import desk as twin_desk
 
 Arguments = ParamSpec("Arguments")
@@ -98,6 +99,11 @@ class CustomerTwin:
         self.catalogues = watch_catalogue(self.connection.settings)
         self.decisions = desk.connect(self.connection, self.gate, self.catalogues)
         self.decisions.recover(self.ingestion.files)
+        self.triggers = Triggers(
+            self.connection, self.gate, self.ingestion, self.decisions, self.catalogues, self.settings.twin.triggers
+        )
+        self.ingestion.on_kept = self.triggers.wake
+        self.triggers.start()
         self.served = served_log.connect()
         self.served.start()
         self.twins = twin_desk.connect(self.connection, self.gate, self.ingestion)
@@ -110,6 +116,7 @@ class CustomerTwin:
         """Finish what was taken in."""
         self.connection.close()
         self.twins.close()
+        self.triggers.close()
         self.ingestion.close()
         self.decisions.close()
         self.served.close()

@@ -21,6 +21,7 @@ from pipelines.cli import (
     labels,
     models,
     ope,
+    outbox,
     privacy,
     promotion,
     reports,
@@ -57,6 +58,7 @@ for module in (
     twin,
     access,
     privacy,
+    outbox,
     demo,
 ):
     module.register_commands(app)

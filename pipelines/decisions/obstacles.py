@@ -1,6 +1,6 @@
 """Why an action may not be chosen for a customer now, whatever it is worth: the first obstacle in a fixed order.
 
-The order is validity, consent, eligibility, caps, quiet hours, budget.
+The order is what was asked for, validity, consent, eligibility, caps, quiet hours, budget.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def obstacle(
     action: Action, catalogue: Catalogue, situation: Situation, scope: Mapping[str, Value], reached: Sequence[Cap]
 ) -> Obstacle | None:
     """The first obstacle but for quiet hours and budget; None where there is none. `reached` are caps without room."""
+    if situation.offer and action.id not in situation.offer:
+        return Obstacle("not_offered", "whoever asked offers other actions")
     if action.starts is not None and situation.as_of < action.starts:
         return Obstacle("not_valid_yet", "it is not offered yet")
     if action.ends is not None and situation.as_of >= action.ends:

@@ -41,7 +41,8 @@ class Situation:
 
     `features` are the catalogue's, as read. `consents` are the purposes that hold. `contacts` are those that may count
     for a cap. `predicted` is by action id, an action without it is not known to the model. `spent` is what was spent
-    in the present period of the budget. `shadow_price` is what a unit of money must bring beyond itself.
+    in the present period of the budget. `shadow_price` is what a unit of money must bring beyond itself. `offer` are
+    the actions that were asked for, all of the catalogue where it is empty.
     """
 
     decision_id: str
@@ -54,12 +55,13 @@ class Situation:
     predicted: Mapping[str, Predicted]
     spent: int
     shadow_price: float
+    offer: tuple[str, ...] = ()
 
 
 # Why an action was not chosen.
 Lost: TypeAlias = Literal[
-    "not_valid_yet", "expired", "consent", "not_eligible", "cap", "quiet_hours", "budget", "unknown_to_model",
-    "holdout", "not_worth_it", "less_value", "not_drawn", "chosen",
+    "not_offered", "not_valid_yet", "expired", "consent", "not_eligible", "cap", "quiet_hours", "budget",
+    "unknown_to_model", "holdout", "not_worth_it", "less_value", "not_drawn", "chosen",
 ]  # fmt: skip
 
 

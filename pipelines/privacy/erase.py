@@ -29,6 +29,7 @@ from pipelines.identity.graph import Node
 from pipelines.identity.review import ReviewQueue
 from pipelines.identity.store import IdentityStore, open_identity
 from pipelines.identity.vocabulary import Form
+from pipelines.outbox.opening import erase_messages
 from pipelines.privacy.kept_decisions import erase_decisions
 from pipelines.privacy.kept_files import erase_from_files, files_below, files_of, stores_of
 from pipelines.privacy.kept_lines import QuarantineReader
@@ -326,6 +327,7 @@ def _erase_from_stores(settings: Settings, stores: _Stores, intention: Intention
         open_states(settings).erase(person.customer_ids)
         open_moments(settings).erase(person.customer_ids)
     erase_decisions(settings, person.customer_ids)
+    erase_messages(settings, person.customer_ids)
     ReviewQueue(settings.workspace.identity).forget(person.customer_ids)
     keys = [(source, event_id) for source, event_id, _ in intention.events]
     stores.identity.forget(person.nodes, person.customer_ids, keys)

@@ -42,6 +42,7 @@ def stores_of(workspace: Workspace) -> list[Path]:
     databases = [
         workspace.journal,
         workspace.decisions,
+        workspace.outbox,
         workspace.identity,
         workspace.state,
         workspace.access,

@@ -22,6 +22,7 @@ from pipelines.identity.catch_up import catch_up
 from pipelines.identity.graph import FROM_THE_BEGINNING, Node
 from pipelines.identity.permissions import sources_under
 from pipelines.identity.store import IdentityStore, open_identity
+from pipelines.outbox.opening import messages_kept
 from pipelines.privacy.kept_decisions import decisions_kept
 from pipelines.privacy.kept_lines import QuarantineReader
 from pipelines.privacy.kept_vectors import KeptVectors
@@ -41,7 +42,8 @@ class AccessReport:
     `events` are as they came, with what is encrypted at rest opened; `features` as of now, null where no
     state was built. States of versions of the features that are not current are held as well, and their values
     stand in `features_of_other_specs`; only the hash where it is not known any more what those features are.
-    `predictions` are those in the log of what was served, `decisions` those that caps and the budget count.
+    `predictions` are those in the log of what was served, `decisions` those that caps and the budget count,
+    `messages` those of the outbox.
     """
 
     customer_id: str
@@ -56,6 +58,7 @@ class AccessReport:
     quarantine: list[dict[str, Any]]
     predictions: list[dict[str, Any]]
     decisions: list[dict[str, Any]]
+    messages: list[dict[str, Any]]
     training_sets: list[dict[str, Any]]
     model_versions: list[dict[str, Any]]
     audit: list[dict[str, Any]]
@@ -66,6 +69,7 @@ class AccessReport:
             ("identifiers", self.identifiers), ("links between them", self.links), ("events", self.events),
             ("quarantined lines", self.quarantine), ("predictions served", self.predictions),
             ("decisions kept", self.decisions),
+            ("messages that triggers set off", self.messages),
             ("data sets with rows of theirs", self.training_sets),
             ("model versions", self.model_versions), ("audit entries", self.audit),
         ]  # fmt: skip
@@ -124,6 +128,9 @@ def _report(settings: Settings, identity: IdentityStore, person: Person, events:
         decisions=[
             {**item, "as_of": _iso(item["as_of"]), "at": _iso(item["at"])}
             for item in decisions_kept(settings, person.customer_ids)
+        ],
+        messages=[
+            {**item, "created_at": _iso(item["created_at"])} for item in messages_kept(settings, person.customer_ids)
         ],
         training_sets=[_plain(item) for item in training_sets(settings.workspace, person)],
         model_versions=[

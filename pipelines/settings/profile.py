@@ -8,6 +8,7 @@ from pydantic import Field
 
 from feature_repo.configuration import ConfigModel
 from feature_repo.state.backends import Backend
+from pipelines.settings.webhooks import TriggersProfile, WebhooksProfile
 
 
 class ServiceProfile(ConfigModel):
@@ -95,3 +96,5 @@ class Profile(ConfigModel):
     service: ServiceProfile = ServiceProfile()
     ingestion: IngestionProfile = IngestionProfile()
     served_log: ServedLogProfile = ServedLogProfile()
+    triggers: TriggersProfile = TriggersProfile()
+    webhooks: WebhooksProfile = WebhooksProfile()

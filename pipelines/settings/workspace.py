@@ -41,6 +41,16 @@ class Workspace:
         return self.root / "decisions.db"
 
     @property
+    def outbox(self) -> Path:
+        """SQLite file of what triggers set off: where they stand with customers, and messages to be delivered."""
+        return self.root / "outbox.db"
+
+    @property
+    def outbox_lock(self) -> Path:
+        """Held by the one process that looks at what events set off."""
+        return self.root / "outbox.lock"
+
+    @property
     def access(self) -> Path:
         """SQLite file of the keys that clients show."""
         return self.root / "access.db"

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
-from serving.api import consent, decision_replay, explain, identity, privacy, timeline, twin
+from serving.api import consent, decision_replay, explain, identity, outbox, privacy, timeline, twin
 from serving.api.decide_responses import ActionsResponse, DecideResponse
 from serving.api.errors import ErrorResponse
 from serving.api.ingest import routes as ingest
@@ -116,6 +116,7 @@ TOPICS = (
     ),
     Topic("Events", "What happened: Segment's protocol, and CloudEvents 1.0.", *_tables(ingest)),
     Topic("Consent", "What a customer allows.", *_tables(consent)),
+    Topic("Outbox", "What triggers set off, and what became of it.", *_tables(outbox)),
     Topic("Identity", "Which identifiers are one customer.", *_tables(identity)),
     Topic("Privacy", "A data subject's rights.", *_tables(privacy)),
 )

@@ -18,6 +18,7 @@ from serving.api.explain import ROUTES as EXPLAIN
 from serving.api.identity import ROUTES as IDENTITY
 from serving.api.ingest.routes import ROUTES as INGEST_ROUTES
 from serving.api.metrics import ROUTES as METRICS
+from serving.api.outbox import ROUTES as OUTBOX
 from serving.api.privacy import ROUTES as PRIVACY_ROUTES
 from serving.api.responses import ModelInfo, ModelsResponse
 from serving.api.timeline import ROUTES as TIMELINE
@@ -101,6 +102,7 @@ pages = Starlette(
         *INGEST_ROUTES,
         *CONSENT,
         *IDENTITY,
+        *OUTBOX,
         *PRIVACY_ROUTES,
         *TWIN,
         *TIMELINE,

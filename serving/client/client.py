@@ -17,6 +17,7 @@ from serving.api.decision_replay_responses import DecisionReplayResponse
 from serving.api.explain_responses import ExplainResponse
 from serving.api.identity_responses import DecisionResponse, ResolveResponse, ReviewedPair, WaitingPairs
 from serving.api.ingest_responses import IngestResponse
+from serving.api.outbox_responses import OutboxResponse, State
 from serving.api.privacy_responses import AccessResponse, EraseResponse
 from serving.api.responses import ModelsResponse, PredictManyResponse, PredictResponse
 from serving.api.timeline_responses import TimelineResponse
@@ -250,6 +251,19 @@ class TwinClient:
         """Erase a customer for ever. Audited, with `reason`."""
         body = {**_person(customer_id, identifier), "reason": reason}
         return self._calls.post("/v1/privacy/erase", body, EraseResponse, _LONG_TIMEOUT)
+
+    def outbox(
+        self,
+        customer_id: str | None = None,
+        *,
+        state: State | None = None,
+        trigger: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> OutboxResponse:
+        """The messages that triggers set off, oldest first; `next` of the answer is to be asked `after`."""
+        body = _given(customer_id=customer_id, state=state, trigger=trigger, after=after, limit=limit)
+        return self._calls.post("/v1/outbox", body, OutboxResponse)
 
     def models(self) -> ModelsResponse:
         """The configured models, and the champion that is served for each."""

@@ -76,12 +76,16 @@ _SAID = """SELECT c.purpose, c.granted FROM identity_nodes n JOIN identity_conse
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a caller wants decided. Without `decision_id` each call is its own."""
+    """What a caller wants decided. Without `decision_id` each call is its own.
+
+    `offer` are the actions to choose among, beside no action; all of the catalogue where it is empty.
+    """
 
     customer_id: str
     decision_id: str | None = None
     context: Context = field(default_factory=dict)
     reasons: bool = False
+    offer: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ class DecisionDesk:
                 raise unknown_customer("customer_id")
             question = _question(asked, ids_of(files.identity, customer), known.as_of, catalogue)
             _check_not_old(asked, ledger, files)
-            make = partial(self._kept, files.identity, reading, known, question, asked.context)
+            make = partial(self._kept, files.identity, reading, known, question, asked)
             try:
                 with span("decision"):
                     answered = ledger.decide(question, make)
@@ -199,7 +203,7 @@ class DecisionDesk:
         reading: Reading,
         known: Known,
         question: Question,
-        context: Context,
+        asked: Asked,
         before: Before,
     ) -> Kept:
         """What follows from what is known and what was before, as it is kept."""
@@ -216,11 +220,12 @@ class DecisionDesk:
             predicted=known.predicted,
             spent=before.spent,
             shadow_price=catalogue.shadow_price,
+            offer=asked.offer,
         )
         decision = decide(catalogue, situation)
         message = message_of(catalogue, decision, known.language)
         model, version = reading.champion
-        origin = Origin(known.read, catalogue.currency, model, version, known.model_read, dict(context), message)
+        origin = Origin(known.read, catalogue.currency, model, version, known.model_read, dict(asked.context), message)
         arrives_at = self._arrives_at()
         available_at = known.as_of if arrives_at is None else arrives_at
         who = spoken_for(identity, customer)
@@ -261,7 +266,8 @@ def _import_engines() -> None:
 
 def _question(asked: Asked, customer_ids: tuple[str, ...], as_of: int, catalogue: Catalogue) -> Question:
     decision_id = uuid.uuid4().hex if asked.decision_id is None else asked.decision_id
-    body = msgspec.json.encode([asked.customer_id, dict(asked.context)], order="sorted")
+    asks = [asked.customer_id, dict(asked.context), *([asked.offer] if asked.offer else [])]
+    body = msgspec.json.encode(asks, order="sorted")
     longest = max((cap.within for cap in catalogue.caps), default=0)
     budget = catalogue.budget
     period = None if budget is None else Period(as_of // budget.per * budget.per, budget.per)

@@ -49,16 +49,10 @@ class Readings:
             names += model.champion.features
         asked = tuple(dict.fromkeys(names))
         if self._lease is None:
-            self._lease = self._leased()
+            self._lease = leased(self._settings)
         reader = self._open(spec, asked)
-        _check_built(reader, spec.hash)
+        check_built(reader, spec.hash)
         return Reading(catalogue, model, reader, asked, spec.hash, is_one_read, self._clock(reader))
-
-    def _leased(self) -> SpecLease:
-        try:
-            return SpecLease(self._settings.workspace.specs, self._settings.features.hash)
-        except BlockingIOError:
-            raise _not_these("states that are being removed") from None
 
     def _clock(self, reader: FeatureReader) -> Callable[[], int | None]:
         if self._settings.profile.clock == "data_end":
@@ -74,7 +68,15 @@ def model_of(catalogue: Catalogue, wiring: Wiring) -> Model | None:
     return wiring.predictors.get(catalogue.fallback_model)
 
 
-def _check_built(reader: FeatureReader, wanted: str) -> None:
+def leased(settings: Settings) -> SpecLease:
+    """The states of the current spec are not removed meanwhile. Raises ApiError (503) where they just are."""
+    try:
+        return SpecLease(settings.workspace.specs, settings.features.hash)
+    except BlockingIOError:
+        raise _not_these("states that are being removed") from None
+
+
+def check_built(reader: FeatureReader, wanted: str) -> None:
     """Raises ApiError (503) where there are no states of the current features."""
     try:
         built = reader.spec_hash

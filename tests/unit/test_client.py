@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import jsonschema
@@ -17,9 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.outbox import MessageState
 from serving.api.errors import ApiError, ErrorDetail
 from serving.api.identity_responses import ReviewedPair
 from serving.api.openapi import api_page
+from serving.api.outbox_responses import State
 from serving.client import (
     Conflict,
     Forbidden,
@@ -65,6 +67,7 @@ CALLS: dict[str, tuple[str, Callable[[TwinClient], Any]]] = {
     "review": ("/v1/identity/review", lambda twin: twin.review("pair", "accept")),
     "privacy_access": ("/v1/privacy/access", lambda twin: twin.privacy_access("case 1", "c")),
     "privacy_erase": ("/v1/privacy/erase", lambda twin: twin.privacy_erase("case 1", identifier=LEFT)),
+    "outbox": ("/v1/outbox", lambda twin: twin.outbox("c", state="waiting", limit=3)),
     "models": ("/v1/models", lambda twin: twin.models()),
     "actions": ("/v1/actions", lambda twin: twin.actions()),
 }
@@ -279,6 +282,10 @@ def test_without_a_service_it_says_where_none_answers() -> None:
         pytest.raises(Unreachable, match=":9"),
     ):
         twin.models()
+
+
+def test_states_of_messages_are_those_of_the_outbox() -> None:
+    assert get_args(State) == get_args(MessageState)
 
 
 def test_importing_it_is_light() -> None:

@@ -1,0 +1,84 @@
+"""The outbox over HTTP: `POST /v1/outbox` lists the messages that triggers set off, and what became of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+from starlette.routing import Route
+
+from pipelines.access import AccessKey
+from pipelines.identity.desk import Desk
+from pipelines.outbox import Filter, Message, MessageState, may_have_outbox, open_outbox
+from serving.api.acts import handler
+from serving.api.answers import iso
+from serving.api.errors import ApiError, ErrorDetail
+from serving.api.outbox_responses import OutboxResponse
+from serving.api.requests import CustomerId, ModelName, RequestBody
+
+MOST = 100
+MessageId = Annotated[str, StringConstraints(pattern=r"^msg_[0-9a-f]{32}$")]
+
+
+class OutboxRequest(RequestBody):
+    """Messages by the time that they were made, oldest first; of one customer, state or trigger where that is named."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"customer_id": "17850", "state": "waiting"}})
+    expected: ClassVar[Mapping[str, str]] = {
+        "customer_id": "the id of a customer",
+        "state": "one of: waiting, sent, cancelled, failed, kept",
+        "trigger": "the name of a trigger",
+        "after": "the id of a message: those after it are listed",
+        "limit": f"a whole number from 1 to {MOST}",
+    }
+
+    customer_id: CustomerId | None = None
+    state: MessageState | None = None
+    trigger: ModelName | None = None
+    after: MessageId | None = None
+    limit: Annotated[StrictInt, Field(ge=1, le=MOST)] = 50
+
+
+def _list(desk: Desk, body: Any, key: AccessKey) -> dict[str, Any]:
+    request: OutboxRequest = body
+    if not may_have_outbox(desk.settings):
+        return {"messages": [], "next": None}
+    customer = None if request.customer_id is None else desk.identity.customer_of(request.customer_id)
+    wanted = Filter(customer, request.state, request.trigger)
+    try:
+        with closing(open_outbox(desk.settings)) as outbox:
+            found = outbox.messages(wanted, request.limit + 1, request.after)
+    except sqlite3.Error as error:
+        detail = ErrorDetail(field="outbox.db", expected="a file that can be read", got=type(error).__name__)
+        raise ApiError(503, "outbox_unavailable", "the outbox cannot be read now", [detail]) from error
+    page = found[: request.limit]
+    return {"messages": [told(message) for message in page], "next": page[-1].id if len(found) > len(page) else None}
+
+
+def told(message: Message) -> dict[str, Any]:
+    """A message in the words of the API."""
+    waits = message.state == "waiting"
+    return {
+        "id": message.id,
+        "customer_id": message.customer_id,
+        "trigger": message.trigger,
+        "endpoint": message.endpoint,
+        "state": message.state,
+        "created_at": iso(message.created_at),
+        "not_before": None if message.not_before is None else iso(message.not_before),
+        "attempts": message.attempts,
+        "next_attempt_at": iso(message.next_attempt_at) if waits else None,
+        "sent_at": None if message.sent_at is None else iso(message.sent_at),
+        "error": message.error,
+        "payload": msgspec.json.decode(message.payload),
+    }
+
+
+# path: body, scopes (one of them is enough), what it is for.
+BODIES = {"/v1/outbox": (OutboxRequest, ("read",), _list)}
+ANSWERS: dict[str, type[BaseModel]] = {"/v1/outbox": OutboxResponse}
+ROUTES = [Route(path, handler(*parts, ANSWERS[path]), methods=["POST"]) for path, parts in BODIES.items()]
