@@ -78,6 +78,8 @@ def _instant(text: str | None) -> int | None:
 def _sections(settings: Settings, view: str | None) -> tuple[Section, ...]:
     from pipelines.twin.rules import Section
 
+    if settings.twin_problems:
+        raise ConfigurationError(settings.twin_problems)
     views = settings.twin.views
     if view is None:
         return get_args(Section)

@@ -31,7 +31,7 @@ def show(settings: Settings, customer: str, as_of: int | None, sections: Sequenc
     """The twin at `as_of` (microseconds UTC; None: now), persons masked.
 
     Raises:
-        UserError: nobody is so called, or nothing was known of them then; they denied profiling; the instant is to come.
+        UserError: nobody is so called, or nothing was known of them then; they said no; the instant is to come.
     """
     now = _now(settings)
     instant = now if as_of is None else as_of

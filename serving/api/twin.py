@@ -56,6 +56,7 @@ class TwinRequest(RequestBody):
 async def _twin(service: HasTwins, body: Any, key: AccessKey) -> BaseModel:
     request: TwinRequest = body
     twins = service.twins
+    twins.check_declared()
     view = view_for(twins, key, request.view)
     sections = _sections(view, request.sections)
     as_of = None if request.as_of is None else instant_of(request.as_of, "as_of")

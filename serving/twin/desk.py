@@ -102,6 +102,18 @@ class TwinDesk:
         """How personal values are shown."""
         return Mask(self.settings.identity, lambda: sealer_of(self.settings.workspace), plain)
 
+    def check_declared(self) -> None:
+        """Raises ApiError (503) with every mistake in what is declared of twins: without it nothing can be said."""
+        problems = self.settings.twin_problems
+        if problems:
+            details = [
+                ErrorDetail(
+                    field=f"{p.file}: {p.field}" if p.file else p.field, expected=p.expected, got=p.got, hint=p.hint
+                )
+                for p in problems
+            ]
+            raise ApiError(503, "twin_unusable", "what is declared of twins has mistakes", details)
+
     def now(self, customer_id: str) -> Answer:
         """The twin of now. Raises ApiError: 404 where nothing is known of the customer, 503 as `Present.of`."""
         seen = self._present.of(customer_id)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from feature_repo.state.read import AsOfTooEarly
 from feature_repo.state.storage import StateStorage
-from pipelines.events.moments import decode, record_key
-from pipelines.events.opening import open_states
+from pipelines.events.moments import decode
+from pipelines.events.opening import moments_key, open_moments, open_states
 from pipelines.events.spec_lease import SpecLease
 from pipelines.settings import Settings
 from pipelines.twin.fold import TwinFold
@@ -38,10 +38,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """States of the current features, which are kept while there is the lease."""
+    """States of the current features, which are kept while there is the lease, and the place for records."""
 
     reader: FeatureReader
-    storage: StateStorage
+    moments: StateStorage
     now: Callable[[], int | None]
 
 
@@ -52,7 +52,7 @@ class Present:
         """`fold` is that of the rules and the spec of `settings`. Opens nothing yet."""
         self._settings = settings
         self._fold = fold
-        self._key = record_key(settings.twin.kept_of_each)
+        self._key = moments_key(settings)
         self._opening = threading.Lock()
         self._lease: SpecLease | None = None
         self._known: _Opened | None = None
@@ -86,7 +86,7 @@ class Present:
 
     def _at(self, opened: _Opened, customer_id: str, as_of: int) -> Seen | None:
         """Raises AsOfTooEarly, and _Apart where record and features are of two moments."""
-        stored = opened.storage.get_many(self._key, [customer_id]).get(customer_id)
+        stored = opened.moments.get_many(self._key, [customer_id]).get(customer_id)
         rows = opened.reader.read([customer_id], as_of)
         kept = None if stored is None or not stored.data else stored
         if kept is None or not rows.found[0]:
@@ -107,9 +107,9 @@ class Present:
                 if self._lease is None:
                     self._lease = self._leased()
                 reader = open_state(self._settings, self._settings.features, self._fold.features)
-                storage = open_states(self._settings)
-                self._check_built(storage)
-                self._known = _Opened(reader, storage, self._clock(reader))
+                moments = open_moments(self._settings)
+                self._check_built(open_states(self._settings), moments)
+                self._known = _Opened(reader, moments, self._clock(reader))
             return self._known
 
     def _leased(self) -> SpecLease:
@@ -118,13 +118,14 @@ class Present:
         except BlockingIOError:
             raise _missing("states of the current features", "states that are being removed") from None
 
-    def _check_built(self, storage: StateStorage) -> None:
-        built = storage.built_specs()
+    def _check_built(self, states: StateStorage, moments: StateStorage) -> None:
+        """Raises ApiError (503) where there are no states of the current features, or no records of moments."""
+        built = states.built_specs()
         if not built:
             raise empty_state()
         if self._settings.features.hash not in built:
             raise _missing("states of the current features", "those of others")
-        if self._key not in built:
+        if self._key not in moments.built_specs():
             raise _missing(f"records of the newest {self._fold.rules.kept_of_each} events of each kind", "none")
 
     def _clock(self, reader: FeatureReader) -> Callable[[], int | None]:
