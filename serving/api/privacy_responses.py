@@ -31,6 +31,7 @@ class AccessResponse(BaseModel):
                 "quarantine": [],
                 "predictions": [],
                 "decisions": [],
+                "messages": [],
                 "training_sets": [],
                 "model_versions": [],
                 "audit": [],
@@ -51,6 +52,7 @@ class AccessResponse(BaseModel):
     quarantine: list[Entry] = Field(description="rejected lines that name them")
     predictions: list[Entry] = Field(description="those in the log of what was served")
     decisions: list[Entry] = Field(description="those that caps and the budget count")
+    messages: list[Entry] = Field(description="those that triggers set off")
     training_sets: list[Entry]
     model_versions: list[Entry]
     audit: list[Entry]

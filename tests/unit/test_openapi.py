@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import jsonschema
@@ -11,8 +12,11 @@ import pytest
 from pydantic import BaseModel
 from starlette.routing import Mount, Route
 
+from pipelines.privacy.erase import ErasureReport
+from pipelines.privacy.report import AccessReport
 from serving.api.errors import ErrorResponse
 from serving.api.openapi import TOPICS, Topic, api_page, page_paths
+from serving.api.privacy_responses import AccessResponse, EraseResponse
 from serving.service import CustomerTwin
 
 PAGE = api_page()
@@ -125,6 +129,11 @@ def test_null_is_on_the_page_where_a_field_may_be_null() -> None:
 )
 def test_which_fields_go_together_stands_in_the_schema(name: str, body: dict[str, Any], fits: bool) -> None:
     assert validator(PAGE["components"]["schemas"][name]).is_valid(body) == fits
+
+
+@pytest.mark.parametrize(("report", "answer"), [(AccessReport, AccessResponse), (ErasureReport, EraseResponse)])
+def test_reports_of_rights_stand_on_the_page_with_all_their_fields(report: Any, answer: type[BaseModel]) -> None:
+    assert {field.name for field in fields(report)} | {"request_id"} == answer.model_fields.keys()
 
 
 def test_two_models_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
