@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup demo serve mlflow test test-fast parity studies action-studies decisions-test predictions-test kill-test soak bench bench-full lint lock clean
+.PHONY: help setup demo serve mlflow test test-fast parity studies action-studies decisions-test predictions-test kill-test fuzz soak bench bench-full lint lock clean
 
 help:
 	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
@@ -21,6 +21,7 @@ help:
 	@echo "make action-studies   what actions change: a real trial, logged bandits, coverage of intervals, the demo's truth"
 	@echo "make decisions-test   10,000 decisions replayed; consent, caps and budget under load (about 6 minutes)"
 	@echo "make predictions-test   10,000 predictions of a real service made again to the last bit (about 3 minutes)"
+	@echo "make fuzz      calls made up from the API's page against the service (FUZZ_EXAMPLES=100 a route)"
 	@echo "make kill-test kill -9 of service and journal under load, 100 times each (KILLS=100; about 10 minutes)"
 	@echo "make soak      ten minutes at 70 % of what the service can do: errors, memory, waits (SOAK_MINUTES=10)"
 
@@ -87,6 +88,11 @@ kill-test: setup
 SOAK_MINUTES ?= 10
 soak: setup
 	$(BIN)/python -W ignore -m tests.soak --minutes $(SOAK_MINUTES) --workspace $(WORKSPACE)
+
+# Others each time; what is found is repeated with the seed that is printed.
+FUZZ_EXAMPLES ?= 100
+fuzz: setup
+	TWIN_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -s tests/e2e/test_openapi_fuzz.py
 
 # BENCH chooses parts and options, e.g. make bench BENCH="http online --rounds 3 --json"
 bench: setup

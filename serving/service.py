@@ -21,7 +21,8 @@ from serving.api import request_id
 from serving.api.answers import check_count, iso, items_of, reasons_of, resolved, unknown_customer
 from serving.api.authorisation import authorise
 from serving.api.context import Context
-from serving.api.decide import DecideResponse, decide_response
+from serving.api.decide import decide_response
+from serving.api.decide_responses import DecideResponse
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, internal_error, state_unavailable
 from serving.api.metrics import workers_folder

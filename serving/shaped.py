@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from serving.admission import Admission
 from serving.api.error_shape import ErrorShape
-from serving.api.openapi import with_our_answers
+from serving.api.openapi import api_page, page_paths
 from serving.api.pages import pages
 from serving.connections import CONNECTIONS
 from serving.draining import DRAIN
@@ -38,7 +38,7 @@ class ShapedService(bentoml.Service[Inner]):
         app = super().to_asgi(is_main)
         # A path with a slash too many is no path of ours; a redirect would repeat whatever the client calls our host.
         app.router.redirect_slashes = False
-        paths = sorted(self.openapi_spec.asdict()["paths"])
+        paths = page_paths()
         profile = service_settings().profile
         limits, retry = profile.service, profile.ingestion.retry_after_seconds
         admitted = Admission(app, limits.maximum_concurrency, retry, DRAIN, CONNECTIONS)
@@ -50,4 +50,4 @@ class ShapedService(bentoml.Service[Inner]):
 
     @property
     def openapi_spec(self) -> Any:
-        return _Page(with_our_answers(super().openapi_spec.asdict()))
+        return _Page(api_page())

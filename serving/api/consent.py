@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import Route
 
 from feature_repo.configuration import Problem
@@ -18,7 +18,8 @@ from pipelines.identity.manual import UnknownIdentifier
 from pipelines.identity.vocabulary import Form
 from serving.api.acts import handler
 from serving.api.answers import iso
-from serving.api.identifier import AN_IDENTIFIER, IdentifierBody
+from serving.api.consent_responses import ConsentReadResponse, ConsentResponse
+from serving.api.identifier import AN_IDENTIFIER, IdentifierBody, either
 from serving.api.requests import CustomerId, Note, OnceKey, RequestBody
 from serving.instant import after
 
@@ -28,7 +29,9 @@ _WHOM: Mapping[str, str] = {"customer_id": "the id of a customer, or identifier 
 class ConsentReadRequest(RequestBody):
     """Whose permissions are asked for: by customer id, or by any identifier."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"customer_id": "17850"}})
+    model_config = ConfigDict(
+        json_schema_extra={**either(("customer_id",), ("identifier",)), "example": {"customer_id": "17850"}}
+    )
     expected: ClassVar[Mapping[str, str]] = _WHOM
 
     customer_id: CustomerId | None = None
@@ -40,7 +43,12 @@ class ConsentRequest(ConsentReadRequest):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {"customer_id": "17850", "purposes": {"marketing": True, "profiling": False}, "note": "by phone"}
+            **either(("customer_id",), ("identifier",)),
+            "example": {
+                "customer_id": "17850",
+                "purposes": {"marketing": True, "personalisation": False},
+                "note": "by phone",
+            },
         }
     )
     expected: ClassVar[Mapping[str, str]] = {
@@ -108,4 +116,5 @@ BODIES = {
     "/v1/consent": (ConsentRequest, ("admin", "ingest"), _set),
     "/v1/consent/read": (ConsentReadRequest, ("read",), _read),
 }
-ROUTES = [Route(path, handler(*parts), methods=["POST"]) for path, parts in BODIES.items()]
+ANSWERS: dict[str, type[BaseModel]] = {"/v1/consent": ConsentResponse, "/v1/consent/read": ConsentReadResponse}
+ROUTES = [Route(path, handler(*parts, ANSWERS[path]), methods=["POST"]) for path, parts in BODIES.items()]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import Route
 
 from feature_repo.configuration import Problem
@@ -19,7 +19,8 @@ from pipelines.identity.review import ReviewPair
 from pipelines.identity.vocabulary import Form
 from serving.api.acts import handler
 from serving.api.answers import iso
-from serving.api.identifier import IdentifierBody
+from serving.api.identifier import IdentifierBody, either
+from serving.api.identity_responses import DecisionResponse, ResolveResponse, ReviewResponse
 from serving.api.requests import CustomerId, KindName, Note, RequestBody
 
 _VALUE = "text of 1 to 256 characters, none of them a control character"
@@ -29,7 +30,12 @@ _ENDS = "an object {kind, value}"
 class ResolveRequest(RequestBody):
     """Who is asked for: an identifier, or a customer by id."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"kind": "email", "value": "somchai@example.com"}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            **either(("customer_id",), ("kind", "value")),
+            "example": {"kind": "email", "value": "somchai@example.com"},
+        }
+    )
     expected: ClassVar[Mapping[str, str]] = {
         "kind": "a kind of configs/identity.yaml, beside value",
         "value": _VALUE,
@@ -69,7 +75,12 @@ class DecisionRequest(RequestBody):
 class ReviewRequest(RequestBody):
     """Without `pair` the pairs that wait are listed; with it and `verdict` that pair is decided, for ever."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"pair": "3f9a1c02b7d4", "verdict": "accept"}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            **either((), ("pair", "verdict")),
+            "example": {"pair": "3f9a1c02b7d4", "verdict": "accept"},
+        }
+    )
     expected: ClassVar[Mapping[str, str]] = {
         "pair": "the name of a pair, as the list has it",
         "verdict": "accept or reject, beside pair",
@@ -164,4 +175,10 @@ BODIES: dict[str, tuple[type[RequestBody], tuple[str, ...], Any]] = {
     "/v1/identity/unmerge": (DecisionRequest, ("review",), _decision("apart")),
     "/v1/identity/review": (ReviewRequest, ("review",), _review),
 }
-ROUTES = [Route(path, handler(*parts), methods=["POST"]) for path, parts in BODIES.items()]
+ANSWERS: dict[str, type[BaseModel]] = {
+    "/v1/identity/resolve": ResolveResponse,
+    "/v1/identity/merge": DecisionResponse,
+    "/v1/identity/unmerge": DecisionResponse,
+    "/v1/identity/review": ReviewResponse,
+}
+ROUTES = [Route(path, handler(*parts, ANSWERS[path]), methods=["POST"]) for path, parts in BODIES.items()]

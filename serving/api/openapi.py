@@ -1,31 +1,35 @@
-"""Corrects BentoML's OpenAPI page: our error shape, and the routes it does not know of."""
+"""The API's page, OpenAPI 3.1, made of the tables of the modules that have the routes.
+
+Such a module says `BODIES`, path: (model of the body, scopes of which one is enough, ...), and `ANSWERS`, path: model.
+A new one is a line of `TOPICS`.
+"""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
-from serving.api.consent import BODIES as CONSENT
-from serving.api.decide import ActionsResponse
-from serving.api.decision_replay import ANSWERS as REPLAY_ANSWERS
-from serving.api.decision_replay import BODIES as REPLAY
+from serving.api import consent, decision_replay, explain, identity, outbox, privacy, timeline, twin
+from serving.api.decide_responses import ActionsResponse, DecideResponse
 from serving.api.errors import ErrorResponse
-from serving.api.explain import ANSWERS as EXPLAIN_ANSWERS
-from serving.api.explain import BODIES as EXPLAIN
-from serving.api.identity import BODIES as IDENTITY
+from serving.api.ingest import routes as ingest
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
-from serving.api.ingest.routes import CLOUD_EVENTS_PATH, PATHS
-from serving.api.outbox import BODIES as OUTBOX
-from serving.api.privacy import PAGES, PrivacyRequest
-from serving.api.requests import RequestBody
-from serving.api.responses import ModelsResponse, PredictManyModelsResponse, PredictModelsResponse
-from serving.api.timeline import ANSWERS as TIMELINE_ANSWERS
-from serving.api.timeline import BODIES as TIMELINE
-from serving.api.twin import ANSWERS as TWIN_ANSWERS
-from serving.api.twin import BODIES as TWIN
+from serving.api.requests import DecideRequest, PredictManyRequest, PredictRequest
+from serving.api.responses import (
+    ModelsResponse,
+    PredictManyModelsResponse,
+    PredictManyResponse,
+    PredictModelsResponse,
+    PredictResponse,
+)
 
+JSON = "application/json"
 _REFERENCE = "#/components/schemas/{model}"
 INFO = {
     "title": "customer-twin",
@@ -33,188 +37,259 @@ INFO = {
     "description": "Calibrated predictions for customers, with reasons. Every answer of 400 or more has the shape of "
     "`ErrorResponse`, and every answer has an `X-Request-Id`: the caller's own if it sent a sane one.",
 }
-# What a call that names several models is answered, beside what BentoML's page knows; and such a call.
-OF_SEVERAL: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
-    "/v1/predict": (PredictModelsResponse, {"customer_id": "17850", "models": ["churn", "conversion"]}),
-    "/v1/predict_many": (PredictManyModelsResponse, {"customer_ids": ["17850"], "models": ["churn", "conversion"]}),
-}
-ERRORS = {
-    "400": "Mistakes in the request, all of them",
-    "401": "No key that is known here; only where the profile requires keys",
-    "403": "A key without the scope `predict`, or a customer who denied what a prediction needs",
-    "404": "No such customer, model or path",
-    "409": "The id is that of another decision; only of `/v1/decide`",
-    "413": "The body is too large",
-    "415": "The body is not plain JSON",
-    "500": "A fault of the server",
-    "503": "There is no model or no state that may be served",
-    "504": "The answer took too long",
-}
-
-
 KEYS = {"bearer": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}
 WITH_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
-INGESTION_ERRORS = {
-    "400": "Mistakes in the call, all of them, or a limit that is named",
-    "401": "No write key that is known here",
-    "403": "A key without the scope `ingest`",
-    "415": "The body is in an encoding or a format that is not read here",
-    "503": "Events cannot be kept now; `Retry-After` says when to come again",
-}
+# Where the profile says whether one is needed.
+OPTIONAL_KEY = [{}, *WITH_KEY]
 
-
-ACT_ERRORS = {
-    "400": "Mistakes in the request, all of them",
+ERRORS = {
+    "400": "Mistakes in the request, all of them, or a limit that is named",
     "401": "No key that is known here",
-    "404": "Nobody has this identifier",
-    "503": "It cannot be read or kept now; `Retry-After` says when to come again",
+    "403": "A key without the scope, or a customer who denied what this needs",
+    "404": "Nobody has this id, or there is no such model",
+    "415": "The body is in a format or an encoding that is not read here",
+    "429": "Too many calls at a time; `Retry-After` says when to come again",
+    "431": "The headers are too large",
+    "500": "A fault of the server",
+    "503": "It cannot be answered or kept now; `Retry-After` says when to come again",
+    "504": "The answer took too long",
+}
+TOO_LARGE = {"413": "The body is too large"}
+DECIDED_OTHERWISE = {"409": "The id is that of another decision"}
+GONE = {"410": "What it was made with is not here any more"}
+
+Bodies = Mapping[str, tuple[type[BaseModel], tuple[str, ...], Any]]
+# By path; several where the answer's shape follows from the call's.
+Answers = Mapping[str, type[BaseModel] | tuple[type[BaseModel], ...]]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Routes that belong together. `keys_of_profile`: the profile says whether they need a key at all.
+
+    `errors` are by path, beside those of all routes.
+    """
+
+    name: str
+    description: str
+    bodies: Bodies
+    answers: Answers
+    keys_of_profile: bool = False
+    errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def _tables(*modules: Any) -> tuple[Bodies, Answers]:
+    """`BODIES` and `ANSWERS` of modules that belong together."""
+    bodies: dict[str, Any] = {}
+    answers: dict[str, type[BaseModel] | tuple[type[BaseModel], ...]] = {}
+    for module in modules:
+        bodies |= module.BODIES
+        answers |= module.ANSWERS
+    return bodies, answers
+
+
+_PREDICT: Bodies = {
+    "/v1/predict": (PredictRequest, ("predict",), None),
+    "/v1/predict_many": (PredictManyRequest, ("predict",), None),
+}
+_DECIDE: Bodies = {"/v1/decide": (DecideRequest, ("predict",), None)}
+TOPICS = (
+    Topic(
+        "Predictions",
+        "What a customer will do, and why.",
+        _PREDICT,
+        {
+            "/v1/predict": (PredictResponse, PredictModelsResponse),
+            "/v1/predict_many": (PredictManyResponse, PredictManyModelsResponse),
+        },
+        keys_of_profile=True,
+        errors=dict.fromkeys(_PREDICT, TOO_LARGE),
+    ),
+    Topic(
+        "Decisions",
+        "What to do for a customer.",
+        _DECIDE,
+        {"/v1/decide": DecideResponse},
+        keys_of_profile=True,
+        errors={"/v1/decide": TOO_LARGE | DECIDED_OTHERWISE},
+    ),
+    Topic(
+        "Twin",
+        "Who a customer is and where they stand, now or at any past instant.",
+        *_tables(twin, timeline),
+    ),
+    Topic(
+        "Explanations",
+        "Why it was foreseen, and why it was decided.",
+        *_tables(explain, decision_replay),
+        errors=dict.fromkeys((*explain.BODIES, *decision_replay.BODIES), GONE),
+    ),
+    Topic("Events", "What happened: Segment's protocol, and CloudEvents 1.0.", *_tables(ingest)),
+    Topic("Consent", "What a customer allows.", *_tables(consent)),
+    Topic("Outbox", "What triggers set off, and what became of it.", *_tables(outbox)),
+    Topic("Identity", "Which identifiers are one customer.", *_tables(identity)),
+    Topic("Privacy", "A data subject's rights.", *_tables(privacy)),
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read with GET. `answer` is a model, or the media type of what is no model's JSON.
+
+    `security` is None of what anybody may read; `errors` are those beside a fault of the server and too many headers.
+    """
+
+    name: str
+    description: str
+    answer: type[BaseModel] | str
+    errors: tuple[str, ...] = ("429",)
+    security: list[dict[str, list[str]]] | None = None
+
+
+READINGS = {
+    "/v1/models": Reading("models", "The configured models, and the champion that is served for each.", ModelsResponse),
+    "/v1/actions": Reading(
+        "actions", "The catalogue of actions that decides now, and what is wrong with a newer one.", ActionsResponse
+    ),
+    "/readyz": Reading("readyz", "Whether a model and the states are there.", "text/plain", ("503",)),
+    "/metrics": Reading(
+        "metrics", "What the service counts, as Prometheus reads it.", "text/plain", ("401", "403", "429"), OPTIONAL_KEY
+    ),
+    "/livez": Reading("livez", "Whether the process is alive.", "text/plain", ()),
+    "/healthz": Reading("healthz", "The same as `/livez`.", "text/plain", ()),
+    "/": Reading("index", "This page for people.", "text/html"),
+    "/docs.json": Reading("docs", "This page.", JSON),
+    "/schema.json": Reading("schema", "BentoML's own description of the service, for its own clients.", JSON),
 }
 
-READS = {**TWIN, **TIMELINE, **EXPLAIN, **REPLAY}
-ANSWERS: dict[str, type[BaseModel]] = {**TWIN_ANSWERS, **TIMELINE_ANSWERS, **EXPLAIN_ANSWERS, **REPLAY_ANSWERS}
+
+def api_page() -> dict[str, Any]:
+    """The page. Raises ValueError where two models have the same name."""
+    schemas = _Schemas()
+    paths: dict[str, Any] = {}
+    for topic in TOPICS:
+        paths |= {path: {"post": _call(topic, path, schemas)} for path in topic.bodies}
+    paths |= {path: {"get": _reading(path, reading, schemas)} for path, reading in READINGS.items()}
+    tags = [{"name": topic.name, "description": topic.description} for topic in TOPICS]
+    tags.append({"name": "Service", "description": "What is served, and whether it is."})
+    components = {"schemas": schemas.found, "securitySchemes": KEYS}
+    return {"openapi": "3.1.0", "info": INFO, "tags": tags, "paths": paths, "components": components}
 
 
-def with_our_answers(page: dict[str, Any]) -> dict[str, Any]:
-    """A copy of BentoML's OpenAPI page with the errors and the mounted routes as they are."""
-    schemas = dict(page["components"]["schemas"])
-    of_several = [model for model, _ in OF_SEVERAL.values()]
-    own: list[type[BaseModel]] = [ErrorResponse, ModelsResponse, ActionsResponse, PrivacyRequest]
-    for model in (*own, *of_several):
-        schema = model.model_json_schema(ref_template=_REFERENCE)
-        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
-    paths = {path: _with_errors(item) for path, item in page["paths"].items()}
-    paths |= {path: _of_several(paths[path], *several) for path, several in OF_SEVERAL.items()}
-    paths["/v1/models"] = {
-        "get": {
-            "tags": ["Service APIs"],
-            "operationId": "CustomerTwin__models",
-            "description": "The configured models, and the champion that is served for each.",
-            "responses": {"200": _answer("Successful Response", "ModelsResponse")},
-        }
-    }
-    paths["/v1/actions"] = {
-        "get": {
-            "tags": ["Service APIs"],
-            "operationId": "CustomerTwin__actions",
-            "description": "The catalogue of actions that decides now, and what is wrong with a newer one.",
-            "responses": {"200": _answer("Successful Response", "ActionsResponse")},
-        }
-    }
-    paths |= {path: {"post": _call(path)} for path in PATHS}
-    paths[CLOUD_EVENTS_PATH] = {"post": _cloud_events()}
-    for path, (body, scopes, _) in (CONSENT | IDENTITY | OUTBOX).items():
-        schema = body.model_json_schema(ref_template=_REFERENCE)
-        schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
-        paths[path] = {"post": _act(path, body, scopes)}
-    for path, (body, scopes, _) in READS.items():
-        for part in (body, ANSWERS[path]):
-            schema = part.model_json_schema(ref_template=_REFERENCE)
-            schemas |= schema.pop("$defs", {}) | {part.__name__: schema}
-        paths[path] = {"post": _read(path, body, scopes)}
-    paths |= {path: {"post": _privacy(path, description)} for path, description in PAGES.items()}
-    components = {**page["components"], "schemas": schemas, "securitySchemes": KEYS}
-    return {**page, "info": INFO, "paths": paths, "components": components}
+def page_paths() -> list[str]:
+    """The paths that the page has, without making it."""
+    return sorted([*READINGS, *(path for topic in TOPICS for path in topic.bodies)])
 
 
-def _call(path: str) -> dict[str, Any]:
-    """A path of the Segment protocol, whose bodies its own documentation describes."""
-    kind = path.rsplit("/", 1)[1]
-    description = (
-        f"Segment's `{kind}` call, JSON or gzip. The write key is the user name of Basic authentication, a Bearer "
-        "token, or `writeKey` in the body."
-    )
-    return _taking(kind, description, {"application/json": {"schema": {"type": "object"}}})
+def operation_name(path: str) -> str:
+    """`/v1/consent/read` is `consent_read`; what is under `/v1/identity` goes without that word."""
+    return path.removeprefix("/v1/").removeprefix("identity/").replace("/", "_")
 
 
-def _cloud_events() -> dict[str, Any]:
-    description = (
-        "CloudEvents 1.0 in binary, structured or batched mode, JSON or gzip. The key is the user name of Basic "
-        "authentication, or a Bearer token."
-    )
-    one: dict[str, Any] = {"schema": {"type": "object"}}
-    many: dict[str, Any] = {"schema": {"type": "array", "items": {"type": "object"}}}
-    return _taking("events", description, {STRUCTURED: one, BATCH: many, "application/json": one})
+class _Untitled(GenerateJsonSchema):
+    """A field's title would only be its name again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
 
-def _act(path: str, body: type[RequestBody], scopes: tuple[str, ...]) -> dict[str, Any]:
-    """A route of an act on identity or consent."""
-    content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=body.__name__)}}}
-    errors = {**ACT_ERRORS, "403": f"A key without the scope {' or '.join(scopes)}"}
+class _Schemas:
+    """The schemas that the page refers to, each once."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+
+    def request(self, model: type[BaseModel]) -> dict[str, Any]:
+        """A reference, and the example."""
+        return self._media(model, "validation")
+
+    def answer(self, model: type[BaseModel]) -> dict[str, Any]:
+        return self._media(model, "serialization")
+
+    def _media(self, model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+        schema = _schema(model, mode)
+        for name, part in (schema.get("$defs", {}) | {model.__name__: schema}).items():
+            own = {key: value for key, value in part.items() if key != "$defs"}
+            if self.found.setdefault(name, own) != own:
+                raise ValueError(f"two models of the API's page have the name {name}")
+        return {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}, "example": schema["example"]}
+
+
+@cache
+def _schema(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+    return model.model_json_schema(ref_template=_REFERENCE, schema_generator=_Untitled, mode=mode)
+
+
+def _call(topic: Topic, path: str, schemas: _Schemas) -> dict[str, Any]:
+    body, scopes, _ = topic.bodies[path]
+    answer = topic.answers[path]
+    shapes = answer if isinstance(answer, tuple) else (answer,)
+    errors = {**ERRORS, **topic.errors.get(path, {})}
+    also = ", where the profile requires keys" if topic.keys_of_profile else ""
+    scope = f"Needs a key with the scope {' or '.join(scopes)}{also}."
+    told = " Or: ".join(inspect.getdoc(shape) or "" for shape in shapes)
+    description = [inspect.getdoc(body) or "", f"Answers: {told}", scope]
+    parameters = {"parameters": _CE_HEADERS} if path == ingest.CLOUD_EVENTS_PATH else {}
     return {
-        "tags": ["Service APIs"],
-        "operationId": "CustomerTwin__" + path.removeprefix("/v1/").replace("/", "_"),
-        "description": f"{inspect.getdoc(body)} Needs a key with the scope {' or '.join(scopes)}.",
-        "security": WITH_KEY,
-        "requestBody": {"required": True, "content": content},
-        "responses": {"200": {"description": "What holds now"}}
-        | {status: _answer(text, "ErrorResponse") for status, text in errors.items()},
+        "tags": [topic.name],
+        "operationId": operation_name(path),
+        "summary": description[0].partition("\n")[0],
+        "description": "\n\n".join(description),
+        "security": OPTIONAL_KEY if topic.keys_of_profile else WITH_KEY,
+        **parameters,
+        "requestBody": {"required": True, "content": _content(path, body, schemas)},
+        "responses": {"200": _answer("Done", shapes, schemas)} | _errors(errors, schemas),
     }
 
 
-def _read(path: str, body: type[RequestBody], scopes: tuple[str, ...]) -> dict[str, Any]:
-    """A route that reads of one customer."""
-    page = _act(path, body, scopes)
-    forbidden = f"{page['responses']['403']['description']}, or a customer who denied profiling"
-    told = {"403": forbidden, "410": "What it was made with is not here any more"}
-    errors = {status: _answer(text, "ErrorResponse") for status, text in told.items()}
-    answer = {"200": _answer("Successful Response", ANSWERS[path].__name__)}
-    return {**page, "responses": page["responses"] | errors | answer}
-
-
-def _privacy(path: str, description: str) -> dict[str, Any]:
-    told = {status: ERRORS[status] for status in ("400", "401", "404", "503")}
-    told |= {"403": "A key without the scope `admin`", "503": "Not now; `Retry-After` says when to come again"}
-    errors = {status: _answer(text, "ErrorResponse") for status, text in told.items()}
-    schema = {"$ref": _REFERENCE.format(model="PrivacyRequest")}
+def _reading(path: str, reading: Reading, schemas: _Schemas) -> dict[str, Any]:
+    answer = reading.answer
+    if isinstance(answer, str):
+        schema = {"type": "object"} if answer == JSON else {"type": "string"}
+        good: dict[str, Any] = {"description": "Here it is", "content": {answer: {"schema": schema}}}
+    else:
+        good = _answer("Here it is", (answer,), schemas)
+    errors = {status: ERRORS[status] for status in ("431", "500", *reading.errors)}
     return {
-        "tags": ["Service APIs"],
-        "operationId": f"CustomerTwin__privacy_{path.rsplit('/', 1)[1]}",
-        "description": description + " Needs a key with the scope `admin`.",
-        "security": WITH_KEY,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-        "responses": {"200": {"description": "Done; the report"}, **errors},
+        "tags": ["Service"],
+        "operationId": reading.name,
+        "summary": reading.description,
+        **({} if reading.security is None else {"security": reading.security}),
+        "responses": {"200": good} | _errors(errors, schemas),
     }
 
 
-def _taking(name: str, description: str, content: dict[str, Any]) -> dict[str, Any]:
-    errors = {status: _answer(text, "ErrorResponse") for status, text in INGESTION_ERRORS.items()}
-    stored = {"description": "Durable, and in the customer's state; lists what was rejected"}
-    return {
-        "tags": ["Service APIs"],
-        "operationId": f"CustomerTwin__{name}",
-        "description": description,
-        "security": WITH_KEY,
-        "requestBody": {"required": True, "content": content},
-        "responses": {"200": stored, **errors},
+def _content(path: str, body: type[BaseModel], schemas: _Schemas) -> dict[str, Any]:
+    one = schemas.request(body)
+    if path != ingest.CLOUD_EVENTS_PATH:
+        return {JSON: one}
+    many = {"type": "array", "items": {}, "description": "CloudEvents; one that is none is told as rejected"}
+    data = {"type": "object", "description": "the data of an event whose attributes are headers"}
+    batch = {"schema": many, "example": [one["example"]]}
+    return {STRUCTURED: one, BATCH: batch, JSON: {"schema": data, "example": one["example"]["data"]}}
+
+
+_CE_HEADERS = [
+    {
+        "name": f"ce-{name}",
+        "in": "header",
+        "required": False,
+        "description": "of an event in binary mode, percent-encoded",
+        "schema": {"type": "string"},
     }
+    for name in ("specversion", "id", "source", "type", "subject", "time")
+]
 
 
-def _with_errors(item: dict[str, Any]) -> dict[str, Any]:
-    post = item.get("post")
-    if post is None:
-        return item
-    errors = {status: _answer(text, "ErrorResponse") for status, text in ERRORS.items()}
-    good = {status: answer for status, answer in post["responses"].items() if int(status) < 400}
-    # A profile may ask for no key here.
-    return {**item, "post": {**post, "security": [{}, *WITH_KEY], "responses": good | errors}}
+def _answer(description: str, shapes: tuple[type[BaseModel], ...], schemas: _Schemas) -> dict[str, Any]:
+    first, *others = (schemas.answer(shape) for shape in shapes)
+    content = first
+    if others:
+        named = zip(shapes, (first, *others), strict=True)
+        examples = {shape.__name__: {"value": media["example"]} for shape, media in named}
+        content = {"schema": {"anyOf": [media["schema"] for media in (first, *others)]}, "examples": examples}
+    return {"description": description, "content": {JSON: content}}
 
 
-def _of_several(item: dict[str, Any], model: type[BaseModel], call: dict[str, Any]) -> dict[str, Any]:
-    """A path that answers in another shape where several models are asked."""
-    post = item["post"]
-    # BentoML's statuses are numbers.
-    asked, answered = _schema(post["requestBody"]), _schema(post["responses"][200])
-    examples = {"one model": {"value": asked["example"]}, "several models": {"value": call}}
-    body = {**post["requestBody"], "content": {"application/json": {"schema": asked, "examples": examples}}}
-    either = {"oneOf": [answered, {"$ref": _REFERENCE.format(model=model.__name__)}]}
-    good = {"description": "Successful Response", "content": {"application/json": {"schema": either}}}
-    return {"post": {**post, "requestBody": body, "responses": {**post["responses"], 200: good}}}
-
-
-def _schema(part: dict[str, Any]) -> Any:
-    return part["content"]["application/json"]["schema"]
-
-
-def _answer(description: str, schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=schema)}}}
-    return {"description": description, "content": content}
+def _errors(errors: Mapping[str, str], schemas: _Schemas) -> dict[str, Any]:
+    return {status: _answer(text, (ErrorResponse,), schemas) for status, text in sorted(errors.items())}

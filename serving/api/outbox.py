@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Annotated, Any, ClassVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictInt, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 from starlette.routing import Route
 
 from pipelines.access import AccessKey
@@ -17,6 +17,7 @@ from pipelines.outbox import Filter, Message, MessageState, may_have_outbox, ope
 from serving.api.acts import handler
 from serving.api.answers import iso
 from serving.api.errors import ApiError, ErrorDetail
+from serving.api.outbox_responses import OutboxResponse
 from serving.api.requests import CustomerId, ModelName, RequestBody
 
 MOST = 100
@@ -40,59 +41,6 @@ class OutboxRequest(RequestBody):
     trigger: ModelName | None = None
     after: MessageId | None = None
     limit: Annotated[StrictInt, Field(ge=1, le=MOST)] = 50
-
-
-class MessageItem(BaseModel):
-    """A message. Its `payload` is what the endpoint gets."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str = Field(description="`webhook-id` of every attempt")
-    customer_id: str
-    trigger: str
-    endpoint: str | None = Field(description="null where no endpoint takes the trigger: it is kept to be read here")
-    state: MessageState
-    created_at: str
-    not_before: str | None = Field(description="it is not sent earlier")
-    attempts: int
-    next_attempt_at: str | None
-    sent_at: str | None
-    error: str | None = Field(description="why it was cancelled or failed, or what the last attempt met")
-    payload: JsonValue
-
-
-class OutboxResponse(BaseModel):
-    """`next` is to be asked `after`; null at the end."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={
-            "example": {
-                "request_id": "9f86d081884c4d659a2feaa0c55ad015",
-                "messages": [
-                    {
-                        "id": "msg_0cc175b9c0f1b6a831c399e269772661",
-                        "customer_id": "17850",
-                        "trigger": "cart_left",
-                        "endpoint": "crm",
-                        "state": "waiting",
-                        "created_at": "2026-03-04T05:00:00.000000Z",
-                        "not_before": "2026-03-04T12:00:00.000000Z",
-                        "attempts": 0,
-                        "next_attempt_at": "2026-03-04T12:00:00.000000Z",
-                        "sent_at": None,
-                        "error": None,
-                        "payload": {"type": "trigger.cart_left"},
-                    }
-                ],
-                "next": None,
-            }
-        },
-    )
-
-    request_id: str
-    messages: list[MessageItem]
-    next: str | None
 
 
 def _list(desk: Desk, body: Any, key: AccessKey) -> dict[str, Any]:
@@ -133,4 +81,4 @@ def told(message: Message) -> dict[str, Any]:
 # path: body, scopes (one of them is enough), what it is for.
 BODIES = {"/v1/outbox": (OutboxRequest, ("read",), _list)}
 ANSWERS: dict[str, type[BaseModel]] = {"/v1/outbox": OutboxResponse}
-ROUTES = [Route(path, handler(*parts), methods=["POST"]) for path, parts in BODIES.items()]
+ROUTES = [Route(path, handler(*parts, ANSWERS[path]), methods=["POST"]) for path, parts in BODIES.items()]

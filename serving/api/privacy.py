@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
 
 import bentoml
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -29,7 +29,9 @@ from serving.api.authorisation import authorise
 from serving.api.body import parse_body
 from serving.api.error_log import log_failure
 from serving.api.errors import ApiError, ErrorDetail, internal_error, plain
+from serving.api.identifier import either
 from serving.api.ingest.body import read_bytes
+from serving.api.privacy_responses import AccessResponse, EraseResponse
 from serving.api.requests import MAXIMUM_ID_LENGTH, CustomerId, RequestBody
 
 ACCESS_PATH, ERASE_PATH = "/v1/privacy/access", "/v1/privacy/erase"
@@ -46,7 +48,10 @@ class PrivacyRequest(RequestBody):
     """Whom it is about: `customer_id`, or an identifier as `kind` and `value`; and why."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"kind": "email", "value": "somchai@example.com", "reason": "case 4711"}}
+        json_schema_extra={
+            **either(("customer_id",), ("kind", "value")),
+            "example": {"kind": "email", "value": "somchai@example.com", "reason": "case 4711"},
+        }
     )
     expected: ClassVar[Mapping[str, str]] = {
         "customer_id": f"{_AN_ID}; or kind and value in its place",
@@ -169,9 +174,9 @@ def _detail_of(error: Exception) -> ErrorDetail:
 
 _Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _HANDLERS: Mapping[str, _Handler] = {ACCESS_PATH: _access, ERASE_PATH: _erase}
-ROUTES = [Route(path, handler, methods=["POST"]) for path, handler in _HANDLERS.items()]
-PAGES = {
-    ACCESS_PATH: "Everything that is held about a customer, in the clear, and every use of it. Audited.",
-    ERASE_PATH: "Erase a customer for ever; answers when a search of every file found nothing, or says where it did "
-    "(`found`). Events that arrive meanwhile are told to come again. Audited before and after.",
+BODIES = {
+    ACCESS_PATH: (PrivacyRequest, ("admin",), _report),
+    ERASE_PATH: (PrivacyRequest, ("admin",), _erasure),
 }
+ANSWERS: dict[str, type[BaseModel]] = {ACCESS_PATH: AccessResponse, ERASE_PATH: EraseResponse}
+ROUTES = [Route(path, handler, methods=["POST"]) for path, handler in _HANDLERS.items()]

@@ -219,7 +219,30 @@ class ModelInfo(BaseModel):
 
 
 class ModelsResponse(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    """The configured models, and the champion that is served for each."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "example": {
+                "request_id": "9f86d081884c4d659a2feaa0c55ad015",
+                "models": [
+                    {
+                        "model": "churn",
+                        "description": "a customer who orders nothing for 60 days",
+                        "served": True,
+                        "model_version": "3",
+                        "spec_hash": "0f3a7c21b6d94e58",
+                        "features": ["order_completed_days_since_last_lifetime"],
+                        "inputs": {},
+                        "manifest": {"lake_version": 1},
+                        "error": None,
+                        "held_back": None,
+                    }
+                ],
+            }
+        },
+    )
 
     request_id: str
     models: list[ModelInfo]

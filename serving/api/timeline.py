@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.routing import Route
 
 from pipelines.access import AccessKey
@@ -13,10 +13,10 @@ from pipelines.twin.timeline import MOST, Place, decode, encode, told
 from serving.api import request_id
 from serving.api.answers import resolved
 from serving.api.errors import ApiError, ErrorDetail
-from serving.api.identifier import AN_IDENTIFIER, IdentifierBody
+from serving.api.identifier import AN_IDENTIFIER, IdentifierBody, either
 from serving.api.reads import HasTwins, check_sees, form_of, handler, sees_persons
 from serving.api.requests import CustomerId, RequestBody
-from serving.api.responses import ResolvedCustomer
+from serving.api.timeline_responses import TimelineItem, TimelineResponse
 
 _CURSOR = "the `before` of the page that came last"
 CursorText = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -26,7 +26,12 @@ EventName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 class TimelineRequest(RequestBody):
     """Whose events, from which place on into the past, how many, and which, by their names."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"customer_id": "17850", "limit": 50}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            **either(("customer_id",), ("identifier",)),
+            "example": {"customer_id": "17850", "limit": 50},
+        }
+    )
     expected: ClassVar[Mapping[str, str]] = {
         "customer_id": "the id of a customer, or identifier in its place",
         **AN_IDENTIFIER,
@@ -41,60 +46,6 @@ class TimelineRequest(RequestBody):
     before: CursorText | None = Field(default=None, description=f"{_CURSOR}; left out: from the newest on")
     limit: int = Field(default=50, ge=1, le=MOST)
     events: list[EventName] | None = Field(default=None, min_length=1, max_length=100)
-
-
-class TimelineItem(BaseModel):
-    """One event as it is stored. What names a person is masked."""
-
-    model_config = ConfigDict(frozen=True)
-
-    event: str
-    event_time: str = Field(description="when it happened")
-    arrived_at: str = Field(description="when it was there")
-    channel: str
-    source: str
-    event_id: str
-    position: int = Field(description="in the log")
-    value: int | None = Field(description="in minor units of `currency`")
-    currency: str | None
-    counts: bool = Field(description="whether features and the twin read it")
-    identifiers: dict[str, JsonValue] = Field(description="those it came with, by kind")
-    properties: dict[str, JsonValue] = Field(description="of a decision without its `record`")
-
-
-_EXAMPLE: dict[str, JsonValue] = {
-    "request_id": "9f86d081884c4d659a2feaa0c55ad015",
-    "customer_id": "17850",
-    "events": [
-        {
-            "event": "Order Completed",
-            "event_time": "2026-03-04T04:58:00.000000Z",
-            "arrived_at": "2026-03-04T04:58:00.120000Z",
-            "channel": "web",
-            "source": "web",
-            "event_id": "m-7732",
-            "position": 81_443,
-            "value": 125_000,
-            "currency": "THB",
-            "counts": True,
-            "identifiers": {"user_id": "17850", "email": "s•••@e•••"},
-            "properties": {"order_id": "o-118"},
-        }
-    ],
-    "before": "MTc3MjYwMDI4MDAwMDAwMC44MTQ0Mw",
-}
-
-
-class TimelineResponse(BaseModel):
-    """A page of events, newest first; `before` asks for the next one, and is null on the last."""
-
-    model_config = ConfigDict(frozen=True, json_schema_extra={"example": _EXAMPLE})
-
-    request_id: str
-    customer_id: str
-    resolved_customer_id: ResolvedCustomer = None
-    events: list[TimelineItem]
-    before: str | None
 
 
 async def _timeline(service: HasTwins, body: Any, key: AccessKey) -> BaseModel:

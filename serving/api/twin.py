@@ -16,7 +16,7 @@ from serving import served_log
 from serving.api import request_id
 from serving.api.answers import iso, resolved
 from serving.api.errors import ApiError, ErrorDetail
-from serving.api.identifier import AN_IDENTIFIER, IdentifierBody
+from serving.api.identifier import AN_IDENTIFIER, IdentifierBody, either
 from serving.api.instants import instant_of
 from serving.api.reads import HasTwins, form_of, handler, sees_persons, view_for
 from serving.api.requests import CustomerId, KindName, RequestBody
@@ -31,7 +31,12 @@ InstantText = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 class TwinRequest(RequestBody):
     """Whose twin, at which instant, and what of it: all that a view has, or some `sections` of that."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"customer_id": "17850", "view": "marketing"}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            **either(("customer_id",), ("identifier",)),
+            "example": {"customer_id": "17850", "view": "marketing"},
+        }
+    )
     expected: ClassVar[Mapping[str, str]] = {
         "customer_id": "the id of a customer, or identifier in its place",
         **AN_IDENTIFIER,

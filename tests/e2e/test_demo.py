@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from pipelines.cli.demo import running_service
 from pipelines.settings import Workspace, load_settings
 from tests.e2e.cli import quick_configs, throwaway_workspace, twin
-from tests.e2e.readme import COMMANDS
+from tests.e2e.readme import COMMANDS, CONVERSATION
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +87,32 @@ def _check_curl(url: str, customer: str) -> None:
     assert 0 < answer["probability"] < 1
     assert answer["customer_id"] == customer
     assert answer["reasons"]
+
+
+def test_the_readmes_conversation_is_had_as_shown(demo: Demo) -> None:
+    settings = replace(load_settings(demo.workspace.name), workspace=demo.workspace)
+    line = next(line for line in COMMANDS if "keys create" in line and "review" in line)
+    created = twin(demo.workspace, *shlex.split(line)[3:])
+    assert created.returncode == 0, created.stderr
+    with running_service(settings) as url:
+        said = conversation(url, created.stdout.split()[0])
+    shown = CONVERSATION[1].splitlines()
+    # What is declared and recorded is the same; numbers are those of a smaller demo.
+    declared = [line for line in shown if line.startswith(("stage ", "experience ", "trigger ", "made again"))]
+    assert len(declared) == 5
+    assert [line for line in said if line.startswith(("stage ", "experience ", "trigger ", "made again"))] == declared
+    assert [line.split()[0] for line in said if not line.startswith(" ")] == [
+        line.split()[0] for line in shown if not line.startswith(" ")
+    ]
+
+
+def conversation(url: str, key: str) -> list[str]:
+    """The lines that the README's client prints against the service at `url`."""
+    code = CONVERSATION[0].replace("http://localhost:3000", url)
+    environment = {**os.environ, "TWIN_API_KEY": key}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
 
 
 def test_the_report_is_where_it_says(demo: Demo) -> None:

@@ -137,7 +137,7 @@ def test_it_is_documented(client: TestClient) -> None:
     page = client.get("/docs.json").json()
     post = page["paths"]["/v1/decide"]["post"]
     assert {"200", "400", "401", "403", "404", "409", "503"} <= post["responses"].keys()
-    assert post["responses"]["200"]["content"]["application/json"]["schema"]["example"]["action"]
+    assert post["responses"]["200"]["content"]["application/json"]["example"]["action"]
     assert page["components"]["schemas"]["DecideRequest"]["example"]["customer_id"]
     assert "get" in page["paths"]["/v1/actions"]
 

@@ -323,7 +323,8 @@ def test_the_documentation_shows_bodies_examples_and_our_errors(client: TestClie
     asked = {name for way in page["paths"]["/v1/events"]["post"]["security"] for name in way}
     assert asked == page["components"]["securitySchemes"].keys()
     post = page["paths"]["/v1/predict"]["post"]
-    body = post["requestBody"]["content"]["application/json"]["schema"]
+    assert post["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/PredictRequest")
+    body = page["components"]["schemas"]["PredictRequest"]
     assert set(body["properties"]) == {"customer_id", "model", "models", "reasons", "context"}
     assert body["example"]["customer_id"]
     assert post["responses"]["400"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorResponse")

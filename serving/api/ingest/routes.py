@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import bentoml
 import msgspec
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,10 +19,12 @@ from feature_repo.configuration import Problem
 from serving.api import request_id
 from serving.api.authorisation import key_of
 from serving.api.errors import ApiError, ErrorDetail
+from serving.api.ingest.bodies import CALLS, CloudEvent
 from serving.api.ingest.body import open_batch, open_single, read_bytes, write_key_of
 from serving.api.ingest.cloudevents import CLOUD_EVENT
 from serving.api.ingest.cloudevents_http import open_cloud_events
 from serving.api.ingest.segment import KINDS
+from serving.api.ingest_responses import IngestResponse
 from serving.ingestion import Ingested, Ingestion
 
 MOST_REJECTED = 100
@@ -103,6 +106,12 @@ def _refusal(error: ApiError, retry_after_seconds: int) -> Response:
     return Response(error.body(request_id.current.get()), error.status, headers, media_type="application/json")
 
 
+# path: what a body looks like, scope, and nothing to call: items are checked one by one.
+BODIES: dict[str, tuple[type[BaseModel], tuple[str, ...], None]] = {
+    **{path: (CALLS[path.rpartition("/")[2]], ("ingest",), None) for path in PATHS},
+    CLOUD_EVENTS_PATH: (CloudEvent, ("ingest",), None),
+}
+ANSWERS: dict[str, type[BaseModel]] = dict.fromkeys(BODIES, IngestResponse)
 ROUTES = [
     *(Route(f"/v1/{kind}", _handler(kind), methods=["POST"]) for kind in KINDS),
     Route("/v1/batch", _handler(None), methods=["POST"]),
