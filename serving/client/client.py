@@ -78,7 +78,7 @@ class TwinClient(EventCalls, PersonCalls):
     def predict_models(
         self, customer_id: str, models: Sequence[str], *, reasons: bool = False, context: Context | None = None
     ) -> PredictModelsResponse:
-        """What several models say of one customer at one instant; a model that cannot answer is an item with an error."""
+        """What several models say of one customer at one instant; one that cannot answer is an item with an error."""
         body = given(customer_id=customer_id, models=list(models), reasons=reasons, context=context)
         return self._calls.post("/v1/predict", body, PredictModelsResponse)
 
