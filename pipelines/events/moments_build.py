@@ -95,8 +95,8 @@ WITH seen AS (
          max(position) OVER who AS newest_position
   FROM customer_events WHERE {chosen} WINDOW who AS (PARTITION BY customer_id)
 ), ranked AS (
-  SELECT *, count(*) OVER kind AS of_kind,
-         row_number() OVER (kind ORDER BY event_time DESC, source DESC, event_id DESC, channel DESC, position DESC) AS place
+  SELECT *, count(*) OVER kind AS of_kind, row_number() OVER (
+           kind ORDER BY event_time DESC, source DESC, event_id DESC, channel DESC, position DESC) AS place
   FROM seen WINDOW kind AS (PARTITION BY customer_id, event, event_time >= newest_arrival)
 )
 SELECT customer_id, newest_position, newest_event, newest_arrival,
