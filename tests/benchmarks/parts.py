@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 
 import duckdb
-import mlflow
 from deltalake import write_deltalake
 
-from pipelines.feature_store import apply_features
 from pipelines.ingest.steps import commit, stage
 from pipelines.settings import Workspace
 from tests.benchmarks.decide import decide
@@ -27,60 +22,9 @@ from tests.benchmarks.identity import identity
 from tests.benchmarks.ingest import ingest_bulk, ingest_live, write_csv
 from tests.benchmarks.measure import Figure, interleave
 from tests.benchmarks.place import Place, Size
-from tests.benchmarks.servers import SERVERS, KeepAlive, Predict, serving
-from tests.benchmarks.services import pyfunc_of
+from tests.benchmarks.serve import serve
+from tests.benchmarks.servers import SERVERS, serving
 from tests.benchmarks.train.run import train
-
-
-def http(place: Place, size: Size) -> list[Figure]:
-    """One keep-alive client, one request at a time: the service, an empty endpoint, and the stock way."""
-    prepare_stock(place)
-    with ExitStack() as stack:
-        ports = {
-            name: stack.enter_context(serving(command, place.settings.workspace)) for name, command in SERVERS.items()
-        }
-        return compare_http(place, size, {name: KeepAlive(port).post for name, port in ports.items()})
-
-
-def prepare_stock(place: Place) -> None:
-    """What the stock service reads: Feast's registry, and the model as MLflow keeps it."""
-    apply_features(place.settings)
-    mlflow.lightgbm.save_model(place.booster, str(pyfunc_of(place.settings.workspace)), pip_requirements=["lightgbm"])
-
-
-def compare_http(place: Place, size: Size, servers: Mapping[str, Predict]) -> list[Figure]:
-    """Time predict on `servers` (empty, ours, stock).
-
-    Raises:
-        RuntimeError: ours and stock do not agree on a probability, or one answers with an error.
-    """
-    for customer in place.customers[:3]:
-        ours, stock = (json.loads(_answer(servers[name], _body(customer)))["probability"] for name in ("ours", "stock"))
-        if abs(ours - stock) > 1e-12:
-            raise RuntimeError(f"ours says {ours!r}, stock says {stock!r}")
-
-    def asking(name: str, reasons: bool = False) -> Callable[[], object]:
-        bodies = cycle([_body(customer, reasons) for customer in place.customers])
-        return lambda: _answer(servers[name], next(bodies))
-
-    contenders = {
-        "empty endpoint": asking("empty"),
-        "predict": asking("ours"),
-        "predict with reasons": asking("ours", True),
-        "stock: sync, Feast, pyfunc": asking("stock"),
-    }
-    return interleave("http", contenders, size.rounds, size.calls, "requests")
-
-
-def _body(customer: str, reasons: bool = False) -> bytes:
-    return json.dumps({"customer_id": customer, "reasons": reasons}).encode()
-
-
-def _answer(predict: Predict, body: bytes) -> bytes:
-    status, answer = predict(body)
-    if status != 200:
-        raise RuntimeError(f"{status}: {answer!r}")
-    return answer
 
 
 def start(place: Place, size: Size) -> list[Figure]:
@@ -124,7 +68,7 @@ def _few(size: Size) -> int:
 
 
 PARTS: dict[str, Callable[[Place, Size], list[Figure]]] = {
-    "http": http,
+    "serve": serve,
     "start": start,
     "load": load,
     "ingest-live": ingest_live,

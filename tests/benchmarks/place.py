@@ -41,6 +41,10 @@ class Size:
     # Customers of plans: from columns, and from a lake with all its states.
     planned: tuple[int, ...] = (100_000, 1_000_000)
     planned_whole: tuple[int, ...] = (10_000, 100_000)
+    # Clients at once, their requests a round, and how many customers there are to predict of.
+    clients: tuple[int, ...] = (1, 8, 64)
+    requests: int = 2_000
+    among: tuple[int, ...] = (100, 10_000)
     rounds: int = 7
     calls: int = 100
 
@@ -60,6 +64,9 @@ TINY = Size(
     identifiers=300,
     planned=(300,),
     planned_whole=(200,),
+    clients=(1, 3),
+    requests=10,
+    among=(5, 20),
     rounds=1,
     calls=1,
 )  # fmt: skip
@@ -74,6 +81,8 @@ FULL = Size(
     recent_history=(100, 1_000, 10_000),
     train_points=(10_000, 100_000, 1_000_000),
     planned_whole=(100_000, 1_000_000),
+    requests=10_000,
+    among=(100, 10_000, 1_000_000),
     rounds=3,
 )  # fmt: skip
 

@@ -58,8 +58,11 @@ class KeepAlive:
 
 
 @contextmanager
-def serving(command: Sequence[str], workspace: Workspace) -> Iterator[int]:
-    """Start a server over `workspace` by `command` and the options for its address; its port, once it is ready."""
+def serving(command: Sequence[str], workspace: Workspace, variables: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Start a server over `workspace` by `command` and the options for its address; its port, once it is ready.
+
+    `variables` are of its environment.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -69,6 +72,7 @@ def serving(command: Sequence[str], workspace: Workspace) -> Iterator[int]:
         "TWIN_WORKSPACE": workspace.name,
         "BENTOML_HOME": str(workspace.bentoml_home),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        **(variables or {}),
     }
     metrics.mkdir(parents=True)
     address = ["--host", "127.0.0.1", "--port", port]

@@ -11,12 +11,13 @@ from pydantic import BaseModel
 from pipelines.settings import Workspace, load_settings
 
 SERVICE = "churn"
+MODELS = ("churn", "conversion")
 PROFILE = load_settings().profile.service
 
 
-def pyfunc_of(workspace: Workspace) -> Path:
-    """Where the model lies as MLflow keeps it."""
-    return workspace.root / "pyfunc"
+def pyfunc_of(workspace: Workspace, model: str) -> Path:
+    """Where a model lies as MLflow keeps it."""
+    return workspace.root / "pyfunc" / model
 
 
 class Ask(BaseModel):
@@ -51,9 +52,14 @@ class Empty:
         return Answer(customer_id=ask.customer_id, probability=0.5)
 
 
+class Probabilities(BaseModel):
+    customer_id: str
+    probabilities: dict[str, float]
+
+
 @bentoml.service(name="stock")
 class Stock:
-    """As the documentation of each part shows it: a sync API, Feast's online features, an MLflow pyfunc."""
+    """As the documentation of each part shows it: a sync API, Feast's online features, an MLflow pyfunc a model."""
 
     def __init__(self) -> None:
         import mlflow
@@ -64,15 +70,18 @@ class Stock:
         settings = load_settings()
         yaml = settings.workspace.root / "feature_store.yaml"
         self.store = FeatureStore(repo_path=str(FEAST_REPO), fs_yaml_file=yaml)
-        self.service = self.store.get_feature_service(SERVICE)
-        self.names = list(settings.features.service_features(SERVICE))
-        self.model = mlflow.pyfunc.load_model(str(pyfunc_of(settings.workspace)))
+        # One read of what all models read.
+        projections = [p for name in MODELS for p in self.store.get_feature_service(name).feature_view_projections]
+        self.features = sorted({f"{p.name}:{feature.name}" for p in projections for feature in p.features})
+        self.names = {name: list(settings.features.service_features(name)) for name in MODELS}
+        self.models = {name: mlflow.pyfunc.load_model(str(pyfunc_of(settings.workspace, name))) for name in MODELS}
 
     @bentoml.api(route="/v1/predict")
-    def predict(self, ask: Ask, /) -> Answer:
+    def predict(self, ask: Ask, /) -> Probabilities:
         rows = [{"customer_id": ask.customer_id}]
-        frame = self.store.get_online_features(features=self.service, entity_rows=rows).to_df()
-        return Answer(
-            customer_id=ask.customer_id,
-            probability=float(self.model.predict(frame[self.names].astype("float64"))[0]),
-        )
+        frame = self.store.get_online_features(features=self.features, entity_rows=rows).to_df()
+        found = {
+            name: float(model.predict(frame[self.names[name]].astype("float64"))[0])
+            for name, model in self.models.items()
+        }
+        return Probabilities(customer_id=ask.customer_id, probabilities=found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,7 +13,7 @@ from tests.benchmarks.__main__ import main
 from tests.benchmarks.ingest import compare_live, write_key
 from tests.benchmarks.machine import describe
 from tests.benchmarks.measure import Figure, interleave, line, slowest_of_a_hundred
-from tests.benchmarks.parts import PARTS, compare_http, prepare_stock
+from tests.benchmarks.parts import PARTS
 from tests.benchmarks.place import TINY, Place, build
 
 
@@ -49,34 +48,12 @@ def check(figures: list[Figure]) -> None:
         pytest.param("train", marks=pytest.mark.slow),
         # A server, and processes that plan.
         pytest.param("decide", marks=pytest.mark.slow),
+        # Seven servers; ours and the stock way have to agree.
+        pytest.param("serve", marks=pytest.mark.slow),
     ],
 )
 def test_a_part_gives_figures_beside_their_peer(place: Place, part: str) -> None:
     check(PARTS[part](place, TINY))
-
-
-def test_the_service_and_the_stock_way_agree(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from serving.service import CustomerTwin
-    from tests.benchmarks.services import Empty, Stock
-
-    monkeypatch.setenv("TWIN_WORKSPACE", place.settings.workspace.name)
-    metrics = place.settings.workspace.root / "metrics"
-    metrics.mkdir(exist_ok=True)
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics))
-    prepare_stock(place)
-
-    def asking(client: TestClient) -> Callable[[bytes], tuple[int, bytes]]:
-        def predict(body: bytes) -> tuple[int, bytes]:
-            answer = client.post("/v1/predict", content=body, headers={"content-type": "application/json"})
-            return answer.status_code, answer.content
-
-        return predict
-
-    # Ours last: in one process, BentoML knows one current service.
-    services = {"empty": Empty, "stock": Stock, "ours": CustomerTwin}
-    with ExitStack() as stack:
-        clients = {name: stack.enter_context(TestClient(app=made.to_asgi())) for name, made in services.items()}
-        check(compare_http(place, TINY, {name: asking(client) for name, client in clients.items()}))
 
 
 def test_live_events_are_taken(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
