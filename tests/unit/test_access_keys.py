@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 from pathlib import Path
@@ -261,3 +262,16 @@ def test_what_events_do_not_count_for_is_said(workspace: Workspace) -> None:
     assert "count only for what all of them stated: nothing" in create(*stated).stderr
     assert twin("keys", "create", "--source", "app", *stated).stderr == ""
     assert source_purposes(workspace.access) == {"web": frozenset(), "app": {"profiling", "training"}}
+
+
+def test_what_is_asked_every_second_leaves_no_file_open(tmp_path: Path) -> None:
+    file = tmp_path / "access.db"
+    Keys(file).create("web", ("ingest",))
+    gc.disable()
+    try:
+        for _ in range(20):
+            assert set(source_purposes(file)) == {"web"}
+        opened = [fd.resolve() for fd in Path("/proc/self/fd").iterdir() if fd.exists()]
+        assert opened.count(file.resolve()) <= 2, "but for the one that made the key, and one that SQLite keeps"
+    finally:
+        gc.enable()
