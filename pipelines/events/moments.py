@@ -23,7 +23,7 @@ _LONGEST_TEXT = 300
 Scalar = str | int | float | bool
 
 
-class Moment(msgspec.Struct, array_like=True, order=True, frozen=True):
+class Moment(msgspec.Struct, array_like=True, frozen=True):
     """One event of a customer. `properties` are its scalar ones; what names a person is sealed, as it was stored."""
 
     event_time: int
@@ -38,7 +38,7 @@ class Moment(msgspec.Struct, array_like=True, order=True, frozen=True):
 
 
 class MomentRecord(msgspec.Struct, array_like=True):
-    """The newest events of each kind up to the log's `position`, ascending by time.
+    """The newest events of each kind up to the log's `position`, ascending by `age_of`.
 
     `kept_of_each` says how many of a kind are kept, `dropped` how many older ones of each kind are not.
     """
@@ -66,13 +66,18 @@ def decode(data: bytes) -> MomentRecord:
     return _decoder.decode(data)
 
 
+def age_of(moment: Moment) -> tuple[int, str, str, str, str, int]:
+    """What moments ascend by: time, and at one instant name, source and id, so that the order they came in in says
+    nothing of which are kept.
+    """
+    return (
+        moment.event_time, moment.event, moment.source, moment.event_id, moment.channel, moment.position
+    )  # fmt: skip
+
+
 def moment_of(event: LoggedEvent) -> Moment:
-    """What is kept of an event: lists, objects, nulls and long texts are not."""
-    properties = {
-        name: value
-        for name, value in sorted(event.properties.items())
-        if isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= _LONGEST_TEXT)
-    }
+    """What is kept of an event: lists, objects, nulls, long texts and whole numbers beyond 64 bits are not."""
+    properties = {name: value for name, value in sorted(event.properties.items()) if _is_kept(value)}
     return Moment(
         event.event_time,
         event.position,
@@ -86,6 +91,15 @@ def moment_of(event: LoggedEvent) -> Moment:
     )
 
 
+def _is_kept(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_TEXT
+    if isinstance(value, int):
+        # More than that has no place in what is stored.
+        return -(2**63) <= value < 2**64
+    return isinstance(value, float)
+
+
 def fold_moments(data: bytes | None, events: Iterable[LoggedEvent], kept_of_each: int) -> bytes:
     """The record after `events`, none of which is in it yet, in any order and at any position."""
     record = MomentRecord(-1, _NEVER, _NEVER, kept_of_each, {}, []) if data is None else decode(data)
@@ -94,18 +108,18 @@ def fold_moments(data: bytes | None, events: Iterable[LoggedEvent], kept_of_each
         record.newest_event = max(record.newest_event, event.event_time)
         record.newest_arrival = max(record.newest_arrival, event.available_at)
         record.moments.append(moment_of(event))
-    record.moments.sort()
+    record.moments.sort(key=age_of)
     _drop_old(record)
     return encode(record)
 
 
 def moments_of(events: Iterable[LoggedEvent]) -> list[Moment]:
-    """Moments of events of the log, ascending by time."""
-    return sorted(moment_of(event) for event in events)
+    """Moments of events of the log, ascending by `age_of`."""
+    return sorted(map(moment_of, events), key=age_of)
 
 
 def visible(moments: Sequence[Moment], as_of: int, kept_of_each: int) -> list[Moment]:
-    """Those that had happened and were known at `as_of`, and of each kind the newest, ascending by time.
+    """Those that had happened and were known at `as_of`, and of each kind the newest, ascending.
 
     The same of a record that was not newer than `as_of`, and of all events of the log.
     """

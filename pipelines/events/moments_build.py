@@ -87,21 +87,23 @@ def _count(connection: duckdb.DuckDBPyConnection) -> int:
     return int(row[0]) if row else 0
 
 
-# Of each kind the newest of what had happened at the customer's newest arrival, and all that had not (see `moments`).
+# Of each kind the newest of what had happened at the customer's newest arrival, and all that had not; in the order of
+# `moments.age_of`.
 _NEWEST = """
 WITH seen AS (
   SELECT *, max(available_at) OVER who AS newest_arrival, max(event_time) OVER who AS newest_event,
          max(position) OVER who AS newest_position
   FROM customer_events WHERE {chosen} WINDOW who AS (PARTITION BY customer_id)
 ), ranked AS (
-  SELECT *, row_number() OVER (kind ORDER BY event_time DESC, position DESC) AS place, count(*) OVER kind AS of_kind
+  SELECT *, count(*) OVER kind AS of_kind, row_number() OVER (
+           kind ORDER BY event_time DESC, source DESC, event_id DESC, channel DESC, position DESC) AS place
   FROM seen WINDOW kind AS (PARTITION BY customer_id, event, event_time >= newest_arrival)
 )
 SELECT customer_id, newest_position, newest_event, newest_arrival,
        CASE WHEN event_time < newest_arrival THEN greatest(of_kind - {kept}, 0) ELSE 0 END,
        position, event, event_time, available_at, channel, value, properties, source, event_id
 FROM ranked WHERE place <= {kept} OR event_time >= newest_arrival
-ORDER BY customer_id, event_time, position
+ORDER BY customer_id, event_time, event, source, event_id, channel, position
 """
 
 

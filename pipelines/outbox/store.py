@@ -41,7 +41,7 @@ _RETRY = """UPDATE outbox_messages SET state = 'waiting', attempts = 0, next_att
 class Filter:
     """Which messages; what is None does not matter."""
 
-    customer_id: str | None = None
+    customer_ids: Sequence[str] | None = None
     state: MessageState | None = None
     trigger: str | None = None
 
@@ -222,7 +222,10 @@ class Outbox:
     def messages(self, wanted: Filter, limit: int | None, after: str | None = None) -> list[Message]:
         """Messages by the time that they were made, the oldest first; those after the one with the id `after`."""
         tests, values = ["1"], list[Any]()
-        for column in ("customer_id", "state", "trigger"):
+        if wanted.customer_ids is not None:
+            tests.append(f"customer_id IN {_LISTED}")
+            values.append(_list(wanted.customer_ids))
+        for column in ("state", "trigger"):
             if getattr(wanted, column) is not None:
                 tests.append(f"{column} = ?")
                 values.append(getattr(wanted, column))
@@ -252,6 +255,8 @@ class Outbox:
             connection.execute(f"DELETE FROM outbox_edges WHERE customer_id IN {_LISTED}", listed)
             query = f"DELETE FROM outbox_messages WHERE customer_id IN {_LISTED}"
             removed = connection.execute(query, listed).rowcount
+            # A sweep that came to them begins anew.
+            connection.execute(f"UPDATE outbox_sweep SET customer_id = '' WHERE customer_id IN {_LISTED}", listed)
         scrub(self._path, WAIT_SECONDS)
         return removed
 

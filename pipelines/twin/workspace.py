@@ -36,7 +36,7 @@ def show(settings: Settings, customer: str, as_of: int | None, sections: Sequenc
     now = _now(settings)
     instant = now if as_of is None else as_of
     if instant > now:
-        raise UserError("the future is not in the log", [Problem("--as-of", f"at most {iso(now)}", iso(instant))])
+        raise UserError("the future is not in the log", [Problem("--as-of", f"at most {iso(now)}", "one to come")])
     with event_store(settings) as store:
         identity = open_identity(settings)
         catch_up(identity, settings.workspace.lake, store.journal)
@@ -47,7 +47,7 @@ def show(settings: Settings, customer: str, as_of: int | None, sections: Sequenc
     twin = Past(fold, settings.features).twin(who, instant, counted(events))
     if twin is None:
         hint = "an event is known from its arrival on; `twin timeline` tells when that was"
-        wanted = Problem("--as-of", "an instant at which events of the customer were known", iso(instant), hint)
+        wanted = Problem("--as-of", "an instant at which events of the customer were known", "one before", hint)
         raise UserError("nothing of this customer was known then", [wanted])
     mask = _mask(settings)
     parts = told(twin, sections, mask)

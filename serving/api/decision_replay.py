@@ -30,7 +30,7 @@ class DecisionReplayRequest(RequestBody):
 
 async def _replay(service: HasTwins, body: Any, key: AccessKey) -> BaseModel:
     request: DecisionReplayRequest = body
-    check_sees(service.twins, key, None)
+    check_sees(service.twins.settings, key, None)
     done = await service.twins.threads.run(lambda: service.twins.replay(request.decision_id))
     return _answer(done)
 

@@ -47,7 +47,7 @@ class ExplainRequest(RequestBody):
 
 async def _explain(service: HasTwins, body: Any, key: AccessKey) -> BaseModel:
     request: ExplainRequest = body
-    check_sees(service.twins, key, "predictions")
+    check_sees(service.twins.settings, key, "predictions")
     if request.request_id is None:
         return await _of_now(service, request)
     if request.context:

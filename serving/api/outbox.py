@@ -18,7 +18,9 @@ from serving.api.acts import handler
 from serving.api.answers import iso
 from serving.api.errors import ApiError, ErrorDetail
 from serving.api.outbox_responses import OutboxResponse
+from serving.api.reads import check_sees
 from serving.api.requests import CustomerId, ModelName, RequestBody
+from serving.decisions.desk import ids_of
 
 MOST = 100
 MessageId = Annotated[str, StringConstraints(pattern=r"^msg_[0-9a-f]{32}$")]
@@ -45,18 +47,30 @@ class OutboxRequest(RequestBody):
 
 def _list(desk: Desk, body: Any, key: AccessKey) -> dict[str, Any]:
     request: OutboxRequest = body
+    check_sees(desk.settings, key, None)
     if not may_have_outbox(desk.settings):
         return {"messages": [], "next": None}
-    customer = None if request.customer_id is None else desk.identity.customer_of(request.customer_id)
-    wanted = Filter(customer, request.state, request.trigger)
+    customers = None
+    if request.customer_id is not None:
+        # A message stands under the id that the customer had when it was made.
+        customers = ids_of(desk.identity, desk.identity.customer_of(request.customer_id))
+    wanted = Filter(customers, request.state, request.trigger)
     try:
         with closing(open_outbox(desk.settings)) as outbox:
+            if request.after is not None and outbox.find(request.after) is None:
+                raise _no_such_place()
             found = outbox.messages(wanted, request.limit + 1, request.after)
     except sqlite3.Error as error:
         detail = ErrorDetail(field="outbox.db", expected="a file that can be read", got=type(error).__name__)
         raise ApiError(503, "outbox_unavailable", "the outbox cannot be read now", [detail]) from error
     page = found[: request.limit]
     return {"messages": [told(message) for message in page], "next": page[-1].id if len(found) > len(page) else None}
+
+
+def _no_such_place() -> ApiError:
+    hint = "what is done is removed after `keep_days`: begin anew without it"
+    detail = ErrorDetail(field="after", expected="the id of a message", got="that of none", hint=hint)
+    return ApiError(400, "invalid_request", "1 mistake in the request", [detail])
 
 
 def told(message: Message) -> dict[str, Any]:

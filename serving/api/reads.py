@@ -13,6 +13,7 @@ from starlette.responses import Response
 from feature_repo.state.storage import StatesLost, StateUnavailable
 from pipelines.access import AccessKey
 from pipelines.identity.vocabulary import Form
+from pipelines.settings import Settings
 from pipelines.twin.rules import Section, View
 from serving.api import request_id
 from serving.api.acts import authorised
@@ -92,9 +93,9 @@ def view_for(twins: TwinDesk, key: AccessKey, wanted: str | None) -> View | None
     return views[wanted or mine[0]]
 
 
-def check_sees(twins: TwinDesk, key: AccessKey, section: Section | None) -> None:
+def check_sees(settings: Settings, key: AccessKey, section: Section | None) -> None:
     """Raises ApiError (403) for a key limited to views, none of which has the section; None: none can have it."""
-    views = twins.settings.twin.views
+    views = settings.twin.views
     if key.views and not any(section in views[name].sections for name in key.views if name in views):
         expected = "a key that is not limited to views" + (f", or sees {section} in one" if section else "")
         raise _not_seen("Authorization", key, expected, f"one limited to {', '.join(key.views)}")

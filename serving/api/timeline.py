@@ -51,7 +51,7 @@ class TimelineRequest(RequestBody):
 async def _timeline(service: HasTwins, body: Any, key: AccessKey) -> BaseModel:
     request: TimelineRequest = body
     twins = service.twins
-    check_sees(twins, key, None)
+    check_sees(twins.settings, key, None)
     before = None if request.before is None else _place(request.before)
     mask = twins.mask(sees_persons(key, None))
 

@@ -104,7 +104,10 @@ def _sections(view: View | None, wanted: Sequence[Section] | None) -> tuple[Sect
 
 
 def _predictions(service: HasTwins, customer: str) -> list[PredictionOfTwin]:
-    """What each served champion says now, logged as any prediction. On the loop, as `/v1/predict`."""
+    """What each served champion says now, logged as any prediction; one that cannot answer is an item with an error.
+
+    On the loop, as `/v1/predict`.
+    """
     predictors = service.connection.wiring().predictors
     return [_prediction(service, name, customer) for name in sorted(predictors)]
 
@@ -112,7 +115,17 @@ def _predictions(service: HasTwins, customer: str) -> list[PredictionOfTwin]:
 def _prediction(service: HasTwins, model: str, customer: str) -> PredictionOfTwin:
     predictor = service.connection.wiring().predictor(model)
     began = served_log.now()
-    as_of, prediction = predictor.one(customer, False)
+    try:
+        as_of, prediction = predictor.one(customer, False)
+    except ApiError as error:
+        return PredictionOfTwin(
+            model=model,
+            model_version=predictor.champion.version,
+            as_of=None,
+            probability=None,
+            in_population=None,
+            error=error.item(),
+        )
     service.served.add(predictor.champion, began, as_of, [prediction])
     return PredictionOfTwin(
         model=model,

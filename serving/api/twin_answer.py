@@ -192,7 +192,7 @@ class PredictionOfTwin(Part):
 
     model: str
     model_version: str
-    as_of: str
+    as_of: str | None
     probability: float | None
     in_population: bool | None
     error: ItemError | None = None

@@ -51,7 +51,7 @@ class Consultant:
     outbox: Outbox
     gate: ConsentGate
     reader: TriggerReader
-    events_of: Callable[[str], Sequence[Event]]
+    events_of: Callable[[str, Known], Sequence[Event]]
     firing: Firing
 
     def look(self, customer_id: str, identity: IdentityStore, at_least: int = -1) -> bool:
@@ -99,7 +99,7 @@ class Consultant:
         return None, None
 
     def _follow(self, customer_id: str, now: int, known: Known, edges: Mapping[str, Edge]) -> None:
-        events = _Events(self.events_of, customer_id)
+        events = _Events(lambda: self.events_of(customer_id, known))
         watched = self.outbox.watched([trigger.rule.name for trigger in self.triggers], now)
         changed: list[tuple[Edge, str | None]] = []
         due: list[tuple[Trigger, Edge]] = []
@@ -148,11 +148,11 @@ def _is_past(watched: Watched, seen: Seen) -> bool:
 class _Events:
     """The events of one customer, read when they are first needed."""
 
-    def __init__(self, read: Callable[[str], Sequence[Event]], customer_id: str) -> None:
-        self._read, self._customer_id = read, customer_id
+    def __init__(self, read: Callable[[], Sequence[Event]]) -> None:
+        self._read = read
         self._known: Sequence[Event] | None = None
 
     def all(self) -> Sequence[Event]:
         if self._known is None:
-            self._known = self._read(self._customer_id)
+            self._known = self._read()
         return self._known

@@ -1,4 +1,5 @@
 """Delivery: a thread for each endpoint, so that a slow one holds up no other. Workers share the messages by leases.
+One thread more removes what is done, messages that no endpoint takes too.
 
 Before a message goes out it is asked once more whether it may: nobody erased or cancelled it, and the customer still
 allows what it needs. No erasure runs from there until the answer is noted. A process that dies in between leaves the
@@ -9,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -118,22 +119,22 @@ class SecretMissing(Exception):
 
 
 class Delivery:
-    """The threads of one process, one for each endpoint."""
+    """The threads of one process, one for each endpoint, and one that removes what is done."""
 
     def __init__(
         self, settings: Settings, outbox: Outbox, gate: ConsentGate, identity: Callable[[], IdentityStore]
     ) -> None:
         self._settings, self._outbox, self._gate, self._identity = settings, outbox, gate, identity
-        self._stopping = False
+        self._stopping = threading.Event()
         self._rounds = [_Rounds(endpoint) for endpoint in settings.profile.webhooks.endpoints]
         self._threads: Sequence[threading.Thread] = [
             threading.Thread(target=self._run, args=(each,), name=f"webhooks {each.endpoint.name}", daemon=True)
             for each in self._rounds
         ]
-        self._pruned_at = time.monotonic()
+        self._pruning = threading.Thread(target=self._prune, name="outbox", daemon=True)
 
     def start(self) -> None:
-        for thread in self._threads:
+        for thread in (*self._threads, self._pruning):
             thread.start()
 
     def wake(self) -> None:
@@ -143,22 +144,21 @@ class Delivery:
 
     def close(self) -> None:
         """Let attempts that go on end."""
-        self._stopping = True
+        self._stopping.set()
         self.wake()
-        for thread in self._threads:
+        for thread in (*self._threads, self._pruning):
             if thread.is_alive():
                 thread.join(self._settings.profile.webhooks.timeout_seconds + _LEASE_MARGIN_SECONDS)
 
     def _run(self, each: _Rounds) -> None:
         sender = Sender(self._settings.profile.webhooks.timeout_seconds)
         courier = Courier(self._settings, self._outbox, each.endpoint, self._gate, self._identity, sender)
-        while not self._stopping:
+        while not self._stopping.is_set():
             each.waking.wait(LOOK_EVERY_SECONDS)
             each.waking.clear()
             try:
-                while not self._stopping and courier.deliver_one():
+                while not self._stopping.is_set() and courier.deliver_one():
                     pass
-                self._prune()
                 each.tell("")
             except SecretMissing as error:
                 each.tell(str(error))
@@ -167,10 +167,12 @@ class Delivery:
         sender.close()
 
     def _prune(self) -> None:
-        if time.monotonic() - self._pruned_at < _PRUNE_EVERY_SECONDS:
-            return
-        self._pruned_at = time.monotonic()
-        self._outbox.prune(wall() - self._settings.profile.webhooks.keep_days * _DAY)
+        while not self._stopping.is_set():
+            try:
+                self._outbox.prune(wall() - self._settings.profile.webhooks.keep_days * _DAY)
+            except sqlite3.Error as error:
+                logger.error("the outbox is not pruned now, but in an hour: %s", described(error))
+            self._stopping.wait(_PRUNE_EVERY_SECONDS)
 
 
 class _Rounds:

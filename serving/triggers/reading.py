@@ -26,10 +26,11 @@ def wall() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Features of one customer, and the position in the log of the newest event that is in them."""
+    """Features of one customer, the position in the log of the newest event that is in them, and their revision."""
 
     features: Mapping[str, FeatureValue]
     position: int
+    revision: int = 0
 
 
 class TriggerReader:
@@ -74,10 +75,10 @@ class TriggerReader:
             AsOfTooEarly: a newer event came meanwhile; read at a newer instant. ApiError and StateUnavailable as `now`.
         """
         rows = self._opened().read(customers, as_of)
-        of_each = zip(rows.found, rows.values, rows.positions, strict=True)
+        of_each = zip(rows.found, rows.values, rows.positions, rows.revisions, strict=True)
         return [
-            Known(dict(zip(self._names, values, strict=True)), position) if found else None
-            for found, values, position in of_each
+            Known(dict(zip(self._names, values, strict=True)), position, revision) if found else None
+            for found, values, position, revision in of_each
         ]
 
     def _opened(self) -> FeatureReader:

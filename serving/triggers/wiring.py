@@ -31,25 +31,28 @@ from serving.served_log import ServedLog
 from serving.triggers.consult import Consultant, index_of, read_by
 from serving.triggers.delivery import Delivery
 from serving.triggers.firing import Firing
-from serving.triggers.reading import TriggerReader, wall
+from serving.triggers.reading import Known, TriggerReader, wall
 from serving.triggers.watch import Watch
 
 logger = logging.getLogger("bentoml.twin")
 
 
 class EventsOf:
-    """The newest events of each kind of a customer, as they are kept; out of the log where none are kept yet."""
+    """The newest events of each kind of a customer, as they are kept; out of the log where those are not what the
+    features are of: none are kept yet, or a fold has come to the features alone.
+    """
 
     def __init__(self, settings: Settings, files: Callable[[], OpenFiles]) -> None:
         self._settings, self._files = settings, files
         self._kept: StateStorage | None = None
 
-    def __call__(self, customer_id: str) -> Sequence[Moment]:
+    def __call__(self, customer_id: str, known: Known) -> Sequence[Moment]:
         if self._kept is None:
             self._kept = open_moments(self._settings)
         key = moments_key(self._settings)
         record = self._kept.get_many(key, [customer_id]).get(customer_id) if key in self._kept.built_specs() else None
-        if record is not None and record.data:
+        wanted = (known.position, known.revision)
+        if record is not None and record.data and (record.position, record.revision) == wanted:
             return decode(record.data).moments
         files = self._files()
         return moments_of(open_customer_log(self._settings, files.journal, files.identity).everything(customer_id))

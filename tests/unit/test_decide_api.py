@@ -30,7 +30,7 @@ def serve(settings: Settings) -> Iterator[TestClient]:
     patch.setattr(connection, "connect", lambda: Connection(settings))
     patch.setattr(consent_gate, "connect", lambda: ConsentGate(settings))
     patch.setattr(ingestion, "connect", lambda: Ingestion(settings))
-    patch.setattr(served_log, "connect", lambda: ServedLog(settings))
+    patch.setattr(served_log, "connect", lambda shadow_of: ServedLog(settings, shadow_of))
     patch.setattr(catalogue_watch, "LOOK_EVERY", 0.0)
     patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(settings.workspace.root / "metrics"))
     try:

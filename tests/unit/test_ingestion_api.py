@@ -275,3 +275,12 @@ def test_never_a_500(live: Live, path: str, content: Any) -> None:
 def test_never_a_500_for_any_bytes(live: Live, path: str, body: bytes, encoding: str) -> None:
     answer = live.client.post(path, content=body, headers={"content-encoding": encoding}, auth=(live.key, ""))
     check_shape(answer, 400, answer.json()["error"]["code"])
+
+
+def test_a_number_of_any_size_is_taken_and_holds_up_no_later_event(live: Live) -> None:
+    """Of live events whatever the plan does not name is kept as it comes."""
+    for number, size in enumerate((2**64, -(2**63) - 1, 10**40)):
+        call = {"userId": "c1", "messageId": f"m{number}", "event": "Page Viewed", "properties": {"size": size}}
+        assert live.post("/v1/track", call).status_code == 200
+    assert live.post("/v1/track", TRACK | {"messageId": "m9"}).status_code == 200
+    assert live.position() == live.events()[-1].position

@@ -146,7 +146,7 @@ def test_messages_are_listed_page_by_page(outbox: Outbox) -> None:
         put(outbox, number, state="kept" if number % 2 else "waiting")
     seen: list[str] = []
     after = None
-    while page := outbox.messages(Filter(customer_id="c1"), 3, after):
+    while page := outbox.messages(Filter(customer_ids=["c1"]), 3, after):
         seen += [message.trigger for message in page]
         after = page[-1].id
     assert seen == [f"t{number}" for number in range(7)]
@@ -179,10 +179,14 @@ def test_what_is_done_is_pruned_and_what_is_not_stays(outbox: Outbox) -> None:
 def test_erasure_leaves_nothing_in_the_file(outbox: Outbox, tmp_path: Path) -> None:
     put(outbox, 1, payload='{"secret":"of c1"}')
     outbox.save([(Edge("c2", "t1", "waiting", NOW, NOW), None)])
-    assert outbox.erase(["c1"]) == 1
+    outbox.note_sweep(Sweep(NOW, "c1-of-the-sweep"))
+    assert outbox.erase(["c1", "c1-of-the-sweep"]) == 1
+    assert outbox.sweep() == Sweep(NOW, "")
     assert outbox.edges(["c1"]) == []
     assert [edge.customer_id for edge in outbox.edges(["c1", "c2"])] == ["c2"]
-    assert b"of c1" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    left = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"of c1" not in left
+    assert b"c1-of-the-sweep" not in left
 
 
 def test_a_person_looks_cancels_and_tries_again(throwaway: Settings, outbox_of: Outbox) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.events.journal import NewEvent
+from pipelines.events.opening import moments_key, open_moments
 from pipelines.privacy.erase import erase
 from pipelines.privacy.report import access_report
 from pipelines.settings import Settings, Workspace
@@ -337,6 +338,21 @@ def test_with_a_clock_of_the_data_time_moves_with_events(settings: Settings, sta
         assert station.states() == [("cart_left", "waiting")]
     finally:
         station.close()
+
+
+def test_a_look_between_features_and_record_sees_the_events_of_the_features(station: Station, start: int) -> None:
+    """Both are folded one after the other: of an order and a newer cart the record may have the order alone yet."""
+    station.happen(happened("Product Added", "c1", start, "first", product_id="p1"))
+    station.happen(happened("Order Completed", "c1", start + MINUTE, order_id="1"))
+    key, moments = moments_key(station.settings), open_moments(station.settings)
+    (before,) = moments.get_many(key, ["c1"]).values()
+    station.office.keep(happened("Product Added", "c1", start + 2 * MINUTE, "second", product_id="p2"))
+    (after,) = moments.get_many(key, ["c1"]).values()
+    moments.replace_many(key, [before])
+    station.pass_time(start + 3 * MINUTE)
+    moments.replace_many(key, [after])
+    station.pass_time(start + 2 * HOUR)
+    assert station.states() == [("cart_left", "waiting")]
 
 
 def test_an_erased_customer_leaves_the_outbox(station: Station, start: int) -> None:

@@ -13,14 +13,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from feature_repo.configuration import Problem
+from pipelines.console import UserError
 from pipelines.events.moments import decode
 from pipelines.events.opening import moments_key, open_moments
 from pipelines.events.plan_check import iso
 from pipelines.privacy import ENVIRONMENT_KEY, new_key
 from pipelines.settings import Settings
 from pipelines.twin.fold import TwinFold
+from pipelines.twin.instants import read_instant
+from pipelines.twin.workspace import show
 from serving.api.errors import ApiError
 from serving.api.twin import SECTIONS
+from serving.predictor import Predictor
 from serving.twin.present import Present
 from tests.unit.desk_parts import DAY, HOUR, NOON, furnish, order, says
 from tests.unit.serving_client import SPECIMEN, check_shape
@@ -262,10 +266,28 @@ def test_reads_between_two_folds_are_read_again(ask: Asking, monkeypatch: pytest
     monkeypatch.setattr(present, "_known", replace(opened, moments=Behind()))
     assert present.of("c2") == before
     assert len(reads) == 3
-    monkeypatch.setattr(present, "_known", replace(opened, now=lambda: decode(whole.data).newest_arrival - 1))
+    monkeypatch.setattr(present, "_known", replace(opened, now=lambda: decode(whole.data).newest_arrival - 2 * DAY))
     with pytest.raises(ApiError) as raised:
         present.of("c2")
     assert raised.value.code == "state_ahead"
+
+
+def test_a_model_that_cannot_answer_leaves_the_rest_of_the_twin(ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any) -> Any:
+        raise ApiError(503, "state_missing", "there are no states")
+
+    monkeypatch.setattr(Predictor, "one", gone)
+    said = ask.twin("c1")
+    assert said["stage"]["stage"]
+    assert said["predictions"]
+    for one in said["predictions"]:
+        assert (one["probability"], one["error"]["code"]) == (None, "state_missing")
+
+
+@pytest.mark.parametrize("as_of", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_the_command_too_answers_instants_beyond_all_years(ask: Asking, as_of: str) -> None:
+    with pytest.raises(UserError):
+        show(ask.settings, "c1", read_instant(as_of), ("stage",))
 
 
 def test_without_records_it_says_how_to_build_them(ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +304,8 @@ def test_it_is_documented(ask: Asking) -> None:
     schemas = page["components"]["schemas"]
     for path, _ in ROUTES:
         post = page["paths"][path]["post"]
-        assert {"200", "400", "401", "403", "404", "410", "503"} <= post["responses"].keys()
+        assert {"200", "400", "401", "403", "404", "503"} <= post["responses"].keys()
+        assert ("410" in post["responses"]) == (path in ("/v1/explain", "/v1/decisions/replay"))
         name = post["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
         assert schemas[name]["example"]["request_id"]
         asked = post["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
@@ -290,7 +313,7 @@ def test_it_is_documented(ask: Asking) -> None:
 
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=4,
 )

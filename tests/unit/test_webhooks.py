@@ -268,6 +268,22 @@ def test_a_slow_endpoint_holds_up_no_other(plain: Settings, tmp_path: Path, rece
         assert mine.message(held).state == "sent"
 
 
+def test_what_is_done_is_removed_also_where_nobody_is_told(plain: Settings, tmp_path: Path) -> None:
+    mine = post(plain, tmp_path, "http://127.0.0.1:9/")
+    old = mine.put(1, state="kept", created_at=mine.now - 31 * 24 * 3600 * SECOND)
+    fresh = mine.put(2, state="kept", created_at=mine.now)
+    delivery = Delivery(with_endpoints(mine.courier.settings), mine.outbox, mine.courier.gate, mine.courier.identity)
+    delivery.start()
+    try:
+        until = time.monotonic() + 10
+        while mine.outbox.find(old) is not None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert mine.outbox.find(old) is None
+        assert mine.message(fresh).state == "kept"
+    finally:
+        delivery.close()
+
+
 def test_workers_share_messages_and_each_arrives(plain: Settings, tmp_path: Path, receiver: Receiver) -> None:
     mine = post(plain, tmp_path, receiver.url())
     names = [mine.put(number) for number in range(20)]
