@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.model_store import challenger_name, stored_version
+from pipelines.not_exported import read_not_exported
 from pipelines.settings import Settings
 
 _CHAMPIONS = """
@@ -66,7 +67,8 @@ def due_exports(settings: Settings) -> dict[str, str | None]:
     """Where the model store lags behind the aliases: the version that is to be there, by its name in the store.
 
     None where a challenger is to be none any more. A champion stays when its alias is taken away: without one there
-    would be nothing to serve. Raises as `alias_versions`.
+    would be nothing to serve. What could not be exported is due until it could, or is not wanted any more: then what is
+    told of it ends. Raises as `alias_versions`.
     """
     held = alias_versions(settings)
     wanted: dict[str, str | None] = {}
@@ -76,7 +78,8 @@ def due_exports(settings: Settings) -> dict[str, str | None]:
     if _database(settings).exists():
         wanted |= {challenger_name(name): held.get((name, "challenger")) for name in settings.models}
     home = settings.workspace.bentoml_home
-    return {name: version for name, version in wanted.items() if stored_version(home, name) != version}
+    told = read_not_exported(home)
+    return {name: version for name, version in wanted.items() if stored_version(home, name) != version or name in told}
 
 
 def _features(settings: Settings, model: str, version: str, spec_hash: str | None) -> Sequence[str]:

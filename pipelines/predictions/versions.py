@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from feature_repo.linear_model import linear_from_json
 from feature_repo.model_inputs import ModelInputs, inputs_from_json
-from pipelines.model_store import BOOSTER, LINEAR, MANIFEST_FILE, MODEL_FILES
+from pipelines.model_store import BOOSTER, LINEAR, MANIFEST_FILE, MODEL_FILES, challenger_name
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -61,7 +61,9 @@ class Versions:
         """None of one that is not there, cannot be read, or predicts no probability."""
         key = (model, version)
         if key not in self._read:
-            self._read[key] = _stored(self.bentoml_home / "models" / model / version)
+            # A challenger stands in the store under a name of its own until it is champion.
+            folders = (self.bentoml_home / "models" / name / version for name in (model, challenger_name(model)))
+            self._read[key] = next((found for folder in folders if (found := _stored(folder)) is not None), None)
         return self._read[key]
 
 

@@ -451,7 +451,7 @@ _PATHS = [
     *("/%2e%2e/%2e%2e/etc/passwd", "/../../etc/passwd", "/static_content/../../../../../../../../etc/passwd"),
     "/static_content/" + "%2e%2e/" * 12 + "etc/passwd",
     *("/static_content/..%2f..%2f..%2fetc/passwd", "/static_content//etc/passwd", "/static_content/%00"),
-    *("/v1/'; DROP TABLE journal_events; --".replace(" ", "%20"), "/%ff", "/metrics", "/v1/predict/submit"),
+    *("/v1/'; DROP TABLE journal_events; --".replace(" ", "%20"), "/%ff", "/metricsx", "/v1/predict/submit"),
 ]
 
 

@@ -109,6 +109,24 @@ def test_a_version_without_its_files_is_held_back_and_the_old_one_serves_on(
     assert read_not_exported(settings.workspace.bentoml_home) == {}
 
 
+def test_moving_an_alias_back_ends_what_was_told_of_it(shop: Shop) -> None:
+    settings = shop.settings
+    for alias in (CHAMPION, CHALLENGER):
+        shutil.rmtree(_files(settings, "2"), ignore_errors=True)
+        by_hand(settings, alias, "2")
+    assert set(follow(settings)) == {"churn", CHALLENGING}
+    connected = Connection(settings, shop.open_reader)
+    assert model_info(connected.wiring(), "churn").held_back is not None
+    by_hand(settings, CHAMPION, "1")
+    by_hand(settings, CHALLENGER, None)
+    assert due_exports(settings) == {"churn": "1", CHALLENGING: None}
+    assert follow(settings) == {}
+    connected.look()
+    info = model_info(connected.wiring(), "churn")
+    assert (info.model_version, info.held_back, info.challenger) == ("1", None, None)
+    assert due_exports(settings) == {}
+
+
 def _files(settings: Settings, version: str) -> Path:
     """Where MLflow has the files of a version."""
     uri = connect(settings.workspace).get_model_version_download_uri("churn", version)

@@ -12,6 +12,7 @@ import pytest
 from feature_repo.served import Record, ServedVector, decode_line, encode_line
 from feature_repo.state.build import build_states
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
+from pipelines.model_store import challenger_name
 from pipelines.predictions.answers import NO_SHADOW, NO_VERSION
 from pipelines.predictions.replay import PredictionReplay, replay_predictions
 from pipelines.served_log import lines_of, log_files
@@ -23,7 +24,7 @@ from serving.champion import Champion, find_champion
 from serving.served_log import ServedLog
 from serving.served_records import ShadowModel
 from tests.made_up_lake import Made, write_lake
-from tests.unit.serving_parts import make_shop, train
+from tests.unit.serving_parts import make_shop, publish, train
 
 CUSTOMERS = [f"c{number}" for number in range(12)]
 CALLS = [{"cart_value": 40_000, "channel": "web"}, {"cart_value": None, "channel": "app"}, {}]
@@ -40,9 +41,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     write_lake(workspace, orders)
     build_states(settings.features, workspace.lake, SQLiteStateStorage(workspace.state))
     names = settings.features.service_features("visit")
-    for version in ("2", "1"):
-        shop.publish(version, train(names), features=list(names))
-    challenger = find_champion(workspace.bentoml_home, "churn", "2").load()
+    publish(settings, challenger_name("churn"), "2", train(names, 5), features=list(names))
+    shop.publish("1", train(names), features=list(names))
+    stored = replace(find_champion(workspace.bentoml_home, challenger_name("churn")), model="churn")
+    challenger = stored.load()
     predictor = wire(settings).predictor("churn")
     assert predictor.champion.version == "1"
     log = ServedLog(settings, lambda champion: [in_shadow(challenger)])
@@ -113,8 +115,9 @@ def test_contributions_that_do_not_add_up_are_a_failure(served: Settings) -> Non
 
 
 def test_versions_that_are_gone_are_counted(served: Settings) -> None:
-    models = served.workspace.bentoml_home / "models" / "churn"
-    (models / "2").rename(models / "away")
+    home = served.workspace.bentoml_home / "models"
+    models, challengers = home / "churn", home / challenger_name("churn")
+    (challengers / "2").rename(challengers / "away")
     try:
         done = replay_predictions(served)
         assert (done.passed, done.shadows, done.answers_not_replayed) == (True, 0, {NO_SHADOW: 117})
@@ -126,7 +129,7 @@ def test_versions_that_are_gone_are_counted(served: Settings) -> None:
         assert (gone.passed, gone.answers, gone.answers_not_replayed) == (False, 0, {NO_VERSION: 117})
         assert f"117 {NO_VERSION}" in gone.text()
     finally:
-        (models / "away").rename(models / "2")
+        (challengers / "away").rename(challengers / "2")
 
 
 def with_log(settings: Settings, change: Change) -> PredictionReplay:
