@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from pipelines.access import SCOPES, AccessKey, Keys, source_purposes, statement
 from pipelines.access.purposes import purposes_of
 from pipelines.cli import app
 from pipelines.console import UserError
-from pipelines.settings import Workspace
+from pipelines.identity.permissions import AllowedSources
+from pipelines.settings import Workspace, load_settings
 
 CONTRACT = {"purposes": ["training", "profiling"], "legal_basis": "contract"}
 # The layout of a file whose keys had one scope each.
@@ -275,3 +277,15 @@ def test_what_is_asked_every_second_leaves_no_file_open(tmp_path: Path) -> None:
         assert opened.count(file.resolve()) <= 2, "but for the one that made the key, and one that SQLite keeps"
     finally:
         gc.enable()
+
+
+def test_events_of_a_key_count_from_the_moment_it_is_made(tmp_path: Path) -> None:
+    settings = replace(load_settings(), workspace=Workspace("test", checkout=tmp_path))
+    allowed = AllowedSources(settings, "profiling")
+    for number in range(5):
+        source = f"shop_{number}"
+        assert source not in allowed()
+        Keys(settings.workspace.access).create(
+            source, ["ingest"], "web", purposes=["profiling"], legal_basis="contract"
+        )
+        assert source in allowed()
