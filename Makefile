@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup demo serve mlflow test test-fast parity studies action-studies decisions-test predictions-test kill-test fuzz soak bench bench-full lint lock clean
+.PHONY: help setup demo serve mlflow test test-fast parity studies action-studies decisions-test predictions-test kill-test bad-input fuzz soak bench bench-full lint lock clean
 
 help:
 	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
@@ -22,6 +22,7 @@ help:
 	@echo "make decisions-test   10,000 decisions replayed; consent, caps and budget under load (about 6 minutes)"
 	@echo "make predictions-test   10,000 predictions of a real service made again to the last bit (about 3 minutes)"
 	@echo "make fuzz      calls made up from the API's page against the service (FUZZ_EXAMPLES=100 a route)"
+	@echo "make bad-input every nasty value in every field of every live call (about 15 minutes)"
 	@echo "make kill-test kill -9 of service and journal under load, 100 times each (KILLS=100; about 10 minutes)"
 	@echo "make soak      ten minutes at 70 % of what the service can do: errors, memory, waits (SOAK_MINUTES=10)"
 
@@ -88,6 +89,9 @@ kill-test: setup
 SOAK_MINUTES ?= 10
 soak: setup
 	$(BIN)/python -W ignore -m tests.soak --minutes $(SOAK_MINUTES) --workspace $(WORKSPACE)
+
+bad-input: setup
+	TWIN_EVERY_VALUE=1 $(BIN)/python -m pytest tests/e2e/test_bad_input.py
 
 # Others each time; what is found is repeated with the seed that is printed.
 FUZZ_EXAMPLES ?= 100

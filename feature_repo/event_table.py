@@ -7,6 +7,7 @@ decided when it is read: `customer_events` is the relation that feature SQL sees
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import duckdb
@@ -41,11 +42,16 @@ EVENT_SCHEMA = pa.schema(
 )
 
 
+# Whoever opens the table reads every commit since the last checkpoint, each in a thread of its own: with the 100 that
+# are the default, a service that compacts has ever more threads and memory until then, and takes ever longer.
+_CONFIGURATION: Mapping[str, str | None] = {"delta.checkpointInterval": "10"}
+
+
 def ensure_table(path: Path) -> DeltaTable:
     """The Delta table at `path`, made empty if there is none."""
     if not DeltaTable.is_deltatable(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_deltalake(str(path), EVENT_SCHEMA.empty_table(), mode="ignore")
+        write_deltalake(str(path), EVENT_SCHEMA.empty_table(), mode="ignore", configuration=_CONFIGURATION)
     return DeltaTable(str(path))
 
 

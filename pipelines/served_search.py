@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,24 +21,24 @@ class Served:
     reads: FeatureList
 
 
-def find_served(folder: Path, request_id: str, customer_id: str | None = None) -> list[Served]:
-    """All that was served under `request_id`, of one customer or of all, the newest file first.
+def find_served(folder: Path, request_id: str, customer_ids: Collection[str] | None = None) -> list[Served]:
+    """All that was served under `request_id`, of the customer with these ids or of all, the newest file first.
 
     Reads the whole log, at the speed of memory; nothing is found of a log that is not written yet.
     """
     needle = b'"request_id":' + msgspec.json.encode(request_id)
     found: list[Served] = []
     for file in reversed(log_files(folder)):
-        found += _in_file(file, needle, request_id, customer_id)
+        found += _in_file(file, needle, request_id, customer_ids)
     return found
 
 
-def _in_file(file: Path, needle: bytes, request_id: str, customer_id: str | None) -> list[Served]:
+def _in_file(file: Path, needle: bytes, request_id: str, customer_ids: Collection[str] | None) -> list[Served]:
     try:
         with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             records = [decode_line(line) for line in _lines_with(content, needle)]
             vectors = [one for one in records if isinstance(one, ServedVector) and one.request_id == request_id]
-            wanted = [one for one in vectors if customer_id is None or one.customer_id == customer_id]
+            wanted = [one for one in vectors if customer_ids is None or one.customer_id in customer_ids]
             if not wanted:
                 return []
             lists = [decode_line(line) for line in _lines_with(content, b'{"kind":"features",')]

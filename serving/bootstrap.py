@@ -107,7 +107,7 @@ class Wiring:
         if model in self.action_models:
             raise _no_probability(model)
         if model in self.refusals:
-            raise self.refusals[model]
+            raise self.refusals[model].anew()
         known = ", ".join(sorted(self.models)) or "none"
         detail = ErrorDetail(field="model", expected=f"one of: {known}", got="another name")
         raise ApiError(404, "unknown_model", "there is no such model", [detail])

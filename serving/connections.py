@@ -88,6 +88,9 @@ class Bounded(HttpToolsProtocol):
         # Since when something is awaited; None while nothing is.
         self.head_since: float | None = None
         self.unread_since: float | None = None
+        # Of a request that was answered before all of its body came.
+        self.rest_since: float | None = None
+        self.is_in_body = False
         self.head_bytes = 0
         self.is_refused = False
 
@@ -102,8 +105,8 @@ class Bounded(HttpToolsProtocol):
         if self.is_refused:
             self._drop(data)
             return
-        if self.head_since is None and (self.cycle is None or self.cycle.response_complete):
-            self.head_since = self.loop.time()
+        if self.cycle is None or self.cycle.response_complete:
+            self._await_more()
         super().data_received(data)
         if self.head_since is not None:
             self.head_bytes += len(data)
@@ -111,8 +114,12 @@ class Bounded(HttpToolsProtocol):
                 self._refuse("large_head", _large_head())
 
     def on_headers_complete(self) -> None:
-        self.head_since, self.head_bytes = None, 0
+        self.head_since, self.head_bytes, self.is_in_body = None, 0, True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self.rest_since, self.is_in_body = None, False
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         self.unread_since = self.loop.time()
@@ -121,6 +128,13 @@ class Bounded(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self.unread_since = None
         super().resume_writing()
+
+    def _await_more(self) -> None:
+        """Nothing is being answered: what comes is the next head, or the rest of a body."""
+        if self.is_in_body:
+            self.rest_since = self.rest_since or self.loop.time()
+        else:
+            self.head_since = self.head_since or self.loop.time()
 
     def check(self, now: float) -> None:
         """Cut off a client that has been awaited for too long; `now` is the loop's time."""
@@ -132,6 +146,9 @@ class Bounded(HttpToolsProtocol):
                 self._refuse("slow_head", _slow_head(most))
         elif self.unread_since is not None and now - self.unread_since > most:
             CONNECTIONS_CLOSED.add("unread_answer")
+            self.transport.abort()
+        elif self.rest_since is not None and now - self.rest_since > most:
+            CONNECTIONS_CLOSED.add("slow_body")
             self.transport.abort()
 
     def _refuse(self, reason: str, error: ApiError) -> None:

@@ -37,8 +37,7 @@ class ConsentGate:
     def __init__(self, settings: Settings) -> None:
         """Opens nothing yet: before anybody wrote of identity or consent every id is its own customer."""
         self._settings = settings
-        uses = settings.consent.uses.model_dump()
-        self._purposes: Sequence[str] = list(dict.fromkeys(uses[use] for use in _USES))
+        self._purposes = purposes_needed(settings)
         self._identity: IdentityStore | None = None
 
     def ask(self, customer_id: str) -> Asked:
@@ -48,7 +47,7 @@ class ConsentGate:
             if identity is None:
                 return Asked(customer_id, None)
             resolved = identity.customer_of(customer_id)
-            return Asked(resolved, self._denied(identity, resolved))
+            return Asked(resolved, denied(identity, resolved, self._purposes))
         except sqlite3.Error as error:
             detail = ErrorDetail(field="identity.db", expected="a file that can be read", got=type(error).__name__)
             raise ApiError(503, "identity_unavailable", "consent cannot be read now", [detail]) from error
@@ -73,12 +72,20 @@ class ConsentGate:
             self._identity = open_identity(self._settings)
         return self._identity
 
-    def _denied(self, identity: IdentityStore, customer_id: str) -> str | None:
-        for purpose in self._purposes:
-            permission = identity.permission(customer_id, purpose)
-            if permission is not None and not permission.granted:
-                return purpose
-        return None
+
+def purposes_needed(settings: Settings) -> Sequence[str]:
+    """The purposes of which none may be denied by whom something is told of, each once."""
+    uses = settings.consent.uses.model_dump()
+    return list(dict.fromkeys(uses[use] for use in _USES))
+
+
+def denied(identity: IdentityStore, customer_id: str, purposes: Sequence[str]) -> str | None:
+    """The first of `purposes` that the customer denied; None where they denied none. Raises sqlite3.Error."""
+    for purpose in purposes:
+        permission = identity.permission(customer_id, purpose)
+        if permission is not None and not permission.granted:
+            return purpose
+    return None
 
 
 def consent_denied(purpose: str, field: str) -> ApiError:

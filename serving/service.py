@@ -118,7 +118,7 @@ class CustomerTwin:
         self.triggers.start()
         self.served = served_log.connect(self.connection.shadow_of)
         self.served.start()
-        watch(self.connection.wiring, self.ingestion.journal, self.served)
+        watch(self.connection.wiring, self.ingestion.journal, (self.served, self.triggers.served))
         folder = workers_folder(PROFILE.workers)
         self.sharing = None if folder is None else Sharing(folder)
         self.aliases = AliasFollower(self.connection.settings)
@@ -259,11 +259,11 @@ class CustomerTwin:
         """In the log, each model's with what it reads of the context, all of them in one write."""
         of_models = list(zip(asked.several.predictors, predictions, strict=True))
         kept = [self.served.add(one.champion, began, as_of, said, one.own(context)) for one, said in of_models]
-        for one, said in of_models:
-            measures.predicted(one.champion, said)
         for written in kept:
             if written is not None:
                 await asyncio.wrap_future(written)
+        for one, said in of_models:
+            measures.predicted(one.champion, said)
 
     @bentoml.api(route="/v1/decide")
     @answering

@@ -111,9 +111,10 @@ class Several:
         some = [customer_ids[start : start + SLICE] for start in range(0, len(customer_ids), SLICE)]
         try:
             as_of, slices = self.instant(), list[_Rows]()
-            for ids in some:
-                slices.append(self._read_at(ids, as_of, context))
-                await asyncio.sleep(0)
+            with span("features.read"):
+                for ids in some:
+                    slices.append(self._read_at(ids, as_of, context))
+                    await asyncio.sleep(0)
         except AsOfTooEarly:
             slices = []
         newest = max((at for of_slice in slices for rows in of_slice for at in rows.newest), default=None)
@@ -123,7 +124,8 @@ class Several:
             some, slices = [customer_ids], [read_again]
         if slices:
             self._check_not_empty([rows for of_slice in slices for rows in of_slice])
-        return as_of, await asyncio.to_thread(self._predict_slices, some, slices, reasons)
+        with span("model.predict"):
+            return as_of, await asyncio.to_thread(self._predict_slices, some, slices, reasons)
 
     def _read(self, customer_ids: Sequence[str], context: Context) -> tuple[int, _Rows]:
         """Now, or just after the newest arrival where the clock is behind that; all at one instant.

@@ -145,6 +145,13 @@ class Keys:
         row = self._connection().execute(query, (_hash(text),)).fetchone()
         return _key(row) if row else None
 
+    def close(self) -> None:
+        """Let go of the file, as far as the calling thread has it open; it may be used again."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            del self._local.connection
+
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:

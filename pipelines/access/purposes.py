@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from contextlib import closing
 from pathlib import Path
 
 from feature_repo.configuration import Problem
@@ -52,7 +53,11 @@ def source_purposes(path: Path) -> dict[str, frozenset[str]]:
 
     Raises sqlite3.Error where the file cannot be read.
     """
-    return purposes_of(Keys(path).all()) if path.exists() else {}
+    if not path.exists():
+        return {}
+    # A service asks once a second: what is left to the collector would stay open for long.
+    with closing(Keys(path)) as keys:
+        return purposes_of(keys.all())
 
 
 def purposes_of(keys: Iterable[AccessKey]) -> dict[str, frozenset[str]]:

@@ -235,6 +235,13 @@ class Outbox:
         query = f"SELECT {_MESSAGE} FROM outbox_messages WHERE {' AND '.join(tests)} ORDER BY created_at, id LIMIT ?"
         return [Message(*row) for row in self._read(query, (*values, -1 if limit is None else limit))]
 
+    def counts(self, state: MessageState) -> dict[str, int]:
+        """How many messages are in this state, by endpoint; without those that no endpoint takes."""
+        query = (
+            "SELECT endpoint, count(*) FROM outbox_messages WHERE state = ? AND endpoint IS NOT NULL GROUP BY endpoint"
+        )
+        return dict(self._read(query, (state,)))
+
     def find(self, name: str) -> Message | None:
         rows = self._read(f"SELECT {_MESSAGE} FROM outbox_messages WHERE id = ?", (name,))
         return Message(*rows[0]) if rows else None

@@ -87,6 +87,10 @@ class ApiError(Exception):
     def item(self) -> ItemError:
         return ItemError(code=self.code, message=self.message, details=self.details)
 
+    def anew(self) -> ApiError:
+        """The same answer, to be raised once: an exception that is raised again keeps the frames of every time."""
+        return ApiError(self.status, self.code, self.message, self.details, self.headers)
+
     def body(self, request_id: str) -> bytes:
         """JSON in UTF-8."""
         content = ErrorContent(code=self.code, message=self.message, details=self.details, request_id=request_id)

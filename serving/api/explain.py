@@ -19,6 +19,7 @@ from serving.api.reads import HasTwins, check_sees, handler
 from serving.api.requests import DEFAULT_MODEL, Context, CustomerId, ModelName, RequestBody
 from serving.api.responses import ReasonCode
 from serving.champion import Champion
+from serving.decisions.desk import ids_of
 from serving.predictor import Prediction, Read
 from serving.twin.explained import Explained, champion_of, explain, served_under
 
@@ -80,19 +81,20 @@ async def _of_served(service: HasTwins, request: ExplainRequest, served_id: str)
 
     def read() -> ExplainResponse:
         customer = request.customer_id
-        # It stands in the log under the id that it was answered for.
-        theirs = None if customer is None else service.twins.customer(customer, None)
+        # It stands in the log under the id that the customer had then.
+        twins = service.twins
+        theirs = None if customer is None else ids_of(twins.identity, twins.customer(customer, None))
         served = served_under(settings, served_id, theirs, request.model)
         vector = served.vector
-        service.twins.customer(vector.customer_id, None)
+        owner = twins.customer(vector.customer_id, None)
         champion = champion_of(settings, served)
         explained = explain(champion, vector.values, find_spec(settings, champion.spec_hash))
-        if explained.probability != vector.score:
-            detail = ErrorDetail(field="request_id", expected="the score that was served", got="another")
+        if explained.probability != vector.probability:
+            detail = ErrorDetail(field="request_id", expected="the probability that was served", got="another")
             message = f"version {champion.version} of {champion.model} says something else than was served"
             raise ApiError(410, "model_gone", message, [detail])
         was = Read(vector.values, vector.position, vector.revision)
-        return _answer(request, champion, (vector.customer_id, vector.customer_id), vector.as_of, was, explained)
+        return _answer(request, champion, (vector.customer_id, owner), vector.as_of, was, explained)
 
     return await service.twins.threads.run(read)
 

@@ -21,13 +21,7 @@ from serving.api.errors import ErrorResponse
 from serving.api.ingest import routes as ingest
 from serving.api.ingest.cloudevents_http import BATCH, STRUCTURED
 from serving.api.requests import DecideRequest, PredictManyRequest, PredictRequest
-from serving.api.responses import (
-    ModelsResponse,
-    PredictManyModelsResponse,
-    PredictManyResponse,
-    PredictModelsResponse,
-    PredictResponse,
-)
+from serving.api.responses import ModelsResponse, PredictAnswer, PredictManyAnswer
 
 JSON = "application/json"
 _REFERENCE = "#/components/schemas/{model}"
@@ -59,8 +53,7 @@ DECIDED_OTHERWISE = {"409": "The id is that of another decision"}
 GONE = {"410": "What it was made with is not here any more"}
 
 Bodies = Mapping[str, tuple[type[BaseModel], tuple[str, ...], Any]]
-# By path; several where the answer's shape follows from the call's.
-Answers = Mapping[str, type[BaseModel] | tuple[type[BaseModel], ...]]
+Answers = Mapping[str, type[BaseModel]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,7 @@ class Topic:
 def _tables(*modules: Any) -> tuple[Bodies, Answers]:
     """`BODIES` and `ANSWERS` of modules that belong together."""
     bodies: dict[str, Any] = {}
-    answers: dict[str, type[BaseModel] | tuple[type[BaseModel], ...]] = {}
+    answers: dict[str, type[BaseModel]] = {}
     for module in modules:
         bodies |= module.BODIES
         answers |= module.ANSWERS
@@ -98,10 +91,7 @@ TOPICS = (
         "Predictions",
         "What a customer will do, and why.",
         _PREDICT,
-        {
-            "/v1/predict": (PredictResponse, PredictModelsResponse),
-            "/v1/predict_many": (PredictManyResponse, PredictManyModelsResponse),
-        },
+        {"/v1/predict": PredictAnswer, "/v1/predict_many": PredictManyAnswer},
         keys_of_profile=True,
         errors=dict.fromkeys(_PREDICT, TOO_LARGE),
     ),
@@ -223,12 +213,10 @@ def _schema(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
 def _call(topic: Topic, path: str, schemas: _Schemas) -> dict[str, Any]:
     body, scopes, _ = topic.bodies[path]
     answer = topic.answers[path]
-    shapes = answer if isinstance(answer, tuple) else (answer,)
     errors = {**ERRORS, **topic.errors.get(path, {})}
     also = ", where the profile requires keys" if topic.keys_of_profile else ""
     scope = f"Needs a key with the scope {' or '.join(scopes)}{also}."
-    told = " Or: ".join(inspect.getdoc(shape) or "" for shape in shapes)
-    description = [inspect.getdoc(body) or "", f"Answers: {told}", scope]
+    description = [inspect.getdoc(body) or "", f"Answers: {inspect.getdoc(answer)}", scope]
     parameters = {"parameters": _CE_HEADERS} if path == ingest.CLOUD_EVENTS_PATH else {}
     return {
         "tags": [topic.name],
@@ -238,7 +226,7 @@ def _call(topic: Topic, path: str, schemas: _Schemas) -> dict[str, Any]:
         "security": OPTIONAL_KEY if topic.keys_of_profile else WITH_KEY,
         **parameters,
         "requestBody": {"required": True, "content": _content(path, body, schemas)},
-        "responses": {"200": _answer("Done", shapes, schemas)} | _errors(errors, schemas),
+        "responses": {"200": _answer("Done", answer, schemas)} | _errors(errors, schemas),
     }
 
 
@@ -248,7 +236,7 @@ def _reading(path: str, reading: Reading, schemas: _Schemas) -> dict[str, Any]:
         schema = {"type": "object"} if answer == JSON else {"type": "string"}
         good: dict[str, Any] = {"description": "Here it is", "content": {answer: {"schema": schema}}}
     else:
-        good = _answer("Here it is", (answer,), schemas)
+        good = _answer("Here it is", answer, schemas)
     errors = {status: ERRORS[status] for status in ("431", "500", *reading.errors)}
     return {
         "tags": ["Service"],
@@ -281,15 +269,9 @@ _CE_HEADERS = [
 ]
 
 
-def _answer(description: str, shapes: tuple[type[BaseModel], ...], schemas: _Schemas) -> dict[str, Any]:
-    first, *others = (schemas.answer(shape) for shape in shapes)
-    content = first
-    if others:
-        named = zip(shapes, (first, *others), strict=True)
-        examples = {shape.__name__: {"value": media["example"]} for shape, media in named}
-        content = {"schema": {"anyOf": [media["schema"] for media in (first, *others)]}, "examples": examples}
-    return {"description": description, "content": {JSON: content}}
+def _answer(description: str, model: type[BaseModel], schemas: _Schemas) -> dict[str, Any]:
+    return {"description": description, "content": {JSON: schemas.answer(model)}}
 
 
 def _errors(errors: Mapping[str, str], schemas: _Schemas) -> dict[str, Any]:
-    return {status: _answer(text, (ErrorResponse,), schemas) for status, text in sorted(errors.items())}
+    return {status: _answer(text, ErrorResponse, schemas) for status, text in sorted(errors.items())}

@@ -20,6 +20,7 @@ from serving.api.errors import ApiError, ErrorDetail
 from serving.api.outbox_responses import OutboxResponse
 from serving.api.reads import check_sees
 from serving.api.requests import CustomerId, ModelName, RequestBody
+from serving.consent_gate import denied, purposes_needed
 from serving.decisions.desk import ids_of
 
 MOST = 100
@@ -64,7 +65,11 @@ def _list(desk: Desk, body: Any, key: AccessKey) -> dict[str, Any]:
         detail = ErrorDetail(field="outbox.db", expected="a file that can be read", got=type(error).__name__)
         raise ApiError(503, "outbox_unavailable", "the outbox cannot be read now", [detail]) from error
     page = found[: request.limit]
-    return {"messages": [told(message) for message in page], "next": page[-1].id if len(found) > len(page) else None}
+    purposes = purposes_needed(desk.settings)
+    owners = {message.customer_id: desk.identity.customer_of(message.customer_id) for message in page}
+    hidden = {who for who, owner in owners.items() if denied(desk.identity, owner, purposes) is not None}
+    messages = [told(message, message.customer_id not in hidden) for message in page]
+    return {"messages": messages, "next": page[-1].id if len(found) > len(page) else None}
 
 
 def _no_such_place() -> ApiError:
@@ -73,8 +78,8 @@ def _no_such_place() -> ApiError:
     return ApiError(400, "invalid_request", "1 mistake in the request", [detail])
 
 
-def told(message: Message) -> dict[str, Any]:
-    """A message in the words of the API."""
+def told(message: Message, with_payload: bool) -> dict[str, Any]:
+    """A message in the words of the API; what it says of a customer only where they did not deny that."""
     waits = message.state == "waiting"
     return {
         "id": message.id,
@@ -88,7 +93,7 @@ def told(message: Message) -> dict[str, Any]:
         "next_attempt_at": iso(message.next_attempt_at) if waits else None,
         "sent_at": None if message.sent_at is None else iso(message.sent_at),
         "error": message.error,
-        "payload": msgspec.json.decode(message.payload),
+        "payload": msgspec.json.decode(message.payload) if with_payload else None,
     }
 
 

@@ -25,7 +25,7 @@ class MessageItem(BaseModel):
     next_attempt_at: str | None
     sent_at: str | None
     error: str | None = Field(description="why it was cancelled or failed, or what the last attempt met")
-    payload: JsonValue
+    payload: JsonValue = Field(description="null where the customer denied what it was made for")
 
 
 class OutboxResponse(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
 from serving.api.errors import ItemError
 
@@ -187,6 +187,18 @@ class PredictManyModelsResponse(BaseModel):
     request_id: str
     as_of: str = Field(description="the instant all features are of: ISO 8601, UTC, microseconds")
     results: list[CustomerPredictions]
+
+
+class PredictAnswer(RootModel[PredictResponse | PredictModelsResponse]):
+    """The prediction of one customer by one model; or, where several are asked, what each of them says."""
+
+    model_config = ConfigDict(json_schema_extra={"example": PredictResponse.model_json_schema()["example"]})
+
+
+class PredictManyAnswer(RootModel[PredictManyResponse | PredictManyModelsResponse]):
+    """Predictions of many customers by one model; or, where several are asked, what each of them says."""
+
+    model_config = ConfigDict(json_schema_extra={"example": PredictManyResponse.model_json_schema()["example"]})
 
 
 class ChallengerInfo(BaseModel):

@@ -1,6 +1,6 @@
 """Gauges that are read when somebody scrapes: what holds for the workspace, whichever process is asked.
 
-Another part of the service adds one with one line: `gauges.register("twin_outbox_waiting", "...", read, ("channel",))`.
+Another part of the service adds one with one line: `gauges.register("twin_queue_waiting", "...", read, ("queue",))`.
 """
 
 from __future__ import annotations

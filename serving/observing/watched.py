@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from pipelines.events.journal import Journal
+from pipelines.outbox import MessageState, Outbox
+from pipelines.settings.webhooks import Endpoint
 from serving.bootstrap import Wiring
 from serving.observing import gauges
 from serving.observing.measures import gauge
@@ -13,10 +16,15 @@ from serving.observing.tally import Labels, Total
 from serving.served_log import ServedLog
 
 Opened = Callable[[], Journal | None]
+# Name and text: the state of the messages that are counted.
+_OUTBOX: Mapping[tuple[str, str], MessageState] = {
+    ("twin_outbox_waiting", "Messages that triggers set off and that are to be sent."): "waiting",
+    ("twin_outbox_failed", "Those that no attempt could send, and that wait for somebody to retry."): "failed",
+}
 
 
-def watch(wiring: Callable[[], Wiring], journal: Opened, served: ServedLog) -> None:
-    """Have them read at each scrape."""
+def watch(wiring: Callable[[], Wiring], journal: Opened, logs: Sequence[ServedLog]) -> None:
+    """Have them read at each scrape; `logs` are all of this process."""
     register = gauges.register
     register("twin_newest_event_age_seconds", "Age of the newest event in the states.", lambda: _age(wiring()))
     register(
@@ -27,8 +35,31 @@ def watch(wiring: Callable[[], Wiring], journal: Opened, served: ServedLog) -> N
     names = ("model", "version", "kind", "spec_hash")
     register("twin_model_info", "What is served: 1 for each model.", lambda: _models(wiring()), names)
     register("twin_model_served", "Whether a configured model is served.", lambda: _served(wiring()), ("model",))
-    gauge(Total("twin_served_log_written_total", "Served predictions that were logged.", lambda: served.written))
-    gauge(Total("twin_served_log_lost_total", "Those that could not be.", lambda: served.lost))
+    gauge(
+        Total(
+            "twin_served_log_written_total",
+            "Served predictions that were logged.",
+            lambda: sum(log.written for log in logs),
+        )
+    )
+    gauge(Total("twin_served_log_lost_total", "Those that could not be.", lambda: sum(log.lost for log in logs)))
+
+
+def watch_outbox(outbox: Outbox, endpoints: Sequence[Endpoint]) -> None:
+    """The same of what triggers set off; `endpoints` are told also where nothing is there for them."""
+    none = {endpoint.name: 0 for endpoint in endpoints}
+    for (name, text), state in _OUTBOX.items():
+        gauges.register(name, text, partial(_messages, outbox, state, none), ("endpoint",))
+
+
+def forget_outbox() -> None:
+    """Before it is closed."""
+    for name, _ in _OUTBOX:
+        gauges.forget(name)
+
+
+def _messages(outbox: Outbox, state: MessageState, none: Mapping[str, int]) -> Mapping[Labels, float]:
+    return {(endpoint,): float(count) for endpoint, count in {**none, **outbox.counts(state)}.items()}
 
 
 def _age(wiring: Wiring) -> Mapping[Labels, float]:

@@ -26,6 +26,8 @@ from serving.served_log import ServedLog, now
 from serving.triggers.payload import content_of, decision_told, no_decision, payload_of
 from serving.triggers.reading import Clock
 
+# A decision of before, on an action that the catalogue of now does not have.
+_NOT_OFFERED = "action_not_offered_any_more"
 # Of a decision these say that it can be had in a moment; all else stays as it is.
 _PASSING = ("state_unavailable", "state_missing", "state_mismatch", "state_ahead", "identity_unavailable")
 
@@ -143,7 +145,10 @@ def _told(
     if isinstance(decided, str):
         return no_decision(decided), None, None
     decision = decided.recorded.decision
-    if decision.action == NO_ACTION or catalogue is None:
+    if decision.action == NO_ACTION:
         return decision_told(decided.recorded), None, decision.send_at
-    purposes = {action.id: action.purpose for action in catalogue.actions}
-    return decision_told(decided.recorded), purposes.get(decision.action), decision.send_at
+    purposes = {action.id: action.purpose for action in catalogue.actions} if catalogue is not None else {}
+    if decision.action not in purposes:
+        # Nobody could tell whether the customer still allows it.
+        return no_decision(_NOT_OFFERED), None, decision.send_at
+    return decision_told(decided.recorded), purposes[decision.action], decision.send_at

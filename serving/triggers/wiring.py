@@ -26,6 +26,7 @@ from serving.decisions.catalogue_watch import CatalogueWatch
 from serving.decisions.desk import DecisionDesk
 from serving.decisions.offered import catalogue_now
 from serving.ingestion import Ingestion
+from serving.observing.watched import forget_outbox, watch_outbox
 from serving.served_log import ServedLog
 from serving.triggers.consult import Consultant, index_of, read_by
 from serving.triggers.delivery import Delivery
@@ -74,7 +75,7 @@ class Triggers:
         self._desk, self._catalogues, self._triggers = desk, catalogues, triggers
         self._settings: Settings = connection.settings
         # A log of its own: the service's takes from one thread.
-        self._served = ServedLog(self._settings)
+        self.served = ServedLog(self._settings, connection.shadow_of)
         self._outbox: Outbox | None = None
         self._watch: Watch | None = None
         self._delivery: Delivery | None = None
@@ -88,11 +89,12 @@ class Triggers:
         except (sqlite3.Error, OSError) as error:
             logger.error("triggers fire nothing, and nothing is delivered: %s", described(error))
             return
+        watch_outbox(self._outbox, self._settings.profile.webhooks.endpoints)
         self._delivery = Delivery(self._settings, self._outbox, self._gate, self._identity)
         self._delivery.start()
         if self._triggers:
             self._watch = self._watching(self._outbox, self._delivery)
-            self._served.start()
+            self.served.start()
             self._begin(self._watch)
             self._watch.start()
 
@@ -106,8 +108,9 @@ class Triggers:
         for part in (self._watch, self._delivery):
             if part is not None:
                 part.close()
-        self._served.close()
+        self.served.close()
         if self._outbox is not None:
+            forget_outbox()
             self._outbox.close()
 
     def _watching(self, outbox: Outbox, delivery: Delivery) -> Watch:
@@ -118,7 +121,7 @@ class Triggers:
             catalogue=partial(catalogue_now, self._catalogues),
             desk=self._desk,
             files=self._ingestion.files,
-            served=self._served,
+            served=self.served,
             wall=wall,
         )
         consultant = Consultant(

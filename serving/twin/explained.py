@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,14 +88,16 @@ def _meanings(champion: Champion, spec: FeatureSpec | None) -> Mapping[str, str]
     return words | champion.inputs.words()
 
 
-def served_under(settings: Settings, request_id: str, customer_id: str | None, model: str | None) -> Served:
-    """What was served under a request id, of one customer and one model where these are named.
+def served_under(
+    settings: Settings, request_id: str, customer_ids: Collection[str] | None, model: str | None
+) -> Served:
+    """What was served under a request id, of the customer with these ids and of one model where they are named.
 
     Raises ApiError: 404 where the log has nothing of it, 400 where it has several customers and none is named.
     """
     found = [
         one
-        for one in find_served(settings.workspace.served, request_id, customer_id)
+        for one in find_served(settings.workspace.served, request_id, customer_ids)
         if model is None or one.reads.model == model
     ]
     if not found:

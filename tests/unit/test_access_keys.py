@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,8 @@ from pipelines.access import SCOPES, AccessKey, Keys, source_purposes, statement
 from pipelines.access.purposes import purposes_of
 from pipelines.cli import app
 from pipelines.console import UserError
-from pipelines.settings import Workspace
+from pipelines.identity.permissions import AllowedSources
+from pipelines.settings import Workspace, load_settings
 
 CONTRACT = {"purposes": ["training", "profiling"], "legal_basis": "contract"}
 # The layout of a file whose keys had one scope each.
@@ -261,3 +264,28 @@ def test_what_events_do_not_count_for_is_said(workspace: Workspace) -> None:
     assert "count only for what all of them stated: nothing" in create(*stated).stderr
     assert twin("keys", "create", "--source", "app", *stated).stderr == ""
     assert source_purposes(workspace.access) == {"web": frozenset(), "app": {"profiling", "training"}}
+
+
+def test_what_is_asked_every_second_leaves_no_file_open(tmp_path: Path) -> None:
+    file = tmp_path / "access.db"
+    Keys(file).create("web", ("ingest",))
+    gc.disable()
+    try:
+        for _ in range(20):
+            assert set(source_purposes(file)) == {"web"}
+        opened = [fd.resolve() for fd in Path("/proc/self/fd").iterdir() if fd.exists()]
+        assert opened.count(file.resolve()) <= 2, "but for the one that made the key, and one that SQLite keeps"
+    finally:
+        gc.enable()
+
+
+def test_events_of_a_key_count_from_the_moment_it_is_made(tmp_path: Path) -> None:
+    settings = replace(load_settings(), workspace=Workspace("test", checkout=tmp_path))
+    allowed = AllowedSources(settings, "profiling")
+    for number in range(5):
+        source = f"shop_{number}"
+        assert source not in allowed()
+        Keys(settings.workspace.access).create(
+            source, ["ingest"], "web", purposes=["profiling"], legal_basis="contract"
+        )
+        assert source in allowed()

@@ -16,12 +16,14 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from pipelines.outbox import MessageState
 from serving.api.errors import ApiError, ErrorDetail
 from serving.api.identity_responses import ReviewedPair
 from serving.api.openapi import api_page
 from serving.api.outbox_responses import State
+from serving.api.responses import PredictManyModelsResponse, PredictModelsResponse
 from serving.client import (
     Conflict,
     Forbidden,
@@ -44,6 +46,8 @@ LEFT, RIGHT = ("user_id", "a"), ("user_id", "b")
 CALLS: dict[str, tuple[str, Callable[[TwinClient], Any]]] = {
     "predict": ("/v1/predict", lambda twin: twin.predict("c", "churn", reasons=True, context={"cart": 1})),
     "predict_many": ("/v1/predict_many", lambda twin: twin.predict_many(["c", "d"])),
+    "predict_models": ("/v1/predict", lambda twin: twin.predict_models("c", ["churn", "conversion"])),
+    "predict_many_models": ("/v1/predict_many", lambda twin: twin.predict_many_models(["c"], ["churn"], reasons=True)),
     "decide": ("/v1/decide", lambda twin: twin.decide("c")),
     "twin": ("/v1/twin", lambda twin: twin.twin("c", as_of=datetime(2026, 3, 4, tzinfo=UTC), sections=["stage"])),
     "timeline": ("/v1/timeline", lambda twin: twin.timeline(identifier=LEFT, limit=3, events=["Page Viewed"])),
@@ -123,7 +127,7 @@ def test_every_method_is_tried_here() -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_what_a_method_sends_fits_the_page_and_its_answer_is_typed(name: str) -> None:
     path, call = CALLS[name]
-    good = Peer(*([_reviewed()] if name == "review" else []))
+    good = Peer(*_answered_otherwise(name))
     answer = call(client(good))
     (request,) = good.asked
     assert request.url.path == path
@@ -136,8 +140,15 @@ def test_what_a_method_sends_fits_the_page_and_its_answer_is_typed(name: str) ->
         jsonschema.Draft202012Validator(schema).validate(_body(request))
 
 
-def _reviewed() -> httpx.Response:
-    return httpx.Response(200, json=ReviewedPair.model_json_schema()["example"])
+OTHERWISE: dict[str, type[BaseModel]] = {
+    "review": ReviewedPair, "predict_models": PredictModelsResponse, "predict_many_models": PredictManyModelsResponse
+}  # fmt: skip
+
+
+def _answered_otherwise(name: str) -> list[httpx.Response]:
+    """The answer to a call that has another one than the example of its path."""
+    model = OTHERWISE.get(name)
+    return [] if model is None else [httpx.Response(200, json=model.model_json_schema()["example"])]
 
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +181,7 @@ def test_an_error_is_typed_and_says_all_that_the_service_said(status: int, kind:
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_is_sent_again_and_word_for_word(name: str, status: int) -> None:
     peer = Peer(refusal(status, **{"Retry-After": "3"}), refusal(status))
-    peer.answers += [_reviewed()] if name == "review" else []
+    peer.answers += _answered_otherwise(name)
     waits: list[float] = []
     CALLS[name][1](client(peer, waits))
     assert len({request.content for request in peer.asked}) == 1

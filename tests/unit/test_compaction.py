@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from feature_repo.event_table import EVENT_SCHEMA
+from feature_repo.event_table import EVENT_SCHEMA, ensure_table
 from pipelines.events import compaction, lake
 from pipelines.events.compaction import JournalBehindLake, compact, watermark
 from pipelines.events.journal import JournalUnavailable, NewEvent, StoredRow, encode
@@ -374,3 +374,10 @@ def test_killed_at_any_step_and_run_again(
     assert ids(store.read()) == named(*range(55))
     assert store.journal.read(0, 10) == []
     assert DeltaTable(str(store.lake_path)).count() == 55
+
+
+def test_a_log_of_many_commits_is_read_from_a_checkpoint(tmp_path: Path) -> None:
+    """Whoever opens the table reads the commits since then: few, however often the journal moves."""
+    for _ in range(12):
+        write_deltalake(ensure_table(tmp_path / "lake"), EVENT_SCHEMA.empty_table(), mode="append")
+    assert (tmp_path / "lake" / "_delta_log" / "_last_checkpoint").exists()

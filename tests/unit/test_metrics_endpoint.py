@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +18,16 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from pipelines.access import Keys
+from pipelines.outbox import Edge, Message, Outbox, message_id
 from pipelines.settings import CHECKOUT, Workspace
+from pipelines.settings.webhooks import Endpoint
 from serving import bootstrap, ingestion, service
 from serving.api.authorisation import Access
 from serving.ingestion import Ingestion
 from serving.observing import gauges, measures
 from serving.observing.exposition import Sharing, exposition
 from serving.observing.tally import Gauge, Histogram, added
+from serving.observing.watched import forget_outbox, watch_outbox
 from tests.metrics import samples, value
 from tests.unit.serving_client import SPECIMEN, check_shape, serve
 from tests.unit.serving_parts import CUSTOMERS, Shop, ingest_key, make_shop
@@ -166,6 +169,28 @@ def test_a_gauge_that_cannot_be_read_hides_no_other(client: TestClient) -> None:
     assert value(text, "twin_scrape_failures") == 1
     assert "twin_test_away" not in samples(text)
     assert value(scrape(client), "twin_scrape_failures") == 0
+
+
+def test_messages_that_wait_and_that_failed_are_counted_by_endpoint(client: TestClient, tmp_path: Path) -> None:
+    endpoint = Endpoint(name="idle", url="https://idle.example/hooks")
+    table = (CHECKOUT / "serving" / "README.md").read_text()
+    with closing(Outbox(tmp_path / "outbox.db")) as outbox:
+        for number, (takes, state) in enumerate(
+            [("crm", "waiting"), ("crm", "waiting"), ("crm", "failed"), ("crm", "sent"), (None, "kept")]
+        ):
+            edge = Edge(f"c{number}", "t", "waiting", 1, 1)
+            outbox.save([(edge, None)])
+            name = message_id(f"c{number}", "t", 1, takes)
+            assert outbox.fire(edge, 2, [Message(name, f"c{number}", "t", 1, takes, 2, "{}", state=state)])
+        watch_outbox(outbox, [endpoint])
+        text = scrape(client)
+        forget_outbox()
+    waiting = {name: value(text, "twin_outbox_waiting", endpoint=name) for name in ("crm", "idle")}
+    failed = {name: value(text, "twin_outbox_failed", endpoint=name) for name in ("crm", "idle")}
+    assert (waiting, failed) == ({"crm": 2, "idle": 0}, {"crm": 1, "idle": 0})
+    assert "twin_outbox_waiting" not in samples(scrape(client)), "an outbox that is closed is not read"
+    assert "`twin_outbox_waiting`" in table
+    assert "`twin_outbox_failed`" in table
 
 
 def test_every_metric_is_in_the_table_of_the_readme(client: TestClient) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.events.journal import NewEvent
 from pipelines.outbox import Edge, Message, message_id, open_outbox
-from tests.unit.desk_parts import NOON, furnish
+from tests.unit.desk_parts import NOON, furnish, says
 from tests.unit.serving_client import check_shape
 from tests.unit.twin_api_parts import Asking, asking, twin_settings
 
@@ -50,6 +50,15 @@ def test_a_page_after_a_message_that_is_gone_is_not_the_end(ask: Asking) -> None
     gone = message_id("c0", SET_OFF, NOON + 1, None)
     details = check_shape(ask.post("/v1/outbox", {"after": gone}), 400, "invalid_request")
     assert details[0]["field"] == "after"
+
+
+def test_of_who_denied_profiling_a_message_says_nothing_more(ask: Asking) -> None:
+    def payloads() -> list[Any]:
+        return [message["payload"] for message in ask.post("/v1/outbox", {}).json()["messages"]]
+
+    assert payloads() == [{}, {}, {}]
+    ask.keep(says("c2", "profiling", False, NOON))
+    assert payloads() == [{}, {}, None]
 
 
 def test_messages_from_before_a_merge_are_the_customers(ask: Asking) -> None:

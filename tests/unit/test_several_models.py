@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +26,8 @@ from pipelines.settings import Settings
 from serving.api.answers import iso
 from serving.api.errors import ApiError
 from serving.bootstrap import Wiring, wire
+from serving.observing.measures import PREDICTIONS
+from serving.served_log import ServedLog, not_kept
 from serving.several import several
 from tests.changed_spec import ADDED, changed_settings
 from tests.contract.feature_lake import CUSTOMERS, write_lake
@@ -115,6 +119,10 @@ class CountedReads:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.reader, name)
 
+    def read_from(self, customer_ids: Any, earliest: int, context: Any = None) -> Any:
+        as_of = max(earliest, self.settled)
+        return as_of, self.read(customer_ids, as_of, context)
+
     def read(self, customer_ids: Any, as_of: int, context: Any = None) -> Any:
         self.reads.append(len(customer_ids))
         if as_of < self.settled:
@@ -136,17 +144,39 @@ def test_all_are_read_again_where_one_state_moved_on(wiring: Wiring) -> None:
     asked = several([wiring.predictor(name) for name in ("churn", "later")])
     expected = asked.instant() + 1
     moved = CountedReads(asked.reads[1].reader, settled=expected)  # type: ignore[arg-type]
-    clock = iter([expected - 1, expected])
-    of_churn = replace(asked.reads[0], now=lambda: next(clock))
+    of_churn = replace(asked.reads[0], now=lambda: expected - 1)
     moving = replace(asked, reads=(of_churn, replace(asked.reads[1], reader=moved)))  # type: ignore[arg-type]
     as_of, predictions = moving.one(CUSTOMERS[0], False)
     assert as_of == expected
     alone = [replace(one, now=lambda: expected).one(CUSTOMERS[0], False)[1] for one in asked.predictors]
     assert predictions == alone
-    still = replace(moving, reads=(replace(of_churn, now=lambda: expected - 1), moving.reads[1]))
+    still = replace(moving, reads=tuple(replace(read, now=lambda: expected - 2 * DAY) for read in moving.reads))
     for ask in (lambda: still.one(CUSTOMERS[0], False), lambda: asyncio.run(still.many(CUSTOMERS, False))):
         with pytest.raises(ApiError, match="state_ahead"):
             ask()
+
+
+def test_refusals_do_not_grow_with_those_who_ask(wiring: Wiring) -> None:
+    """Whoever is refused again and again leaves no frames behind, which hold what was asked."""
+    for _ in range(20):
+        with pytest.raises(ApiError, match="model_missing"):
+            wiring.predictor("missing")
+        assert wiring.several(("missing", "churn")).errors[0] is not None
+    assert wiring.refusals["missing"].__traceback__ is None
+
+
+def test_reading_and_predicting_are_spans_of_the_trace(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def span(name: str) -> AbstractContextManager[None]:
+        seen.append(name)
+        return nullcontext()
+
+    monkeypatch.setattr("serving.several.span", span)
+    asked = several([wiring.predictor(name) for name in ("churn", "later")])
+    asked.one(CUSTOMERS[0], False)
+    asyncio.run(asked.many(CUSTOMERS, False))
+    assert seen == ["features.read", "model.predict"] * 2
 
 
 # --- over HTTP -------------------------------------------------------------------------------
@@ -195,6 +225,20 @@ def test_each_prediction_is_in_the_log(shop: Shop) -> None:
         assert len(vector.values) == len(drawn.lists[vector.reads].features)
         assert iso(vector.as_of) == (told if request == "kept-one" else of_many)["as_of"]
         assert dict(vector.context) == (CONTEXT if model == "visit" else {}), "what it read of the context"
+
+
+def test_what_could_not_be_logged_is_not_counted_as_answered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def add(*_: object) -> Future[None]:
+        refused: Future[None] = Future()
+        refused.set_exception(not_kept())
+        return refused
+
+    monkeypatch.setattr(ServedLog, "add", add)
+    before = PREDICTIONS.taken()
+    with serve(shop, real_states=True) as client:
+        answer = client.post("/v1/predict", json={"customer_id": "c1", "models": ["churn", "visit"]})
+    check_shape(answer, 503, "prediction_not_logged")
+    assert PREDICTIONS.taken() == before
 
 
 def test_a_model_that_cannot_answer_is_an_item_with_an_error(client: TestClient) -> None:
@@ -267,11 +311,12 @@ def test_both_shapes_are_documented(client: TestClient) -> None:
     page = client.get("/docs.json").json()
     for path, name in (("/v1/predict", "PredictModelsResponse"), ("/v1/predict_many", "PredictManyModelsResponse")):
         post = page["paths"][path]["post"]
-        either = post["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"]
-        assert either[1]["$ref"].endswith(f"/{name}")
-        assert page["components"]["schemas"][name]["example"]
-        examples = post["requestBody"]["content"]["application/json"]["examples"]
-        assert examples["several models"]["value"]["models"] == ["churn", "conversion"]
+        content = post["responses"]["200"]["content"]["application/json"]
+        assert content["schema"]["anyOf"][1]["$ref"].endswith(f"/{name}")
+        assert content["examples"][name]["value"] == page["components"]["schemas"][name]["example"]
+        body = post["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        models = page["components"]["schemas"][body]["properties"]["models"]
+        assert models["examples"] == [["churn", "conversion"]]
 
 
 def test_combinations_that_are_kept_ready_are_few_and_end_with_the_wiring(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pipelines.events.opening import moments_key, open_moments
 from pipelines.privacy.erase import erase
 from pipelines.privacy.report import access_report
 from pipelines.settings import Settings, Workspace
+from serving.triggers.firing import Moment
 from tests.unit.desk_parts import DAY, HOUR, decision_settings, furnish, says
 from tests.unit.trigger_parts import (
     Station,
@@ -353,6 +355,22 @@ def test_a_look_between_features_and_record_sees_the_events_of_the_features(stat
     moments.replace_many(key, [after])
     station.pass_time(start + 2 * HOUR)
     assert station.states() == [("cart_left", "waiting")]
+
+
+def test_an_action_whose_purpose_nobody_knows_is_not_delivered(station: Station, start: int) -> None:
+    """Decided, then the process died and the catalogue has other actions: no consent could be asked for."""
+    station.happen(*(opened("c1", start + number, number) for number in range(3)))
+    (known,) = station.told()
+    catalogue = station.firing.catalogue()
+    others = tuple(action for action in catalogue.actions if action.id != known["decision"]["action"])
+    assert len(others) == len(catalogue.actions) - 1
+    changed = replace(station.firing, catalogue=lambda: replace(catalogue, actions=others))
+    (edge,) = station.outbox.edges(["c1"])
+    seen = Moment("c1", station.now, {}, ())
+    (message,) = changed.messages(hesitating(station.settings), edge, seen)
+    assert json.loads(message.payload)["data"]["decision"] == {
+        "decision_id": None, "action": None, "problem": "action_not_offered_any_more"
+    }  # fmt: skip
 
 
 def test_an_erased_customer_leaves_the_outbox(station: Station, start: int) -> None:

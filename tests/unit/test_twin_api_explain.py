@@ -19,7 +19,7 @@ from tests.states import open_reader
 from tests.unit.desk_parts import EFFECTS, FALLBACK, NOON, Office, furnish, order, publish_fallback, says
 from tests.unit.serving_client import check_shape
 from tests.unit.test_replay import change
-from tests.unit.twin_api_parts import Asking, asking, twin_settings
+from tests.unit.twin_api_parts import Asking, asking, did, twin_settings
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,15 @@ def test_of_several_one_is_named(ask: Asking, settings: Settings) -> None:
     check_shape(ask.post("/v1/explain", {"request_id": "r-many", "customer_id": "c4"}), 404, "unknown_request")
     check_shape(ask.post("/v1/explain", {"request_id": "r-many", "model": EFFECTS}), 404, "unknown_request")
     check_shape(ask.post("/v1/explain", {"request_id": "never"}), 404, "unknown_request")
+
+
+def test_what_was_served_before_a_merge_is_found_by_the_customers_ids(ask: Asking, settings: Settings) -> None:
+    body = {"customer_ids": ["c0", "c3"], "model": FALLBACK}
+    ask.client.post("/v1/predict_many", json=body, headers={"X-Request-Id": "r-merge"})
+    wait_for_log(settings, "r-merge")
+    ask.keep(did(settings, "merge", "Customer Aliased", 0, who="c2", properties={"previous_id": "c3"}))
+    said = explain(ask, request_id="r-merge", customer_id="c3")
+    assert (said["customer_id"], said["resolved_customer_id"]) == ("c3", "c2")
 
 
 def test_of_a_version_that_is_gone_it_says_so(ask: Asking, settings: Settings) -> None:

@@ -74,14 +74,14 @@ def test_instants() -> None:
 def test_what_was_served_is_found_by_its_request(tmp_path: Path) -> None:
     reads = feature_list("churn", "3", "abc", ("a", "b"))
     vectors = [
-        ServedVector(f"r{n // 2}", f"c{n}", n, n, n, 0, reads.id, [n, None], n / 10) for n in range(20)
+        ServedVector(f"r{n // 2}", f"c{n}", n, n, n, 0, reads.id, [n, None], n / 10, 0.0) for n in range(20)
     ]  # fmt: skip
     torn = encode_line(vectors[-1])[:-9]
     (tmp_path / "2026-01-01-x.jsonl").write_bytes(b"".join(map(encode_line, [reads, *vectors[:10]])))
     (tmp_path / "2026-01-02-x.jsonl").write_bytes(b"".join(map(encode_line, [reads, *vectors[10:-1]])) + torn)
     (tmp_path / "2026-01-03-x.jsonl").write_bytes(b"")
     assert [one.vector for one in find_served(tmp_path, "r3")] == vectors[6:8]
-    assert [one.vector for one in find_served(tmp_path, "r3", "c7")] == vectors[7:8]
+    assert [one.vector for one in find_served(tmp_path, "r3", ["c7"])] == vectors[7:8]
     assert find_served(tmp_path, "r3")[0].reads == reads
     # The last line was never written to its end.
     assert [one.vector for one in find_served(tmp_path, "r9")] == vectors[18:19]
