@@ -17,11 +17,14 @@ from pathlib import Path
 
 import msgspec
 
+from feature_repo.state.storage import StoredState, grave
 from pipelines.access import AuditLog
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.exclusion import exclusive, nothing_taken
 from pipelines.events.journal import Journal, NewEvent, StoredEvent, row_of
+from pipelines.events.live import open_customer_log
 from pipelines.events.live_states import building
+from pipelines.events.moments import fold_moments, kept_of, stored_record
 from pipelines.events.opening import event_store, may_have_states, open_moments, open_states
 from pipelines.events.store import EventStore
 from pipelines.identity.catch_up import catch_up
@@ -106,7 +109,10 @@ class ErasureReport:
 
 @dataclass(frozen=True, slots=True)
 class Intention:
-    """An erasure that was begun. `events` are (source, event id, position)."""
+    """An erasure that was begun. `events` are (source, event id, position).
+
+    `others` are customers whose events mention the person.
+    """
 
     customer_id: str
     forms: tuple[tuple[str, str], ...]
@@ -114,6 +120,7 @@ class Intention:
     events: tuple[tuple[str, str, int], ...]
     actor: str
     reason: str
+    others: tuple[str, ...] = ()
     begun_at: int = field(default_factory=lambda: time.time_ns() // 1000)
 
     def save(self, file: Path) -> None:
@@ -236,7 +243,7 @@ def _intention(person: Person, owned: Iterable[StoredEvent], actor: str, reason:
 def _finish(settings: Settings, stores: _Stores, intention: Intention) -> ErasureReport:
     began = time.monotonic()
     workspace = settings.workspace
-    intention = _with_newer(settings, stores, intention)
+    intention = _with_others(settings, stores, _with_newer(settings, stores, intention))
     person = intention.person(settings)
     mentions = Mentions(person, settings.identity)
     audit = AuditLog(workspace.audit)
@@ -289,6 +296,18 @@ def _with_newer(settings: Settings, stores: _Stores, intention: Intention) -> In
     return grown
 
 
+def _with_others(settings: Settings, stores: _Stores, intention: Intention) -> Intention:
+    """With those whose events mention the person, kept before any of them is altered."""
+    mentioning = events_mentioning(stores.journal, settings.workspace.lake, intention.person(settings))
+    owners = [owner.customer_id for stored in mentioning if (owner := stores.identity.owner(stored.event)) is not None]
+    known = intention.person(settings).customer_ids
+    others = tuple(dict.fromkeys([*intention.others, *(who for who in owners if who not in known)]))
+    grown = replace(intention, others=others)
+    if grown != intention:
+        grown.save(settings.workspace.erasure)
+    return grown
+
+
 def _erase_events(settings: Settings, stores: _Stores, intention: Intention, person: Person, mentions: Mentions) -> int:
     """Their events go; of others' events, the identifiers of theirs. How many of the latter there were."""
     # Engines that take long to import, and a service that starts has none of it to do.
@@ -297,9 +316,8 @@ def _erase_events(settings: Settings, stores: _Stores, intention: Intention, per
     lake = settings.workspace.lake
     positions = [position for _, _, position in intention.events]
     gone = set(positions)
-    candidates = events_mentioning(stores.journal, lake, person)
-    changed = [_without(stored, mentions) for stored in candidates if stored.position not in gone]
-    altered = [new for new in changed if new is not None]
+    candidates = [stored for stored in events_mentioning(stores.journal, lake, person) if stored.position not in gone]
+    altered = [new for stored in candidates if (new := _without(stored, mentions)) is not None]
     stores.journal.erase([_husk(*event) for event in intention.events], altered)
     erase_from_lake(lake, positions, [row_of(stored) for stored in altered])
     return len(altered)
@@ -325,12 +343,32 @@ def _without(stored: StoredEvent, mentions: Mentions) -> StoredEvent | None:
 def _erase_from_stores(settings: Settings, stores: _Stores, intention: Intention, person: Person) -> None:
     if may_have_states(settings):
         open_states(settings).erase(person.customer_ids)
-        open_moments(settings).erase(person.customer_ids)
+        _erase_records(settings, stores, intention, person)
     erase_decisions(settings, person.customer_ids)
     erase_messages(settings, person.customer_ids)
     ReviewQueue(settings.workspace.identity).forget(person.customer_ids)
     keys = [(source, event_id) for source, event_id, _ in intention.events]
     stores.identity.forget(person.nodes, person.customer_ids, keys)
+
+
+def _erase_records(settings: Settings, stores: _Stores, intention: Intention, person: Person) -> None:
+    """The person's records of moments go, and those of others are made anew, of events without the person."""
+    storage = open_moments(settings)
+    log = open_customer_log(settings, stores.journal, stores.identity)
+    for key in storage.spec_hashes():
+        kept = kept_of(key)
+        if kept is not None:
+            rows = storage.as_found().get_many(key, intention.others).values()
+            storage.replace_many(key, [_record(log, row, kept) for row in rows])
+    # Last, for it leaves nothing in the files of what rows held before.
+    storage.erase(person.customer_ids)
+
+
+def _record(log: CustomerLog, row: StoredState, kept_of_each: int) -> StoredState:
+    events = log.everything(row.customer_id)
+    if not events:
+        return grave(row.customer_id, row.position, row.revision)
+    return stored_record(row.customer_id, fold_moments(None, events, kept_of_each), row.revision)
 
 
 def _search(workspace: Workspace, identity: IdentityStore, person: Person) -> list[Trace]:

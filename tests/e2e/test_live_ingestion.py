@@ -24,6 +24,7 @@ from feature_repo.configuration import parse
 from feature_repo.state.build import build_states
 from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from pipelines.cli.features import build_state
+from pipelines.decisions.ledger import SOURCE as DECISIONS
 from pipelines.events.journal_sqlite import SQLiteJournal
 from pipelines.events.lake import last_position
 from pipelines.events.opening import event_store
@@ -90,8 +91,9 @@ class Place:
         return httpx.post(url, json=body, auth=(self.key, ""), timeout=30, trust_env=False)
 
     def message_ids(self) -> list[str]:
+        """Of what clients sent; triggers decide meanwhile, and decisions are events too."""
         journal = SQLiteJournal(self.workspace.journal)
-        found = [stored.event.event_id for stored in journal.read(0, 10_000)]
+        found = [stored.event.event_id for stored in journal.read(0, 10_000) if stored.event.source != DECISIONS]
         journal.close()
         return found
 

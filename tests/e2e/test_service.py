@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -35,6 +36,10 @@ START = 1_700_000_000_000_000
 CUSTOMERS = tuple(f"c{number}" for number in range(60))
 
 
+# As text, or within a line of JSON.
+_READY = re.compile(r"ready: (http\S+)")
+
+
 class Server:
     """`python -m serving` in a process group of its own; what it prints is gathered in `lines`."""
 
@@ -52,16 +57,16 @@ class Server:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line)
-            if line.startswith(("ready: ", "up but not ready: ")):
+            if _READY.search(line):
                 self._told.set()
         self._told.set()
 
     def url(self) -> str:
         """Where it answers; waits until it says so."""
         assert self._told.wait(90), "".join(self.lines)
-        line = next((line for line in self.lines if "ready: " in line), None)
-        assert line is not None, "".join(self.lines)
-        return line.split("ready: ")[1].split()[0]
+        found = next((found for line in self.lines if (found := _READY.search(line))), None)
+        assert found is not None, "".join(self.lines)
+        return found[1]
 
     def stop(self, number: int) -> int:
         """Signal the starter, or with SIGINT its whole group as a terminal does; the exit code."""
