@@ -98,7 +98,7 @@ FUZZ_EXAMPLES ?= 100
 fuzz: setup
 	TWIN_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -s tests/e2e/test_openapi_fuzz.py
 
-# BENCH chooses parts and options, e.g. make bench BENCH="http online --rounds 3 --json"
+# BENCH chooses parts and options, e.g. make bench BENCH="serve online --rounds 3 --json"
 bench: setup
 	$(BIN)/python -W ignore -m tests.benchmarks $(BENCH)
 
