@@ -27,6 +27,7 @@ from pipelines.settings import Workspace
 from serving import ingestion
 from serving.api.ingest.routes import PATHS
 from serving.ingestion import Ingestion
+from serving.off_loop import OffLoop
 from tests.unit.serving_client import check_shape, serve
 from tests.unit.serving_parts import Shop, make_shop
 
@@ -241,7 +242,7 @@ def test_a_line_that_a_killed_process_left_half_written_is_gone(tmp_path: Path, 
 
 def test_more_calls_than_may_wait_are_sent_away(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(live.ingestion, "_waiting", live.ingestion.limits.maximum_waiting)
+        patch.setattr(OffLoop, "waiting", live.ingestion.limits.maximum_waiting)
         answer = live.post("/v1/track", TRACK)
         check_shape(answer, 503, "overloaded")
         assert int(answer.headers["retry-after"]) > 0
