@@ -172,6 +172,8 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A champion of the present spec, served, with live events."""
     configs = copied_configs(tmp_path_factory.mktemp("change") / "configs")
+    # Triggers read the features of the service's start, so that their states would stay until a restart.
+    (configs / "triggers.yaml").unlink()
     profile = configs / "profiles" / "local.yaml"
     for old, new in QUICK:
         assert old in profile.read_text()
