@@ -71,7 +71,7 @@ async def _of_now(service: HasTwins, request: ExplainRequest) -> ExplainResponse
         return as_of, prediction, explain(champion, prediction.read.values, find_spec(settings, champion.spec_hash))
 
     as_of, prediction, explained = await service.twins.threads.run(read)
-    service.served.add(champion, began, as_of, [prediction])
+    await service.served.keep(champion, began, as_of, [prediction], request.context)
     asked_for = request.customer_id or prediction.customer_id
     return _answer(request, champion, (asked_for, prediction.customer_id), as_of, prediction.read, explained)
 

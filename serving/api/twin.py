@@ -74,7 +74,7 @@ async def _twin(service: HasTwins, body: Any, key: AccessKey) -> BaseModel:
 
     customer, answer, parts = await twins.threads.run(read)
     if "predictions" in sections:
-        parts["predictions"] = _predictions(service, customer) if as_of is None else None
+        parts["predictions"] = await _predictions(service, customer) if as_of is None else None
         parts["predictions_note"] = None if as_of is None else NOT_OF_THE_PAST
     asked_for = request.customer_id or customer
     return TwinResponse(
@@ -103,16 +103,16 @@ def _sections(view: View | None, wanted: Sequence[Section] | None) -> tuple[Sect
     return tuple(name for name in shown if name in wanted)
 
 
-def _predictions(service: HasTwins, customer: str) -> list[PredictionOfTwin]:
+async def _predictions(service: HasTwins, customer: str) -> list[PredictionOfTwin]:
     """What each served champion says now, logged as any prediction; one that cannot answer is an item with an error.
 
     On the loop, as `/v1/predict`.
     """
     predictors = service.connection.wiring().predictors
-    return [_prediction(service, name, customer) for name in sorted(predictors)]
+    return [await _prediction(service, name, customer) for name in sorted(predictors)]
 
 
-def _prediction(service: HasTwins, model: str, customer: str) -> PredictionOfTwin:
+async def _prediction(service: HasTwins, model: str, customer: str) -> PredictionOfTwin:
     predictor = service.connection.wiring().predictor(model)
     began = served_log.now()
     try:
@@ -126,7 +126,7 @@ def _prediction(service: HasTwins, model: str, customer: str) -> PredictionOfTwi
             in_population=None,
             error=error.item(),
         )
-    service.served.add(predictor.champion, began, as_of, [prediction])
+    await service.served.keep(predictor.champion, began, as_of, [prediction])
     return PredictionOfTwin(
         model=model,
         model_version=predictor.champion.version,

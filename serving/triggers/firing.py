@@ -111,7 +111,12 @@ class Firing:
             as_of, prediction = predictor.one(customer_id, reasons=True)
         except ApiError as error:
             return nothing | {"problem": error.code}
-        self.served.add(predictor.champion, began, as_of, [prediction])
+        written = self.served.add(predictor.champion, began, as_of, [prediction])
+        if written is not None:
+            try:
+                written.result()
+            except ApiError as error:
+                return nothing | {"problem": error.code}
         reasons = reasons_of(prediction)
         return nothing | {
             "model_version": predictor.champion.version,
