@@ -42,7 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, number in given.items():
         if number < 1:
             parser.error(f"--{name.replace('_', '-')}: expected at least 1")
-    logging.disable(logging.WARNING)
     size = replace(TINY if options.tiny else FULL if options.full else Size(), **given)
     machine = describe()
     if not options.json:
@@ -68,4 +67,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)
     sys.exit(main())
