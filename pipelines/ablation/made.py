@@ -16,8 +16,8 @@ from pipelines.boosting import Floats, LearningRows, drawn, make_folds, probabil
 from pipelines.fitting import FitSummary, fit_calibrated
 from pipelines.settings.models import FitConfig, ModelConfig, TuneConfig
 
-# Cells (rows * columns) times trees that two cores get through in about half a minute.
-MOST_WORK = 10_000_000_000
+# Cells (rows * columns) times trees that two cores get through in about a quarter of a minute.
+MOST_WORK = 5_000_000_000
 LEAST_ROWS = 5_000
 FEW_FOLDS = 2
 

@@ -41,8 +41,8 @@ WHOLE = "the whole"
 def take_apart(settings: Settings, config: ModelConfig, most_rows: int | None = None) -> Ablation:
     """The model with its tuned parameters, without each ingredient in turn; writes `ablation.json`.
 
-    It is trained on `most_rows` of the train part, whole customers; None: as many as take about half a minute. The
-    test part is always whole.
+    It is trained on `most_rows` of the train part, whole customers; None: as many as a quarter of a minute is enough
+    for. The test part is always whole.
 
     Raises:
         FileNotFoundError: there is no dataset, or no model.

@@ -6,7 +6,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _STOP_SECONDS = 20.0
 ACTIONS = "next_best_action"
+# What the search for parameters may take here, and the random one again: more finds nothing better on so little data.
+_TUNING_SECONDS = 20.0
 # How the service says that it is up.
 _ANSWERS = ("ready: ", "up but not ready: ")
 
@@ -63,7 +65,9 @@ def demo_command(
     print(match(settings).text(), end="\n\n")
     if ingest_only:
         return
-    run_all(settings, settings.model(CHURN))
+    churn = settings.model(CHURN)
+    tune = churn.tune.model_copy(update={"budget_seconds": min(churn.tune.budget_seconds, _TUNING_SECONDS)})
+    run_all(settings, churn.model_copy(update={"tune": tune}))
     _ask_the_service(settings, decides=_learn_actions(settings))
 
 
@@ -127,12 +131,23 @@ def _ask_the_service(settings: Settings, decides: bool) -> None:
         print("\n".join(told(ask(url, shown, reasons=True))))
         if decides:
             _decide(settings, url)
+    _show(settings, shown[0])
     workspace = settings.workspace
     print(
         f"\nReviewer's report: {workspace.artefacts(CHURN) / 'report.html'}"
         f"\nData Docs:         {workspace.data_docs}"
         "\nNext: make serve, make mlflow"
     )
+
+
+def _show(settings: Settings, customer: str) -> None:
+    """The twin of one customer."""
+    from pipelines.twin.rules import Section
+    from pipelines.twin.words import lines_of
+    from pipelines.twin.workspace import show
+
+    print(f"\n$ twin show {customer}")
+    print("\n".join(lines_of(show(settings, customer, None, get_args(Section)))))
 
 
 @contextmanager

@@ -214,7 +214,7 @@ def leakage_command(
 def ablation_command(
     context: typer.Context,
     model: ModelName = CHURN,
-    rows: Annotated[int | None, typer.Option(min=1, help="train on so many, not on what takes half a minute")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="train on so many, not on what 15 s are enough for")] = None,
     json: AsJson = False,
 ) -> None:
     """What each ingredient of the model buys: the model made again without it, compared on the test.

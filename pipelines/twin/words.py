@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 Told = Mapping[str, Any]
+# How many of a list a person wants to see; JSON has all.
+_LINES, _CITED = 6, 3
 
 
 def lines_of(twin: Told) -> list[str]:
@@ -50,8 +53,8 @@ def _standing(name: str) -> Callable[[Told], Iterator[str]]:
         since = f" since {_when(of['since'])}" if of["since"] else ""
         yield f"{name}: {of['stage']}{since} ({of['now']['description']})"
         yield from _because(of["now"])
-        for step in reversed(of["path"]):
-            yield f"  {_when(step['at'])}  {step['stage']}, moved by {_moved(step['moved_by'])}"
+        steps = (f"{_when(one['at'])}  {one['stage']}, moved by {_moved(one['moved_by'])}" for one in of["path"][::-1])
+        yield from _newest(steps, len(of["path"]))
         if not of["path_is_whole"]:
             yield "  older steps are not kept"
         if of.get("dropped_at"):
@@ -94,9 +97,12 @@ def _barriers(of: Sequence[Told]) -> Iterator[str]:
 
 def _contacts(of: Sequence[Told]) -> Iterator[str]:
     yield "contacts:" if of else "contacts: none"
-    for contact in of:
-        action = f", {contact['action']}" if contact["action"] else ""
-        yield f"  {_when(contact['at'])}  {contact['channel']}: {contact['event']}{action} ({contact['event_id']})"
+    yield from _newest(map(_contact, of), len(of))
+
+
+def _contact(of: Told) -> str:
+    action = f", {of['action']}" if of["action"] else ""
+    return f"{_when(of['at'])}  {of['channel']}: {of['event']}{action} ({of['event_id']})"
 
 
 def _consents(of: Sequence[Told]) -> Iterator[str]:
@@ -124,8 +130,16 @@ def _moved(event: Told | None) -> str:
     return "time" if event is None else _cited(event)
 
 
+def _newest(lines: Iterable[str], count: int) -> Iterator[str]:
+    for line in islice(lines, _LINES):
+        yield f"  {line}"
+    if count > _LINES:
+        yield f"  and {count - _LINES} before (--json has all)"
+
+
 def _all_cited(events: Sequence[Told]) -> str:
-    return ", ".join(map(_cited, events))
+    more = f" and {len(events) - _CITED} more" if len(events) > _CITED else ""
+    return ", ".join(map(_cited, events[:_CITED])) + more
 
 
 def _cited(event: Told) -> str:

@@ -59,6 +59,12 @@ def test_it_decides_for_one_whom_the_plan_contacts_and_for_one_whom_it_does_not(
     assert all("catalogue " in one and "chance " in one for one in told)
 
 
+def test_it_shows_the_twin_of_one_whom_it_predicts(demo: Demo) -> None:
+    told = demo.output[demo.output.index(f"$ twin show {demo.customers[0]}\n") :].splitlines()
+    assert told[1].startswith(f"{demo.customers[0]}, as of ")
+    assert {"stage", "relationship", "experience", "personas", "triggers"} <= {line.split(":")[0] for line in told}
+
+
 def test_the_manifest_says_who_the_model_is_about(demo: Demo) -> None:
     served = json.loads((demo.workspace.artefacts("churn") / "registration.json").read_text())
     population = {"feature": "order_completed_days_since_last_lifetime", "at_most": 90.0}
