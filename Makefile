@@ -8,13 +8,14 @@ UV_VERSION := 0.13.9
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help setup demo serve mlflow test test-fast parity studies action-studies decisions-test predictions-test kill-test bad-input fuzz soak bench bench-full lint lock clean
+.PHONY: help setup demo serve mlflow test test-fast test-deep parity studies action-studies decisions-test predictions-test kill-test bad-input fuzz soak bench bench-full lint lock clean
 
 help:
 	@echo "make demo      from nothing to predictions, on a made-up retailer (under 5 minutes)"
 	@echo "make serve     keep the prediction service up        (WORKSPACE=$(WORKSPACE))"
 	@echo "make mlflow    open MLflow on the results            (WORKSPACE=$(WORKSPACE))"
 	@echo "make test      all tests         make lint    ruff, mypy, import-linter"
+	@echo "make test-deep the same with every example, fault and value that make test draws a part of (over an hour)"
 	@echo "make bench     how fast it is on this machine, each figure beside its peer (bench-full: an hour and more)"
 	@echo "make parity    the full parity check of features     make lock    pin the dependencies anew"
 	@echo "make studies   every model on the real files in ../shared/data, and against the demo's truth (STUDIES=names)"
@@ -59,6 +60,10 @@ test: setup
 
 test-fast: setup
 	$(PYTEST_PARALLEL) -m "not slow"
+
+# The same tests, with all of what `make test` draws a part of.
+test-deep: setup
+	TWIN_DEEP=1 TWIN_EVERY_VALUE=1 $(PYTEST_PARALLEL)
 
 parity: setup
 	$(BIN)/python -m tests.parity

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from feast import FeatureStore
 
 from feature_repo.configuration import Problem
 from feature_repo.event_table import ensure_table
-from feature_repo.feast_objects import feast_objects
 from feature_repo.state.backends import URL_VARIABLES
 from pipelines.console import UserError
 from pipelines.identity.current import current_membership
 from pipelines.settings import CHECKOUT, Settings
 from pipelines.settings.profile import Profile
+from pipelines.uninstrumented import uninstrumented
+
+with uninstrumented():
+    from feast import FeatureStore
+
+    from feature_repo.feast_objects import feast_objects
 
 FEAST_REPO = CHECKOUT / "feature_repo"
 

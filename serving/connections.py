@@ -142,6 +142,10 @@ class Bounded(HttpToolsProtocol):
         if self.head_since is not None and now - self.head_since > most:
             if self.is_refused:
                 self.transport.abort()
+            elif not self.head_bytes:
+                # Opened ahead by a client, who would take what is said now for the answer to its next request.
+                CONNECTIONS_CLOSED.add("unused")
+                self.transport.close()
             else:
                 self._refuse("slow_head", _slow_head(most))
         elif self.unread_since is not None and now - self.unread_since > most:

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 _ENDED_HEAD = b"\r\n\r\n"
 _PATIENCE_SECONDS = 60.0
@@ -37,8 +38,7 @@ class Clients:
         named = {"Host": f"127.0.0.1:{port}", "Content-Type": "application/json", **(headers or {})}
         lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
         self._head = f"POST {path} HTTP/1.1\r\n{lines}"
-        self._path = path
-        self._sockets = [_connected(port) for _ in range(count)]
+        self._path, self._port, self._count = path, port, count
 
     def ask(self, bodies: Iterator[bytes], requests: int) -> Answered:
         """Ask `requests` times, each client anew once it was answered.
@@ -73,6 +73,11 @@ class Clients:
     def close(self) -> None:
         for client in self._sockets:
             client.close()
+
+    @cached_property
+    def _sockets(self) -> list[socket.socket]:
+        # Opened with the first request: a server ends connections that nobody uses.
+        return [_connected(self._port) for _ in range(self._count)]
 
     def _send(
         self,

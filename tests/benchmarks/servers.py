@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import httpx
@@ -33,8 +34,7 @@ class KeepAlive:
     """One connection, one request at a time, at next to no cost: a slow client would flatter every ratio."""
 
     def __init__(self, port: int, path: str = "/v1/predict", headers: Mapping[str, str] | None = None) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30.0)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = port
         named = {"Host": f"127.0.0.1:{port}", "Content-Type": "application/json", **(headers or {})}
         lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
         self._head = f"POST {path} HTTP/1.1\r\n{lines}"
@@ -49,6 +49,13 @@ class KeepAlive:
         while len(got) < end + 4 + length:
             got = self._more(got)
         return int(got[9:12]), got[end + 4 :]
+
+    @cached_property
+    def _socket(self) -> socket.socket:
+        # Opened with the first request: a server ends a connection that nobody uses.
+        made = socket.create_connection(("127.0.0.1", self._port), timeout=30.0)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
 
     def _more(self, got: bytes) -> bytes:
         part = self._socket.recv(65_536)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from pipelines.settings import CHECKOUT, Workspace
 
+# Trees of one model: what explaining it, and making it again without its parts, takes grows with them.
+QUICK_ROUNDS = 60
 TWIN = [sys.executable, "-c", "from pipelines.cli import main; main()"]
 
 
@@ -38,11 +40,12 @@ def twin(workspace: Workspace, *arguments: str, config_dir: Path | None = None) 
 
 
 def quick_configs(folder: Path, trials: int = 4, customers: int | None = None) -> Path:
-    """The checkout's configuration with a short tuning, and perhaps a small demo."""
+    """The checkout's configuration with a short tuning of small models, and perhaps a small demo."""
     copy = folder / "configs"
     shutil.copytree(CHECKOUT / "configs", copy)
     for model in (copy / "models").glob("*.yaml"):
-        model.write_text(re.sub(r"trials: \d+", f"trials: {trials}", model.read_text()))
+        short = re.sub(r"trials: \d+", f"trials: {trials}", model.read_text())
+        model.write_text(re.sub(r"(?m)^  rounds: \d+", f"  rounds: {QUICK_ROUNDS}", short))
     if customers is not None:
         demo = copy / "demo.yaml"
         demo.write_text(demo.read_text().replace("customers: 4000", f"customers: {customers}"))

@@ -89,7 +89,24 @@ def read_to_end(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-@pytest.mark.parametrize("head", [b"", b"\r\n", b"POST /v1/predict HTTP/1.1\r\nHost: a\r\n"])
+def test_a_connection_that_nobody_used_ends_without_words(service: LiveService) -> None:
+    with closing(socket.create_connection(address(service))) as connection:
+        assert read_to_end(connection) == b""
+    wait_for(service, "twin_connections_closed_total", 1, reason="unused")
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """One answer with all of its body, which may come in several parts."""
+    got = b""
+    while (end := got.find(b"\r\n\r\n")) < 0:
+        got += connection.recv(65_536)
+    length = int(got[:end].lower().split(b"\r\ncontent-length:")[1].split(b"\r\n")[0])
+    while len(got) < end + 4 + length:
+        got += connection.recv(65_536)
+    return got
+
+
+@pytest.mark.parametrize("head", [b"\r\n", b"POST /v1/predict HTTP/1.1\r\nHost: a\r\n"])
 def test_a_head_that_does_not_come_ends_the_connection(service: LiveService, head: bytes) -> None:
     with closing(socket.create_connection(address(service))) as connection:
         connection.sendall(head)
@@ -122,11 +139,11 @@ def test_a_body_that_comes_after_its_answer_is_no_head(service: LiveService) -> 
     body = b"a" * 1_000_000
     with closing(socket.create_connection(address(service), timeout=60)) as connection:
         connection.sendall(head % len(body) + body[:10])
-        assert connection.recv(65_536).startswith(b"HTTP/1.1 404")
+        assert read_answer(connection).startswith(b"HTTP/1.1 404")
         connection.sendall(body[10:])
         # The next answer is that of the next request.
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+        assert read_answer(connection).startswith(b"HTTP/1.1 200")
 
 
 def test_a_client_that_does_not_read_its_answer_is_cut_off(service: LiveService) -> None:

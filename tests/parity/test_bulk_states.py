@@ -18,6 +18,7 @@ from feature_repo.state.storage_sqlite import SQLiteStateStorage
 from feature_repo.state.tiles import fold
 from pipelines.settings import load_settings
 from tests.contract.feature_lake import CUSTOMERS, write_lake
+from tests.deep import examples
 from tests.parity.harness import Delivery, accept, dense_log, events_table, every_operation_spec
 from tests.parity.test_generated_events import deliveries
 from tests.reference.lake_events import logged_events
@@ -41,7 +42,7 @@ def in_bulk(spec: FeatureSpec, log: Sequence[Delivery], events_a_part: int) -> l
     return sorted(found, key=lambda pair: pair[0].customer_id)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(deliveries())
 def test_any_events_give_the_same_bytes(delivered: list[Delivery]) -> None:
     log = accept(delivered)

@@ -14,6 +14,7 @@ from feature_repo.state.plan import plan_state
 from feature_repo.state.read import FeatureValue, StateReader
 from feature_repo.state.tiles import LoggedEvent, decode, fold
 from feature_repo.windows import DAY, HOUR, MINUTE
+from tests.deep import examples
 from tests.parity.harness import (
     Delivery,
     Point,
@@ -78,7 +79,7 @@ def assert_same(left: Sequence[Sequence[FeatureValue]], right: Sequence[Sequence
     assert not found, f"{what}: {len(found)} differences, first {found[:3]}"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(deliveries(), points)
 def test_three_ways_give_the_same_bits(delivered: list[Delivery], at: list[Point]) -> None:
     log = accept(delivered)
@@ -107,7 +108,7 @@ def test_every_operation_takes_values_that_tell_something() -> None:
     assert not dull, dull
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(deliveries(), st.randoms(use_true_random=False), instants)
 def test_state_does_not_depend_on_the_order_of_arrival(
     delivered: list[Delivery], chance: random.Random, later: int
@@ -131,7 +132,7 @@ def test_state_does_not_depend_on_the_order_of_arrival(
         )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(deliveries(), points)
 def test_features_ignore_what_arrived_after_the_as_of_instant(delivered: list[Delivery], at: list[Point]) -> None:
     log = accept(delivered)
@@ -141,7 +142,7 @@ def test_features_ignore_what_arrived_after_the_as_of_instant(delivered: list[De
         assert_same([whole[row]], by_sql(SPEC, NAMES, cut, [point]), "whole log against the log cut at the as-of")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(deliveries())
 def test_an_event_handed_over_twice_changes_nothing(delivered: list[Delivery]) -> None:
     plan = plan_state(SPEC)

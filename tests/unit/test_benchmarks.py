@@ -15,6 +15,7 @@ from tests.benchmarks.machine import describe
 from tests.benchmarks.measure import Figure, interleave, line, slowest_of_a_hundred
 from tests.benchmarks.parts import PARTS
 from tests.benchmarks.place import TINY, Place, build
+from tests.deep import only_deep
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,12 @@ def check(figures: list[Figure]) -> None:
         "build",
         "training",
         # A process that imports Feast.
-        pytest.param("growth", marks=pytest.mark.slow),
-        "history",
+        pytest.param("growth", marks=[pytest.mark.slow, only_deep]),
+        pytest.param("history", marks=only_deep),
         # All steps of a training run, in a process.
-        pytest.param("train", marks=pytest.mark.slow),
+        pytest.param("train", marks=[pytest.mark.slow, only_deep]),
         # A server, and processes that plan.
-        pytest.param("decide", marks=pytest.mark.slow),
+        pytest.param("decide", marks=[pytest.mark.slow, only_deep]),
         # Seven servers; ours and the stock way have to agree.
         pytest.param("serve", marks=pytest.mark.slow),
     ],

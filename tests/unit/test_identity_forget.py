@@ -13,6 +13,7 @@ from pipelines.events.lake_erase import erase_from_lake
 from pipelines.identity.graph import Node
 from pipelines.identity.update import Update
 from pipelines.identity.vocabulary import Form
+from tests.deep import examples
 from tests.unit.test_identity_states import Place, told
 from tests.unit.test_identity_store import SEALER, decisions, event, happenings
 
@@ -45,7 +46,7 @@ def data(states: dict[str, tuple[bytes, int]]) -> dict[str, bytes]:
     return {who: content for who, (content, _) in states.items()}
 
 
-@settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=examples(60), deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(happenings(), decisions, st.randoms(use_true_random=False))
 def test_everybody_else_keeps_their_events(events: Any, decided: Any, random: Any) -> None:
     with TemporaryDirectory() as folder:

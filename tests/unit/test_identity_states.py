@@ -28,6 +28,7 @@ from pipelines.identity.rebuild import rebuild
 from pipelines.identity.store import IdentityStore
 from pipelines.settings import load_settings
 from tests.changed_spec import changed_content
+from tests.deep import examples
 from tests.unit.test_identity_store import CONFIG, CONSENT, SEALER, decisions, happenings
 
 SPEC: FeatureSpec = load_settings().features
@@ -138,7 +139,7 @@ def live_through(
             place.compact()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(happenings(), decisions, st.randoms(use_true_random=False), st.integers(1, 4))
 def test_any_order_gives_the_twins_of_a_rebuild(events, decided, random, size) -> None:
     sent = [told(event, random) for event in events]
@@ -157,7 +158,7 @@ def test_any_order_gives_the_twins_of_a_rebuild(events, decided, random, size) -
         place.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(happenings(), decisions, st.randoms(use_true_random=False), st.integers(1, 4))
 def test_a_rebuild_of_the_map_changes_nobody(events, decided, random, size) -> None:
     sent = [told(event, random) for event in events]
