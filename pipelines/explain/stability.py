@@ -19,7 +19,7 @@ from pipelines.explain.contributions import Array, explain_rows
 from pipelines.fitting import monotone_constraints
 from pipelines.settings.models import FitConfig
 
-SEEDS, MOST_FOLDS = 5, 5
+SEEDS, MOST_FOLDS = 3, 3
 MOST_TRAIN_ROWS, LEAST_ROWS, MOST_ROWS = 20_000, 400, 4000
 # Leaves times rows that all refits may visit: some seconds.
 _WORK = 1.5e7

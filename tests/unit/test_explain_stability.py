@@ -44,7 +44,7 @@ def test_identical_models_agree_fully() -> None:
     assert found.seeds == found.own_seeds == 1.0
     assert found.most_rows_a_snapshot == 60
     seeds = [item for item in found.refits if item.kind == "seed"]
-    assert len(seeds) == 5
+    assert len(seeds) == 3
     assert all(item.agreement[-1] == 1.0 for item in seeds)
     assert {item.name for item in found.refits if item.kind == "fold"} == {
         "without fold 0", "without fold 1", "without fold 2"
