@@ -15,7 +15,7 @@ from feature_repo.request_features import request_values
 from feature_repo.spec import FeatureSpec
 from feature_repo.state.read import FeatureValue, StateReader
 from feature_repo.state.storage import NEVER, StateStorage, StoredState
-from feature_repo.state.tiles import decode
+from feature_repo.state.tiles import head_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class FeatureReader:
         """
         states = self._storage.get_many(self._spec_hash, customer_ids)
         late = [state.data for state in states.values() if state.data and state.newest >= earliest]
-        as_of = max([earliest, *(decode(data).newest_arrival + 1 for data in late)])
+        as_of = max([earliest, *(head_of(data).newest_arrival + 1 for data in late)])
         return as_of, self._rows(states, customer_ids, as_of, context)
 
     def _rows(

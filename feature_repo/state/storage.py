@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from feature_repo.state.tiles import decode
+from feature_repo.state.tiles import head_of
 
 
 class StateUnavailable(Exception):
@@ -56,9 +56,9 @@ NEVER = -(2**63)
 
 
 def stored_state(customer_id: str, data: bytes, revision: int = 0) -> StoredState:
-    """The row to keep for an encoded state."""
-    state = decode(data)
-    return StoredState(customer_id, state.position, max(state.newest_event, state.newest_arrival), data, revision)
+    """The row to keep for an encoded state, or for whatever else begins as `tiles.Head`."""
+    head = head_of(data)
+    return StoredState(customer_id, head.position, max(head.newest_event, head.newest_arrival), data, revision)
 
 
 def grave(customer_id: str, position: int, revision: int) -> StoredState:

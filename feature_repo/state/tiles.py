@@ -57,8 +57,16 @@ class StreamState(msgspec.Struct, array_like=True):
     days: dict[int, int]
 
 
+class Head(msgspec.Struct, array_like=True):
+    """What every encoded state begins with, to be read without the rest."""
+
+    position: int
+    newest_event: int
+    newest_arrival: int
+
+
 class CustomerState(msgspec.Struct, array_like=True):
-    """State of one customer under one spec, as of the log's `position`."""
+    """State of one customer under one spec, as of the log's `position`. It begins as `Head`."""
 
     position: int
     newest_event: int
@@ -89,6 +97,7 @@ class PositionError(ValueError):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(CustomerState)
+_head_decoder = msgspec.msgpack.Decoder(Head)
 
 
 def encode(state: CustomerState) -> bytes:
@@ -104,6 +113,11 @@ def encode(state: CustomerState) -> bytes:
 def decode(data: bytes) -> CustomerState:
     """Raises msgspec.DecodeError if `data` is not an encoded state."""
     return _decoder.decode(data)
+
+
+def head_of(data: bytes) -> Head:
+    """Of an encoded state, or of whatever else begins as `Head`. Raises msgspec.DecodeError if `data` does not."""
+    return _head_decoder.decode(data)
 
 
 def empty_state(plan: StatePlan) -> CustomerState:

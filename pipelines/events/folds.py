@@ -45,4 +45,4 @@ class MomentFold:
         return moments.fold_moments(data, events, self.kept_of_each)
 
     def stored(self, customer_id: str, data: bytes, revision: int) -> StoredState:
-        return moments.stored_record(customer_id, data, revision)
+        return stored_state(customer_id, data, revision)

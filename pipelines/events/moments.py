@@ -8,17 +8,18 @@ All instants are int64 microseconds UTC.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from feature_repo.state.storage import StoredState
 from feature_repo.state.tiles import LoggedEvent
 
 PREFIX = "moments-"
 _NEVER = -(2**62)
 _LONGEST_TEXT = 300
+_FEW = 8
 
 Scalar = str | int | float | bool
 
@@ -40,7 +41,8 @@ class Moment(msgspec.Struct, array_like=True, frozen=True):
 class MomentRecord(msgspec.Struct, array_like=True):
     """The newest events of each kind up to the log's `position`, ascending by `age_of`.
 
-    `kept_of_each` says how many of a kind are kept, `dropped` how many older ones of each kind are not.
+    `kept_of_each` says how many of a kind are kept, `dropped` how many older ones of each kind are not. It begins as
+    `feature_repo.state.tiles.Head`.
     """
 
     position: int
@@ -103,14 +105,24 @@ def _is_kept(value: object) -> bool:
 def fold_moments(data: bytes | None, events: Iterable[LoggedEvent], kept_of_each: int) -> bytes:
     """The record after `events`, none of which is in it yet, in any order and at any position."""
     record = MomentRecord(-1, _NEVER, _NEVER, kept_of_each, {}, []) if data is None else decode(data)
-    for event in events:
-        record.position = max(record.position, event.position)
-        record.newest_event = max(record.newest_event, event.event_time)
-        record.newest_arrival = max(record.newest_arrival, event.available_at)
-        record.moments.append(moment_of(event))
-    record.moments.sort(key=age_of)
+    made = [moment_of(event) for event in events]
+    for moment in made:
+        record.position = max(record.position, moment.position)
+        record.newest_event = max(record.newest_event, moment.event_time)
+        record.newest_arrival = max(record.newest_arrival, moment.available_at)
+    _put_in(record.moments, made)
     _drop_old(record)
     return encode(record)
+
+
+def _put_in(moments: list[Moment], more: Sequence[Moment]) -> None:
+    """Into the ascending `moments`. A few find their places without a look at all that are there."""
+    if len(more) > _FEW:
+        moments.extend(more)
+        moments.sort(key=age_of)
+    else:
+        for moment in more:
+            insort(moments, moment, key=age_of)
 
 
 def moments_of(events: Iterable[LoggedEvent]) -> list[Moment]:
@@ -141,7 +153,7 @@ def newest_of_each(moments: Sequence[Moment], kept_of_each: int) -> list[Moment]
 
 def _drop_old(record: MomentRecord) -> None:
     """Keep what a read at the newest arrival, or later, can need: what has not happened by then stays beside it."""
-    if len(record.moments) <= record.kept_of_each:
+    if all(count <= record.kept_of_each for count in _counted(record.moments).values()):
         return
     until = record.newest_arrival
     past = [moment for moment in record.moments if moment.event_time < until]
@@ -165,9 +177,3 @@ def kept_of(key: str) -> int | None:
     """How many events of a kind the records under `key` keep; None where it is no key of records."""
     number = key.removeprefix(PREFIX)
     return int(number) if key != number and number.isdecimal() else None
-
-
-def stored_record(customer_id: str, data: bytes, revision: int) -> StoredState:
-    """The row to keep for an encoded record."""
-    record = decode(data)
-    return StoredState(customer_id, record.position, max(record.newest_event, record.newest_arrival), data, revision)

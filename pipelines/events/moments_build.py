@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from feature_repo.event_table import register_customer_events
 from feature_repo.membership import Membership, revisions_of
-from feature_repo.state.storage import StateStorage, StoredState
+from feature_repo.state.storage import StateStorage, StoredState, stored_state
 from feature_repo.state.tiles import LoggedEvent
-from pipelines.events.moments import MomentRecord, encode, kept_of, moment_of, stored_record
+from pipelines.events.moments import MomentRecord, encode, kept_of, moment_of
 
 _EVENTS_A_PART = 2_000_000
 _CUSTOMERS_A_TRANSACTION = 2_000
@@ -54,7 +54,7 @@ def build_moments(
         revisions, parts = revisions_of(membership), max(1, -(-total // events_a_part))
         for part in range(parts):
             for who, record in _records(connection, kept_of_each, f"hash(customer_id) % {parts} = {part}", []):
-                batch.append(stored_record(who, encode(record), revisions.get(who, 0)))
+                batch.append(stored_state(who, encode(record), revisions.get(who, 0)))
                 customers.append(who)
                 advance(float(len(record.moments) + sum(record.dropped.values())))
                 if len(batch) == _CUSTOMERS_A_TRANSACTION:

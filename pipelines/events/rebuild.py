@@ -14,7 +14,7 @@ from feature_repo.state.storage import StateStorage, StoredState, grave, stored_
 from feature_repo.state.tiles import LoggedEvent, fold
 from pipelines.console import UserError
 from pipelines.events.live_states import building
-from pipelines.events.moments import kept_of, stored_record
+from pipelines.events.moments import kept_of
 from pipelines.events.moments_build import moments_by_customer
 from pipelines.events.opening import event_store, may_have_states, open_moments, open_states
 from pipelines.events.specs_in_use import find_spec
@@ -77,7 +77,7 @@ def _rebuild_moments(settings: Settings, now: Snapshot, membership: Membership, 
             continue
         before = storage.as_found().get_many(key, customers)
         made = moments_by_customer(kept_of_each, now.lake_path, now.version, now.tail, membership, customers)
-        rows = [stored_record(who, data, revisions.get(who, 0)) for who, data in made.items()]
+        rows = [stored_state(who, data, revisions.get(who, 0)) for who, data in made.items()]
         rows += [grave(who, row.position, revisions.get(who, 0)) for who, row in before.items() if who not in made]
         storage.replace_many(key, rows)
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import msgspec
 
-from feature_repo.state.storage import StoredState, grave
+from feature_repo.state.storage import StoredState, grave, stored_state
 from pipelines.access import AuditLog
 from pipelines.events.customer_log import CustomerLog
 from pipelines.events.exclusion import exclusive, nothing_taken
 from pipelines.events.journal import Journal, NewEvent, StoredEvent, row_of
 from pipelines.events.live import open_customer_log
 from pipelines.events.live_states import building
-from pipelines.events.moments import fold_moments, kept_of, stored_record
+from pipelines.events.moments import fold_moments, kept_of
 from pipelines.events.opening import event_store, may_have_states, open_moments, open_states
 from pipelines.events.store import EventStore
 from pipelines.identity.catch_up import catch_up
@@ -368,7 +368,7 @@ def _record(log: CustomerLog, row: StoredState, kept_of_each: int) -> StoredStat
     events = log.everything(row.customer_id)
     if not events:
         return grave(row.customer_id, row.position, row.revision)
-    return stored_record(row.customer_id, fold_moments(None, events, kept_of_each), row.revision)
+    return stored_state(row.customer_id, fold_moments(None, events, kept_of_each), row.revision)
 
 
 def _search(workspace: Workspace, identity: IdentityStore, person: Person) -> list[Trace]:
