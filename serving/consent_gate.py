@@ -7,13 +7,12 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipelines.identity.denial import denied, purposes_needed
 from pipelines.identity.store import IdentityStore, open_identity
 from pipelines.settings import Settings
 from serving.api.errors import ApiError, ErrorDetail
 from serving.settings import service_settings
 
-# Uses that a prediction makes of a customer: each is denied by its own purpose.
-_USES = ("predictions", "features")
 # Ids between two turns of the event loop: as long as the reads of one slice of features take.
 SLICE = 64
 
@@ -71,21 +70,6 @@ class ConsentGate:
         if self._identity is None and self._settings.workspace.identity.exists():
             self._identity = open_identity(self._settings)
         return self._identity
-
-
-def purposes_needed(settings: Settings) -> Sequence[str]:
-    """The purposes of which none may be denied by whom something is told of, each once."""
-    uses = settings.consent.uses.model_dump()
-    return list(dict.fromkeys(uses[use] for use in _USES))
-
-
-def denied(identity: IdentityStore, customer_id: str, purposes: Sequence[str]) -> str | None:
-    """The first of `purposes` that the customer denied; None where they denied none. Raises sqlite3.Error."""
-    for purpose in purposes:
-        permission = identity.permission(customer_id, purpose)
-        if permission is not None and not permission.granted:
-            return purpose
-    return None
 
 
 def consent_denied(purpose: str, field: str) -> ApiError:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -17,6 +18,8 @@ logger = logging.getLogger("bentoml.twin")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FORCED = 1
+# A supervisor that tells all of its processes tells a worker twice: itself, and by the one that started it.
+_ONE_WORD_SECONDS = 2.0
 
 
 class Drain:
@@ -24,6 +27,7 @@ class Drain:
 
     def __init__(self) -> None:
         self.begun = False
+        self._told_at = 0.0
         self._end: Callable[[int, FrameType | None], Any] | None = None
         self._seconds = 0.0
         self._most_seconds = 0.0
@@ -33,7 +37,8 @@ class Drain:
         """Stand before the server's own handlers, which close sockets at once. To be called on the loop, in a worker.
 
         Requests are answered for `seconds` after the first signal; `most_seconds` later the process is gone, whatever
-        hangs. A second signal ends it at once. Outside of a worker nothing is done.
+        hangs. A second signal ends it at once, if it is not the first one told twice. Outside of a worker nothing is
+        done.
         """
         end = signal.getsignal(signal.SIGTERM)
         if bentoml.server_context.worker_index is None or not callable(end):
@@ -45,9 +50,11 @@ class Drain:
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         if self.begun:
+            if time.monotonic() - self._told_at < _ONE_WORD_SECONDS:
+                return
             # What was acknowledged is durable.
             os._exit(FORCED)
-        self.begun = True
+        self.begun, self._told_at = True, time.monotonic()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._begin, number)
 

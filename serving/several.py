@@ -133,19 +133,14 @@ class Several:
         Raises:
             ApiError: 503, the states are empty, or far ahead of the clock.
         """
-        now = self.instant()
-        as_of, first = self.reads[0].reader.read_from(customer_ids, now, context)
-        rows = [first]
-        for read in self.reads[1:]:
-            later, more = read.reader.read_from(customer_ids, as_of, context)
-            if later > as_of:
-                # An event came in between: what was read before is read again.
-                as_of = later
-                rows = [
-                    earlier.reader.read_from(customer_ids, as_of, context)[1] for earlier in self.reads[: len(rows)]
-                ]
-            rows.append(more)
-        return check_instant(as_of, now), rows
+        now = as_of = self.instant()
+        while True:
+            read = [one.reader.read_from(customer_ids, as_of, context) for one in self.reads]
+            latest = max(at for at, _ in read)
+            if all(at == latest for at, _ in read):
+                return check_instant(latest, now), [rows for _, rows in read]
+            # An event came in between: what was read at an earlier instant is read again.
+            as_of = latest
 
     def _read_at(self, customer_ids: Sequence[str], as_of: int, context: Context) -> _Rows:
         return [read.reader.read(customer_ids, as_of, context) for read in self.reads]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +42,7 @@ def list_command(
         raise ConfigurationError([Problem("--state", f"one of: {', '.join(_STATES)}", repr(state))])
     with _opened(context) as opened:
         found = [] if opened is None else opened.messages(Filter(None, state, trigger), limit)  # type: ignore[arg-type]
-    print(as_text([_shown(each) for each in found]) if json else "\n".join(map(_line, found)) or "no messages")
+    print(as_text(_shown(context, found)) if json else "\n".join(map(_line, found)) or "no messages")
 
 
 @outbox.command("show")
@@ -54,7 +55,8 @@ def show_command(context: typer.Context, name: _Id, json: AsJson = False) -> Non
         message = None if opened is None else opened.find(name)
     if message is None:
         raise _unknown()
-    print(as_text(_shown(message)) if json else f"{_line(message)}\n{as_text(_shown(message)['payload'])}")
+    (told,) = _shown(context, [message])
+    print(as_text(told) if json else f"{_line(message)}\n{as_text(told['payload'])}")
 
 
 @outbox.command("retry")
@@ -105,7 +107,22 @@ def _unknown(which: str = "of this workspace") -> UserError:
     return UserError("there is no such message", [Problem("ID", f"the id of a message {which}", "another")])
 
 
-def _shown(message: Message) -> dict[str, Any]:
+def _shown(context: typer.Context, messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Without what is said of a customer who denied that."""
+    from pipelines.identity.denial import denied, purposes_needed
+    from pipelines.identity.store import open_identity
+
+    settings = settings_of(context)
+    identity, purposes = open_identity(settings), purposes_needed(settings)
+    hidden = {
+        who
+        for who in {message.customer_id for message in messages}
+        if denied(identity, identity.customer_of(who), purposes) is not None
+    }
+    return [_told(message, message.customer_id not in hidden) for message in messages]
+
+
+def _told(message: Message, with_payload: bool) -> dict[str, Any]:
     import json
 
     from pipelines.events.plan_check import iso
@@ -114,7 +131,7 @@ def _shown(message: Message) -> dict[str, Any]:
     told = {key: value for key, value in plain(message).items() if key not in ("payload", "next_attempt_at")}
     told |= {name: None if told[name] is None else iso(told[name]) for name in times}
     told["next_attempt_at"] = iso(message.next_attempt_at) if message.state == "waiting" else None
-    return {**told, "payload": json.loads(message.payload)}
+    return {**told, "payload": json.loads(message.payload) if with_payload else None}
 
 
 def _line(message: Message) -> str:

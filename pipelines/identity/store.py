@@ -203,10 +203,16 @@ class IdentityStore:
                 return found
         return None
 
-    def customer_of(self, user_id: str) -> str:
-        """The customer that a user id is one of; the id itself where nothing else is known of it."""
-        found = self._owner_of(Form(USER_ID, user_id))
-        return user_id if found is None else found.customer_id
+    def customer_of(self, customer_id: str) -> str:
+        """The customer of a user id, or of the id that one without a user id has or had; else the id itself."""
+        if customer_id.startswith("~"):
+            kind, _, key = customer_id[1:].partition(":")
+            rows = self._read("SELECT customer_id FROM identity_nodes WHERE kind = ? AND key = ?", (kind, key))
+            if rows and rows[0][0] is not None:
+                owner: str = rows[0][0]
+                return owner
+        found = self._owner_of(Form(USER_ID, customer_id))
+        return customer_id if found is None else found.customer_id
 
     def members(self, customer_id: str) -> list[Member]:
         """Every identifier of a customer, in every way that events write it."""

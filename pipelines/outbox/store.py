@@ -33,8 +33,8 @@ _AGAIN = """UPDATE outbox_messages SET state = ?1, attempts = attempts + 1, next
   lease = NULL, leased_until = 0 WHERE id = ?4 AND lease = ?5 AND state = 'waiting'"""
 _WANTED_NO_MORE = """UPDATE outbox_messages SET state = 'failed', error = 'the endpoint wanted no more'
   WHERE customer_id = ? AND trigger = ? AND state = 'waiting' AND endpoint IN (SELECT endpoint FROM outbox_disabled)"""
-_RETRY = """UPDATE outbox_messages SET state = 'waiting', attempts = 0, next_attempt_at = ?1, error = NULL,
-  lease = NULL, leased_until = 0"""
+_RETRY = """UPDATE outbox_messages SET state = 'waiting', attempts = 0,
+  next_attempt_at = max(?1, coalesce(not_before, 0)), error = NULL, lease = NULL, leased_until = 0"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,9 @@ class Outbox:
                     f"INSERT OR REPLACE INTO outbox_edges ({_EDGE}) VALUES (?, ?, ?, ?, ?, ?)", _row(edge)
                 )
                 if because is not None:
+                    # Those that failed too: a person may have them sent again.
                     statement = """UPDATE outbox_messages SET state = 'cancelled', error = ?
-                      WHERE customer_id = ? AND trigger = ? AND state = 'waiting'"""
+                      WHERE customer_id = ? AND trigger = ? AND state IN ('waiting', 'failed')"""
                     cancelled += connection.execute(statement, (because, edge.customer_id, edge.trigger)).rowcount
         return cancelled
 
@@ -194,7 +195,8 @@ class Outbox:
     def retry(self, now: int, name: str | None = None) -> int:
         """Send a message that failed or was cancelled, or all that failed, anew; how many.
 
-        An endpoint that said it wants no more, and is named by one of them, is asked again.
+        None before its `not_before`. An endpoint that said it wants no more, and is named by one of them, is asked
+        again.
         """
         which, values = ("id = ?2 AND state IN ('failed', 'cancelled')", (now, name)) if name else (
             "state = 'failed'", (now,)

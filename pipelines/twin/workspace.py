@@ -12,6 +12,7 @@ from pipelines.events.live import open_customer_log
 from pipelines.events.opening import event_store, may_have_states, open_states
 from pipelines.events.plan_check import iso
 from pipelines.identity.catch_up import catch_up
+from pipelines.identity.denial import denied, purposes_needed
 from pipelines.identity.shown import named
 from pipelines.identity.store import IdentityStore, open_identity
 from pipelines.privacy import sealer_of
@@ -94,9 +95,7 @@ def _now(settings: Settings) -> int:
 
 
 def _check_consent(settings: Settings, identity: IdentityStore, customer_id: str) -> None:
-    uses = settings.consent.uses
-    for purpose in dict.fromkeys((uses.predictions, uses.features)):
-        said = identity.permission(customer_id, purpose)
-        if said is not None and not said.granted:
-            wanted = Problem("customer", f"one who did not deny {purpose}", f"one who denied {purpose}")
-            raise UserError(f"this customer denied the purpose {purpose}", [wanted])
+    purpose = denied(identity, customer_id, purposes_needed(settings))
+    if purpose is not None:
+        wanted = Problem("customer", f"one who did not deny {purpose}", f"one who denied {purpose}")
+        raise UserError(f"this customer denied the purpose {purpose}", [wanted])

@@ -21,6 +21,7 @@ from serving.api.acts import handler
 from serving.api.answers import iso
 from serving.api.identifier import IdentifierBody, either
 from serving.api.identity_responses import DecisionResponse, ResolveResponse, ReviewResponse
+from serving.api.reads import sees_persons
 from serving.api.requests import CustomerId, KindName, Note, RequestBody
 
 _VALUE = "text of 1 to 256 characters, none of them a control character"
@@ -96,7 +97,7 @@ class ReviewRequest(RequestBody):
 
 def _resolve(desk: Desk, body: Any, key: AccessKey) -> dict[str, Any]:
     request: ResolveRequest = body
-    found = shown.show(desk.identity, _customer(desk, request), "admin" in key.scopes)
+    found = shown.show(desk.identity, _customer(desk, request), sees_persons(key, None))
     if not found.known:
         raise _unknown("customer_id" if request.customer_id is not None else "value")
     told = asdict(found)

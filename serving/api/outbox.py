@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 from starlette.routing import Route
 
 from pipelines.access import AccessKey
+from pipelines.identity.denial import denied, purposes_needed
 from pipelines.identity.desk import Desk
 from pipelines.outbox import Filter, Message, MessageState, may_have_outbox, open_outbox
 from serving.api.acts import handler
@@ -20,7 +21,6 @@ from serving.api.errors import ApiError, ErrorDetail
 from serving.api.outbox_responses import OutboxResponse
 from serving.api.reads import check_sees
 from serving.api.requests import CustomerId, ModelName, RequestBody
-from serving.consent_gate import denied, purposes_needed
 from serving.decisions.desk import ids_of
 
 MOST = 100

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from feature_repo.spec import FeatureSpec
-from feature_repo.state.read import AsOfTooEarly
 from pipelines.events.moments import Moment as Event
 from pipelines.identity.store import IdentityStore
 from pipelines.outbox import Edge, Outbox, Seen, Watched, step
@@ -68,7 +67,7 @@ class Consultant:
         if asked.denied is not None:
             self._clear(edges, DENIED)
             return True
-        now, known = self._read(asked.customer_id)
+        now, known = self.reader.read(asked.customer_id)
         if at_least >= 0 and (known is None or known.position < at_least):
             return False
         if now is None or known is None:
@@ -78,25 +77,20 @@ class Consultant:
         return True
 
     def _edges(self, ids: Sequence[str]) -> dict[str, Edge]:
-        """By trigger. Of customers who became one the episode that began last goes on, and the others are over."""
+        """By trigger. Of customers who became one the episode that began last goes on, and the others are over.
+
+        What fired for any of them fired for the one that they are.
+        """
         found = self.outbox.edges(ids)
         edges = {edge.trigger: edge for edge in found}
         over = [edge for edge in found if edge is not edges[edge.trigger] and edge.state != "clear"]
         if over:
             self.outbox.save([(replace(edge, state="clear", due_at=None), ONE) for edge in over])
-        return edges
-
-    def _read(self, customer_id: str) -> tuple[int | None, Known | None]:
-        for attempt in range(2):
-            now = self.reader.now()
-            if now is None:
-                return None, None
-            try:
-                return now, self.reader.read([customer_id], now)[0]
-            except AsOfTooEarly:
-                if attempt:
-                    raise
-        return None, None
+        fired: dict[str, int] = {}
+        for edge in found:
+            if edge.fired_at is not None:
+                fired[edge.trigger] = max(edge.fired_at, fired.get(edge.trigger, edge.fired_at))
+        return {name: replace(edge, fired_at=fired.get(name)) for name, edge in edges.items()}
 
     def _follow(self, customer_id: str, now: int, known: Known, edges: Mapping[str, Edge]) -> None:
         events = _Events(lambda: self.events_of(customer_id, known))

@@ -12,6 +12,7 @@ import logging
 import random
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ LOOK_EVERY_SECONDS = 0.5
 # Beyond an attempt's own time-out: noting what became of it.
 _LEASE_MARGIN_SECONDS = 5.0
 _PRUNE_EVERY_SECONDS = 3_600.0
+# States that are away keep looks waiting, and another process that looks does not tell: messages go out all the same.
+_FIRST_LOOK_SECONDS = 30.0
 _DAY = 24 * 3_600 * SECOND
 DENIED = "the customer does not allow {purpose} any more"
 
@@ -122,8 +125,18 @@ class Delivery:
     """The threads of one process, one for each endpoint, and one that removes what is done."""
 
     def __init__(
-        self, settings: Settings, outbox: Outbox, gate: ConsentGate, identity: Callable[[], IdentityStore]
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        gate: ConsentGate,
+        identity: Callable[[], IdentityStore],
+        looked: threading.Event | None = None,
     ) -> None:
+        """`looked` is set once events of before the start were looked at: until then, or half a minute, all waits.
+
+        What they made moot is not to be sent.
+        """
+        self._looked = looked
         self._settings, self._outbox, self._gate, self._identity = settings, outbox, gate, identity
         self._stopping = threading.Event()
         self._rounds = [_Rounds(endpoint) for endpoint in settings.profile.webhooks.endpoints]
@@ -153,6 +166,7 @@ class Delivery:
     def _run(self, each: _Rounds) -> None:
         sender = Sender(self._settings.profile.webhooks.timeout_seconds)
         courier = Courier(self._settings, self._outbox, each.endpoint, self._gate, self._identity, sender)
+        self._await_first_look()
         while not self._stopping.is_set():
             each.waking.wait(LOOK_EVERY_SECONDS)
             each.waking.clear()
@@ -165,6 +179,12 @@ class Delivery:
             except Exception as error:  # noqa: BLE001 (the thread has to live on, whatever an attempt died of)
                 each.tell(described(error))
         sender.close()
+
+    def _await_first_look(self) -> None:
+        until = time.monotonic() + _FIRST_LOOK_SECONDS
+        while self._looked is not None and not self._stopping.is_set() and time.monotonic() < until:
+            if self._looked.wait(LOOK_EVERY_SECONDS):
+                return
 
     def _prune(self) -> None:
         while not self._stopping.is_set():

@@ -30,6 +30,8 @@ from serving.triggers.reading import Clock
 _NOT_OFFERED = "action_not_offered_any_more"
 # Of a decision these say that it can be had in a moment; all else stays as it is.
 _PASSING = ("state_unavailable", "state_missing", "state_mismatch", "state_ahead", "identity_unavailable")
+# Of a prediction: states may lack for one model alone, and for long, which is to hold nobody up.
+_PASSING_OF_ONE = ("state_unavailable", "prediction_not_logged")
 
 
 class Decides(Protocol):
@@ -109,14 +111,13 @@ class Firing:
             predictor = self.wiring().predictor(model)
             began = now()
             as_of, prediction = predictor.one(customer_id, reasons=True)
-        except ApiError as error:
-            return nothing | {"problem": error.code}
-        written = self.served.add(predictor.champion, began, as_of, [prediction])
-        if written is not None:
-            try:
+            written = self.served.add(predictor.champion, began, as_of, [prediction])
+            if written is not None:
                 written.result()
-            except ApiError as error:
-                return nothing | {"problem": error.code}
+        except ApiError as error:
+            if error.code in _PASSING_OF_ONE:
+                raise
+            return nothing | {"problem": error.code}
         reasons = reasons_of(prediction)
         return nothing | {
             "model_version": predictor.champion.version,

@@ -68,18 +68,19 @@ class TriggerReader:
             now = None
         return self._machine() if now is None else now
 
-    def read(self, customers: Sequence[str], as_of: int) -> list[Known | None]:
-        """What is known of each at `as_of` (int64 microseconds UTC), in order; None of whom nothing is.
+    def read(self, customer_id: str) -> tuple[int | None, Known | None]:
+        """The instant of the read (int64 microseconds UTC; None before any event), and what is known then, if anything.
 
-        Raises:
-            AsOfTooEarly: a newer event came meanwhile; read at a newer instant. ApiError and StateUnavailable as `now`.
+        It is `now`, or just after the customer's newest arrival where the clock has stepped back behind that: all that
+        was acknowledged counts. Raises ApiError and StateUnavailable as `now`.
         """
-        rows = self._opened().read(customers, as_of)
-        of_each = zip(rows.found, rows.values, rows.positions, rows.revisions, strict=True)
-        return [
-            Known(dict(zip(self._names, values, strict=True)), position, revision) if found else None
-            for found, values, position, revision in of_each
-        ]
+        now = self.now()
+        if now is None:
+            return None, None
+        as_of, rows = self._opened().read_from([customer_id], now)
+        if not rows.found[0]:
+            return as_of, None
+        return as_of, Known(dict(zip(self._names, rows.values[0], strict=True)), rows.positions[0], rows.revisions[0])
 
     def _opened(self) -> FeatureReader:
         if self._reader is None:

@@ -61,6 +61,8 @@ class Watch:
         self._every = int(settings.profile.triggers.look_again_hours * HOUR)
         self._triggers = [trigger.rule.name for trigger in consultant.triggers]
         self._waking = threading.Event()
+        # Set after the first whole round.
+        self.looked = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
         # Whose looks failed, and when to look again (on the monotonic clock).
@@ -214,6 +216,7 @@ class Watch:
                 return
             try:
                 self.round()
+                self.looked.set()
                 self._tell("")
             except ApiError as error:
                 self._tell(error.code)

@@ -90,10 +90,12 @@ class Triggers:
             logger.error("triggers fire nothing, and nothing is delivered: %s", described(error))
             return
         watch_outbox(self._outbox, self._settings.profile.webhooks.endpoints)
-        self._delivery = Delivery(self._settings, self._outbox, self._gate, self._identity)
-        self._delivery.start()
         if self._triggers:
-            self._watch = self._watching(self._outbox, self._delivery)
+            self._watch = self._watching(self._outbox)
+        looked = None if self._watch is None else self._watch.looked
+        self._delivery = Delivery(self._settings, self._outbox, self._gate, self._identity, looked)
+        self._delivery.start()
+        if self._watch is not None:
             self.served.start()
             self._begin(self._watch)
             self._watch.start()
@@ -113,7 +115,7 @@ class Triggers:
             forget_outbox()
             self._outbox.close()
 
-    def _watching(self, outbox: Outbox, delivery: Delivery) -> Watch:
+    def _watching(self, outbox: Outbox) -> Watch:
         settings, connection = self._settings, self._connection
         firing = Firing(
             endpoints=settings.profile.webhooks.endpoints,
@@ -133,7 +135,7 @@ class Triggers:
             events_of=EventsOf(settings, self._ingestion.files),
             firing=firing,
         )
-        return Watch(settings, consultant, outbox, self._files, delivery.wake)
+        return Watch(settings, consultant, outbox, self._files, self._wake_delivery)
 
     def _begin(self, watch: Watch) -> None:
         try:
@@ -142,6 +144,10 @@ class Triggers:
             UserError, ConfigurationError, StatesBusy, StateUnavailable, sqlite3.Error, OSError
         ) as error:  # fmt: skip
             logger.error("triggers wait: %s", type(error).__name__)
+
+    def _wake_delivery(self) -> None:
+        if self._delivery is not None:
+            self._delivery.wake()
 
     def _files(self) -> OpenFiles | None:
         return self._ingestion.files() if may_have_journal(self._settings) else None

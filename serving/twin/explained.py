@@ -104,7 +104,7 @@ def served_under(
         hint = "the log is written four times a second, keeps `served_log.keep_days`, and a `share` of the requests"
         detail = ErrorDetail(field="request_id", expected="that of a prediction in the log", got="another", hint=hint)
         raise ApiError(404, "unknown_request", "this prediction is not in the log", [detail])
-    if len({(one.vector.customer_id, one.reads.id) for one in found}) > 1:
+    if len({(one.vector.customer_id, one.reads.id, one.vector.as_of) for one in found}) > 1:
         hint = "name one with customer_id, and one model with model"
         detail = ErrorDetail(field="request_id", expected="that of one prediction", got="that of several", hint=hint)
         raise ApiError(400, "several_predictions", "several predictions have this request id", [detail])

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, TypeVar
 
 from feature_repo.configuration import ConfigurationError
 from feature_repo.state.storage import StatesLost, StateUnavailable
@@ -33,22 +34,22 @@ class ReadThreads:
     def __init__(self, threads: int = THREADS, most_waiting: int = MOST_WAITING) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._most = most_waiting
-        self._waiting = 0
+        # Until they have really ended: a call that was given up keeps its place.
+        self._waiting: set[Future[Any]] = set()
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """What `work` gives. For one event loop.
+        """What `work` gives, with the context of this request. For one event loop.
 
         Raises:
             ApiError: 503 where too many wait, or files or servers cannot be read now; what `work` raises, in the words
                 of the API.
         """
-        if self._waiting >= self._most:
+        if len(self._waiting) >= self._most:
             raise _not_now("overloaded", "too many calls are waiting", "fewer calls at a time", "one too many")
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: told(work))
-        finally:
-            self._waiting -= 1
+        future = self._threads.submit(copy_context().run, told, work)
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Finish what runs."""

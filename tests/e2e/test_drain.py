@@ -89,6 +89,25 @@ def test_under_load_all_that_was_taken_is_answered_and_kept(tmp_path: Path) -> N
         assert "Traceback" not in "".join(service.server.lines)
 
 
+def test_a_supervisor_that_tells_every_process_cuts_nothing_off(tmp_path: Path) -> None:
+    """Told by it and by its starter, a worker answers on all the same."""
+    with (
+        service_profile(tmp_path, drain_seconds=3.0),
+        live_service(Workspace(f"test-drain-all-{os.getpid()}")) as service,
+    ):
+        service.check_well("first")
+        workers = [psutil.Process(worker) for worker in service.server.workers()]
+        assert workers
+        for process in (*workers, service.server.process):
+            process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + 60
+        while service.client.get("/readyz").status_code == 200:
+            assert time.monotonic() < until
+        assert service.track("second", "c1", service.client).status_code == 200
+        assert end(service, 60) == 0
+        assert [event.event.event_id for event in service.events()] == ["first", "second"]
+
+
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     with (
         service_profile(tmp_path, drain_seconds=600.0),

@@ -20,7 +20,8 @@ from tests.unit.desk_parts import DAY, EFFECTS, Office, changed, order
 
 pytestmark = pytest.mark.slow
 
-CUSTOMERS = 150
+# Enough that chance leaves no action with fewer decisions than are learned from.
+CUSTOMERS = 240
 HORIZON = 30 * DAY
 OPEN = changed(
     exploration={"share": 0.9}, holdout={"share": 0.2, "salt": "learning"}, caps=[{"contacts": 3, "within": "7d"}]

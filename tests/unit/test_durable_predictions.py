@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.served_search import find_served
 from pipelines.settings import Settings
+from serving.api.errors import ApiError
 from tests.unit.desk_parts import FALLBACK, decision_settings, furnish
 from tests.unit.serving_client import check_shape
 from tests.unit.trigger_parts import Station, hesitating, opened, recently
@@ -84,10 +85,13 @@ def test_what_a_trigger_tells_is_in_the_log(tmp_path: Path) -> None:
         assert log.written == 1
         shutil.rmtree(settings.workspace.served)
         settings.workspace.served.write_text("a file where the folder should be")
-        station.happen(*(opened("c2", start + 10 + number, number) for number in range(3)))
-        (lost,) = station.told(customer_ids=["c2"])
-        (prediction,) = lost["predictions"]
-        assert (prediction["problem"], prediction["probability"]) == ("prediction_not_logged", None)
+        with pytest.raises(ApiError, match="could not be logged"):
+            station.happen(*(opened("c2", start + 10 + number, number) for number in range(3)))
+        assert station.told(customer_ids=["c2"]) == []
+        settings.workspace.served.unlink()
+        station.watch.round()
+        (later,) = station.told(customer_ids=["c2"])
+        assert later["predictions"][0]["probability"] is not None
     finally:
         log.close()
         station.close()

@@ -176,6 +176,21 @@ def test_what_is_done_is_pruned_and_what_is_not_stays(outbox: Outbox) -> None:
     assert [message.state for message in outbox.messages(Filter(), None)] == ["failed", "waiting"]
 
 
+def test_what_failed_and_is_moot_is_not_sent_again_with_all_that_failed(outbox: Outbox) -> None:
+    failed = put(outbox, 1, state="failed")
+    (edge,) = outbox.edges([failed.customer_id])
+    outbox.save([(replace(edge, state="cancelled"), "an event made it moot")])
+    assert outbox.retry(NOW) == 0
+    assert [message.state for message in outbox.messages(Filter(), None)] == ["cancelled"]
+
+
+def test_what_is_tried_again_waits_for_its_time(outbox: Outbox) -> None:
+    failed = put(outbox, 1, state="failed", not_before=NOW + 100)
+    assert outbox.retry(NOW + 1) == 1
+    assert outbox.lease("crm", NOW + 99, NOW + 200, "a") is None
+    assert outbox.lease("crm", NOW + 100, NOW + 200, "a") == outbox.find(failed.id)
+
+
 def test_erasure_leaves_nothing_in_the_file(outbox: Outbox, tmp_path: Path) -> None:
     put(outbox, 1, payload='{"secret":"of c1"}')
     outbox.save([(Edge("c2", "t1", "waiting", NOW, NOW), None)])

@@ -156,6 +156,35 @@ def test_all_are_read_again_where_one_state_moved_on(wiring: Wiring) -> None:
             ask()
 
 
+def test_whoever_moves_on_again_and_again_is_read_at_one_instant(wiring: Wiring) -> None:
+    """The instant that is told is the one that all were read at, however often states moved meanwhile."""
+    asked = several([wiring.predictor(name) for name in ("churn", "later")])
+    now = asked.instant()
+    told: list[int] = []
+
+    class Moving:
+        """Has a new event at each of its first two reads."""
+
+        def __init__(self, reader: Any, moves: list[int]) -> None:
+            self.reader, self.moves = reader, moves
+
+        def read_from(self, customer_ids: Any, earliest: int, context: Any = None) -> Any:
+            at = max(earliest, self.moves.pop(0) if self.moves else earliest)
+            told.append(at)
+            return self.reader.read_from(customer_ids, at, context)
+
+    first, second = asked.reads
+    moving = replace(asked, reads=(
+        replace(first, reader=Moving(first.reader, [now, now + 9])),  # type: ignore[arg-type]
+        replace(second, reader=Moving(second.reader, [now + 5])),  # type: ignore[arg-type]
+    ))  # fmt: skip
+    as_of, predictions = moving.one(CUSTOMERS[0], False)
+    assert as_of == now + 9
+    assert told[-2:] == [now + 9] * 2
+    alone = [replace(one, now=lambda: now + 9).one(CUSTOMERS[0], False)[1] for one in asked.predictors]
+    assert predictions == alone
+
+
 def test_refusals_do_not_grow_with_those_who_ask(wiring: Wiring) -> None:
     """Whoever is refused again and again leaves no frames behind, which hold what was asked."""
     for _ in range(20):

@@ -268,6 +268,26 @@ def test_a_slow_endpoint_holds_up_no_other(plain: Settings, tmp_path: Path, rece
         assert mine.message(held).state == "sent"
 
 
+def test_nothing_is_sent_before_events_of_before_the_start_were_looked_at(
+    plain: Settings, tmp_path: Path, receiver: Receiver
+) -> None:
+    mine = post(plain, tmp_path, receiver.url())
+    moot, wanted = mine.put(1), mine.put(2)
+    looked = threading.Event()
+    delivery = Delivery(mine.courier.settings, mine.outbox, mine.courier.gate, mine.courier.identity, looked)
+    delivery.start()
+    delivery.wake()
+    # What the look finds.
+    mine.outbox.cancel(moot, "an event made it moot")
+    looked.set()
+    until = time.monotonic() + 60
+    while mine.message(wanted).state != "sent":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    delivery.close()
+    assert receiver.ids() == [wanted]
+
+
 def test_what_is_done_is_removed_also_where_nobody_is_told(plain: Settings, tmp_path: Path) -> None:
     mine = post(plain, tmp_path, "http://127.0.0.1:9/")
     old = mine.put(1, state="kept", created_at=mine.now - 31 * 24 * 3600 * SECOND)

@@ -1,0 +1,26 @@
+"""Who said no: the purposes that whatever is told of a customer needs, and which of them they denied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.identity.store import IdentityStore
+from pipelines.settings import Settings
+
+# Uses that are made of a customer by whatever is told of them: each is denied by its own purpose.
+_USES = ("predictions", "features")
+
+
+def purposes_needed(settings: Settings) -> Sequence[str]:
+    """The purposes of which none may be denied by whom something is told of, each once."""
+    uses = settings.consent.uses.model_dump()
+    return list(dict.fromkeys(uses[use] for use in _USES))
+
+
+def denied(identity: IdentityStore, customer_id: str, purposes: Sequence[str]) -> str | None:
+    """The first of `purposes` that the customer denied; None where they denied none. Raises sqlite3.Error."""
+    for purpose in purposes:
+        permission = identity.permission(customer_id, purpose)
+        if permission is not None and not permission.granted:
+            return purpose
+    return None
