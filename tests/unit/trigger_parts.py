@@ -107,6 +107,8 @@ class Station:
             EventsOf(self.settings, files), self.firing,
         )  # fmt: skip
         self.watch = Watch(self.settings, consultant, self.outbox, files)
+        # Watched from the very instant that is given, however often the clock was looked at by now.
+        self.outbox.watched([each.rule.name for each in self.triggers], self.now)
         self.watch.begin()
 
     def tick(self) -> int:
