@@ -6,11 +6,13 @@ import argparse
 import ipaddress
 import logging
 import os
+import random
 import shutil
 import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import bentoml
@@ -30,6 +32,9 @@ from serving.settings import service_settings
 logger = logging.getLogger("bentoml.twin")
 
 READY_SECONDS = 60.0
+# Below those that Linux lends to connections: the server listens only seconds after its port was chosen.
+_UNLENT_PORTS = (20_000, 32_768)
+_TRIES = 50
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,6 +118,16 @@ def _free_port(host: str, port: int) -> int:
     """
     if not 0 <= port <= 65_535:
         raise ValueError(f"--port: expected 0 to 65535, got {port}")
+    if port:
+        return _bound(host, port)
+    for _ in range(_TRIES):
+        with suppress(OSError):
+            return _bound(host, random.randrange(*_UNLENT_PORTS))  # noqa: S311 (no secret)
+    return _bound(host, 0)
+
+
+def _bound(host: str, port: int) -> int:
+    """The port, that somebody can listen on now. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
