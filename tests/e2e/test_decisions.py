@@ -73,6 +73,7 @@ def place(name: str, folder: Path, catalogue: dict[str, Any], customers: int = l
         made.kill()
         patch.undo()
         shutil.rmtree(workspace.root, ignore_errors=True)
+        shutil.rmtree(workspace.mlruns, ignore_errors=True)
 
 
 def decide(client: httpx.Client, customer: str, **more: Any) -> dict[str, Any]:
