@@ -88,7 +88,7 @@ def test_the_readmes_questions_are_answered(demo: Demo) -> None:
 
 def _check_curl(url: str, customer: str) -> None:
     line = next(line for line in COMMANDS if line.startswith("curl "))
-    words = shlex.split(line.replace("localhost:3000", url).replace("C000324", customer))
+    words = shlex.split(line.replace("localhost:3000", url).replace("C002959", customer))
     answer = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
     assert 0 < answer["probability"] < 1
     assert answer["customer_id"] == customer
