@@ -109,7 +109,7 @@ bench: setup
 
 # The feature platform, and whole training runs, at the sizes that figures are published of: an hour and more, and 20 GB of disk.
 bench-full: setup
-	$(BIN)/python -W ignore -m tests.benchmarks --full online update build training growth history train decide $(BENCH)
+	$(BIN)/python -W ignore -m tests.benchmarks --full serve online update build training growth history train decide $(BENCH)
 
 lint: setup
 	$(BIN)/ruff check .
