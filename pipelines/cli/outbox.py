@@ -109,16 +109,11 @@ def _unknown(which: str = "of this workspace") -> UserError:
 
 def _shown(context: typer.Context, messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Without what is said of a customer who denied that."""
-    from pipelines.identity.denial import denied, purposes_needed
+    from pipelines.identity.denial import who_denied
     from pipelines.identity.store import open_identity
 
     settings = settings_of(context)
-    identity, purposes = open_identity(settings), purposes_needed(settings)
-    hidden = {
-        who
-        for who in {message.customer_id for message in messages}
-        if denied(identity, identity.customer_of(who), purposes) is not None
-    }
+    hidden = who_denied(open_identity(settings), settings, (message.customer_id for message in messages))
     return [_told(message, message.customer_id not in hidden) for message in messages]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipelines.identity.store import IdentityStore
 from pipelines.settings import Settings
@@ -24,3 +24,9 @@ def denied(identity: IdentityStore, customer_id: str, purposes: Sequence[str]) -
         if permission is not None and not permission.granted:
             return purpose
     return None
+
+
+def who_denied(identity: IdentityStore, settings: Settings, customer_ids: Iterable[str]) -> set[str]:
+    """Those of these ids, which a customer has or had, of whom nothing may be told now. Raises sqlite3.Error."""
+    purposes = purposes_needed(settings)
+    return {who for who in set(customer_ids) if denied(identity, identity.customer_of(who), purposes) is not None}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 from starlette.routing import Route
 
 from pipelines.access import AccessKey
-from pipelines.identity.denial import denied, purposes_needed
+from pipelines.identity.denial import who_denied
 from pipelines.identity.desk import Desk
 from pipelines.outbox import Filter, Message, MessageState, may_have_outbox, open_outbox
 from serving.api.acts import handler
@@ -65,9 +65,7 @@ def _list(desk: Desk, body: Any, key: AccessKey) -> dict[str, Any]:
         detail = ErrorDetail(field="outbox.db", expected="a file that can be read", got=type(error).__name__)
         raise ApiError(503, "outbox_unavailable", "the outbox cannot be read now", [detail]) from error
     page = found[: request.limit]
-    purposes = purposes_needed(desk.settings)
-    owners = {message.customer_id: desk.identity.customer_of(message.customer_id) for message in page}
-    hidden = {who for who, owner in owners.items() if denied(desk.identity, owner, purposes) is not None}
+    hidden = who_denied(desk.identity, desk.settings, (message.customer_id for message in page))
     messages = [told(message, message.customer_id not in hidden) for message in page]
     return {"messages": messages, "next": page[-1].id if len(found) > len(page) else None}
 

@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 
 from feature_repo.configuration import ConfigurationError
 from pipelines.cli import app
+from pipelines.events.journal import NewEvent, StoredEvent
 from pipelines.expressions import compile_expression
+from pipelines.identity.store import open_identity
 from pipelines.outbox import Edge, Filter, Message, Outbox, Seen, message_id, step
 from pipelines.outbox.edges import fired
 from pipelines.outbox.store import Sweep
@@ -220,6 +222,11 @@ def test_a_person_looks_cancels_and_tries_again(throwaway: Settings, outbox_of: 
     assert json.loads(run("retry", "--failed", "--json").stdout) == {"waiting": 1}
     assert run("retry", waiting.id).exit_code == 0
     assert {message.state for message in outbox_of.messages(Filter(), None)} == {"waiting", "kept"}
+    said = {"purpose": "profiling", "granted": False}
+    denial = NewEvent("web", "no", "Consent Updated", NOW, NOW, "web", user_id="c1", properties=said)
+    open_identity(throwaway).apply([StoredEvent(1, denial)])
+    assert {item["payload"] for item in json.loads(run("list", "--json").stdout)} == {None}
+    assert json.loads(run("show", waiting.id, "--json").stdout)["payload"] is None
     for wrong in (("retry",), ("retry", kept.id), ("show", "msg_0"), ("list", "--state", "lost")):
         assert run(*wrong).exception is not None
 

@@ -247,7 +247,7 @@ def test_what_fired_for_one_of_two_who_become_one_fired_for_both(settings: Setti
         station.happen(happened("Product Added", "c2", start + 3 * HOUR, product_id="p1"))
         station.happen(happened("Customer Aliased", "c1", start + 4 * HOUR - 2, previous_id="c2"))
         station.pass_time(start + DAY)
-        assert [state for _, state in station.states()] == ["cancelled"] or len(station.messages()) == 1
+        assert len(station.messages()) == 1
         station.happen(happened("Product Added", "c1", start + 4 * DAY, product_id="p2"))
         station.pass_time(start + 4 * DAY + 2 * HOUR)
         assert len(station.messages()) == 2
